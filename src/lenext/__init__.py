@@ -1,0 +1,79 @@
+"""lenext: from LeNet to ConvNeXt. Build, look inside, train, compare and ship the classic convolutional networks.
+
+>>> import lenext
+>>> run = lenext.train("lenet", data="digits")                    # doctest: +SKIP
+
+or in the open, with any nn.Module:
+
+>>> data = lenext.load("digits")                                   # doctest: +SKIP
+>>> network = lenext.create("lenet")                               # doctest: +SKIP
+>>> for record in lenext.fit(network, data, lenext.Recipe(epochs=3)):  # doctest: +SKIP
+...     print(record.epoch, record.val_accuracy)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lenext.data import DATASETS as DATASETS
+    from lenext.data import load as load
+    from lenext.data.dataset import Dataset as Dataset
+    from lenext.data.dataset import Split as Split
+    from lenext.foundation.errors import LenextError as LenextError
+    from lenext.inspection.summary import summarize as summarize
+    from lenext.models import MODELS as MODELS
+    from lenext.models import create as create
+    from lenext.runs.folder import Run as Run
+    from lenext.training.loop import evaluate as evaluate
+    from lenext.training.loop import events as events
+    from lenext.training.loop import fit as fit
+    from lenext.training.recipe import Experiment as Experiment
+    from lenext.training.recipe import Recipe as Recipe
+    from lenext.training.recipes import RECIPES as RECIPES
+    from lenext.training.state import Record as Record
+    from lenext.training.state import Step as Step
+    from lenext.training.state import TrainingState as TrainingState
+    from lenext.workflows.machine import checks as checks
+    from lenext.workflows.train import train as train
+    from lenext.workflows.use import predict as predict
+    from lenext.workflows.use import val as val
+
+HOMES = {
+    "DATASETS": "data",
+    "Dataset": "data.dataset",
+    "Experiment": "training.recipe",
+    "LenextError": "foundation.errors",
+    "MODELS": "models",
+    "RECIPES": "training.recipes",
+    "Recipe": "training.recipe",
+    "Record": "training.state",
+    "Run": "runs.folder",
+    "Split": "data.dataset",
+    "Step": "training.state",
+    "TrainingState": "training.state",
+    "checks": "workflows.machine",
+    "create": "models",
+    "evaluate": "training.loop",
+    "events": "training.loop",
+    "fit": "training.loop",
+    "load": "data",
+    "predict": "workflows.use",
+    "summarize": "inspection.summary",
+    "train": "workflows.train",
+    "val": "workflows.use",
+}
+"""Where each public name lives; it is imported when it is first asked for, so that `import lenext` costs nothing."""
+
+__all__ = ["__version__", *HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'lenext' has no attribute '{name}'")
+    return getattr(import_module(f"lenext.{HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,351 @@
+"""The verbs of the command line: each parses, calls its workflow and prints. Options come from the Recipe.
+
+torch is imported only by the verbs that compute, once their options are known to be right.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+
+from lenext import __version__
+from lenext.__main__ import VERBS
+from lenext.data import DATASETS, default_data_dir
+from lenext.foundation.errors import ConfigurationError, LenextError, unknown
+from lenext.foundation.settings import Device, OnBadImage, Precision
+from lenext.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+app = App(
+    "lenext",
+    version=__version__,
+    help_flags=["--help", "-h"],
+    version_flags=["--version"],
+    default_parameter=Parameter(show_default=lambda value: None if value in ("", None, False) else str(value)),
+)
+
+
+def optional_settings() -> Any:
+    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default."""
+    hints = get_type_hints(Recipe)
+    made, groups = [], list(dict.fromkeys(one.metadata["group"] for one in dataclasses.fields(Recipe)))
+    for one in dataclasses.fields(Recipe):
+        about = one.metadata["about"]
+        if one.default != "auto" and "auto" not in about:
+            about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
+        note = Parameter(
+            help=about, group=Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
+        )
+        made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
+    settings = dataclasses.make_dataclass("Settings", made, frozen=True)
+    settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value
+    return settings
+
+
+Settings = optional_settings()
+DataDir = Annotated[Path | None, Parameter(help="where published data lie or are put (default: $LENEXT_DATA)")]
+Offline = Annotated[bool, Parameter(negative="", help="never touch the network")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+
+
+def train(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
+    /,
+    *,
+    data: Annotated[str, Parameter(help="a name or a path: folder, CSV, pickle, IDX, CIFAR-10 (default: digits)")] = "",
+    recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file, such as a run's")] = "",
+    name: Annotated[str, Parameter(help="the run's name (default: NETWORK-DATA, next free number)")] = "",
+    runs_dir: Annotated[Path, Parameter(help="where runs go")] = Path("runs"),
+    option: Annotated[
+        list[str] | None,
+        Parameter(help="of the network, KEY=VALUE, e.g. activation=tanh; may be repeated", negative=""),
+    ] = None,
+    test_data: Annotated[str, Parameter(help="a separate test set, e.g. a second CSV")] = "",
+    label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
+    on_bad_image: Annotated[
+        OnBadImage | None, Parameter(help="a broken picture stops everything, or is left out")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
+) -> None:
+    """Train a network on data and leave a run: weights, curves, confusion matrix, predictions.
+
+    A setting given here wins over --recipe, that over the network's own recipe, that over the defaults below.
+    """
+    options = dict(pair(text) for text in option or [])
+    given = {key: value for key, value in vars(settings).items() if value is not None}
+    Recipe().changed({key: value for key, value in given.items() if key not in ("nesterov", "warmup_epochs")})
+    from lenext.workflows.train import train as work
+
+    work(
+        network,
+        data,
+        recipe=recipe,
+        name=name,
+        runs_dir=runs_dir,
+        options=options,
+        test_data=test_data,
+        label_column=label_column,
+        on_bad_image=on_bad_image or "",
+        data_dir=data_dir,
+        offline=offline,
+        **given,
+    )
+
+
+train.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
+app.command(train)
+
+
+def pair(text: str) -> tuple[str, str]:
+    """KEY=VALUE."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigurationError(f"--option {text}: KEY=VALUE is needed, e.g. activation=tanh")
+    return key, value
+
+
+@app.command
+def val(
+    run: Annotated[Path, Parameter(help="a run's folder")],
+    /,
+    *,
+    split: Annotated[
+        Literal["train", "validation", "test"], Parameter(help="of the run's data; reading test is counted")
+    ] = "validation",
+    data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
+    weights: Annotated[Literal["best", "last"], Parameter(help="which of the run's weights")] = "best",
+    device: Annotated[Device, Parameter(help="where to compute")] = "auto",
+    precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto",
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """Measure a run on its validation pictures."""
+    from lenext.workflows.use import val as work
+
+    work(
+        run, split=split, data=data, which=weights, device=device, precision=precision,
+        data_dir=data_dir, offline=offline,
+    )  # fmt: skip
+
+
+@app.command
+def predict(
+    run: Annotated[Path, Parameter(help="a run's folder, or a .safetensors file of its weights")],
+    pictures: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
+    /,
+    *,
+    top: Annotated[int, Parameter(help="how many classes a picture")] = 1,
+    format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
+    weights: Annotated[Literal["best", "last"], Parameter(help="which of the run's weights")] = "best",
+    on_bad_image: Annotated[
+        OnBadImage, Parameter(help="a broken picture stops everything, or is told and left out")
+    ] = "stop",
+    device: Annotated[Device, Parameter(help="where to compute")] = "auto",
+    precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto",
+) -> None:
+    """The most probable classes of your pictures."""
+    from lenext.workflows.use import predict as work
+
+    found = work(run, *pictures, top=top, which=weights, on_bad_image=on_bad_image, device=device, precision=precision)
+    rows = [one for one in found if not isinstance(one, LenextError)]
+    for one in found:
+        if isinstance(one, LenextError):
+            sys.stderr.write(f"left out: {one}\n")
+    if format == "json":
+        show_json([dataclasses.asdict(row) for row in rows])
+        return
+    ranks = max((len(row.classes) for row in rows), default=1)
+    header = ["picture"] + [
+        word + (f"_{rank + 1}" if rank else "") for rank in range(ranks) for word in ("class", "probability")
+    ]
+    cells = [
+        [row.path, *(cell for c, p in zip(row.classes, row.probabilities, strict=True) for cell in (c, f"{p:.4f}"))]
+        for row in rows
+    ]
+    if format == "csv":
+        import csv
+
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *cells])
+    else:
+        show_table(header, cells, right=["probability"])
+
+
+@app.command
+def summary(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")],
+    /,
+    *,
+    image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
+    channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
+    classes: Annotated[int | None, Parameter(help="to tell apart (default: the network's own)")] = None,
+    option: Annotated[
+        list[str] | None, Parameter(help="of the network, KEY=VALUE; may be repeated", negative="")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """A network's layers with output shapes and parameters."""
+    from lenext.workflows.describe import summarize_named
+
+    found = summarize_named(network, dict(pair(text) for text in option or []), image_size, channels, classes)
+    if json:
+        show_json(dataclasses.asdict(found))
+        return
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            " x ".join(map(str, layer.output_shape)),
+            f"{layer.parameters:,}" if layer.parameters else "",
+        ]
+        for layer in found.layers
+    ]
+    shape = " x ".join(map(str, found.input_shape))
+    show_table(
+        ["layer", "type", "output shape", "parameters"], rows, f"{found.network}, pictures of {shape}", ["parameters"]
+    )
+    frozen = f", {found.parameters - found.trainable:,} of them frozen" if found.trainable < found.parameters else ""
+    sys.stdout.write(f"\n{found.parameters:,} parameters{frozen}\n")
+
+
+listing = App("list", help=VERBS["list"])
+app.command(listing)
+
+
+@listing.command
+def models(*, json: AsJson = False) -> None:
+    """The networks: family, parameters, the pictures they are made for, source."""
+    from lenext.workflows.describe import describe_models
+
+    show(describe_models(), json, right=["parameters", "input"])
+
+
+@listing.command
+def datasets(*, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """The data sets known by name, and where they lie."""
+    from lenext.workflows.machine import data_found
+
+    found = data_found(data_dir or default_data_dir())
+    show([{"name": name, "about": entry.about, "where": found[name]} for name, entry in DATASETS.items()], json)
+
+
+@listing.command
+def recipes(*, json: AsJson = False) -> None:
+    """The recipes known by name, and what they set."""
+    from lenext.training.recipes import ABOUT, RECIPES
+
+    if json:
+        show_json([{"name": name, "about": ABOUT[name], "recipe": keys} for name, keys in RECIPES.items()])
+        return
+    rows = [[name, ABOUT[name], " ".join(f"{k}={v}" for k, v in keys.items())] for name, keys in RECIPES.items()]
+    show_table(["name", "about", "sets"], rows)
+
+
+@listing.command
+def runs(*, runs_dir: Annotated[Path, Parameter(help="where runs are")] = Path("runs"), json: AsJson = False) -> None:
+    """The runs there are, the newest last, with their accuracies."""
+    from lenext.workflows.describe import describe_runs
+
+    show(describe_runs(runs_dir), json, right=["epochs", "validation", "test"])
+
+
+@app.command
+def checks(*, data_dir: DataDir = None, json: AsJson = False) -> None:
+    """Versions, device, precision, threads and the data found on this machine."""
+    from lenext.workflows.machine import checks as work
+
+    facts = work(data_dir)
+    if json:
+        show_json(facts)
+    else:
+        show_table(["", ""], [[name, value] for name, value in facts.items()])
+
+
+def show(rows: Sequence[dict[str, Any]], as_json: bool, right: Sequence[str] = ()) -> None:
+    """A list of like things, as a table or as JSON."""
+    if as_json:
+        show_json(rows)
+    elif not rows:
+        sys.stdout.write("none\n")
+    else:
+        show_table(list(rows[0]), [[spoken(value) for value in row.values()] for row in rows], right=right)
+
+
+def spoken(value: object) -> str:
+    """A cell for a person."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2%}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def show_json(content: Any) -> None:
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def show_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()
+) -> None:
+    """A table on standard output; where that is no terminal, as wide as it needs to be."""
+    from rich.console import Console
+
+    columns = {name: "right" if name.rpartition("_")[0] in right or name in right else "left" for name in header}
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=100_000)
+    console.print(table(title, columns, rows))
+
+
+def table(title: str, columns: dict[str, str], rows: Sequence[Sequence[str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name, justify in columns.items():
+        made.add_column(name, justify="right" if justify == "right" else "left", header_style="bold", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    """Parse and run; the user's mistakes become one line and exit code 2."""
+    if arguments[0] not in VERBS and not arguments[0].startswith("-"):
+        return fail(f"{unknown('verb', arguments[0], VERBS)} `lenext --help` lists them")
+    if arguments == ["list"]:
+        return fail("list what? Give models, datasets, recipes or runs")
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except UnknownCommandError:
+        return fail(
+            f"{arguments[0]}: {unknown('thing to list', arguments[1], ['models', 'datasets', 'recipes', 'runs'])}"
+        )
+    except CycloptsError as error:
+        return fail(f"{' '.join(str(error).split())} (lenext {arguments[0]} --help tells the options)")
+    except LenextError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return 0
+
+
+def fail(message: str) -> int:
+    sys.stderr.write(f"lenext: {message}\n")
+    return 2
+
+
+Verb = Callable[..., None]

@@ -1,0 +1,115 @@
+"""Data sets by name or by path. A data set to add: one loader and one line in DATASETS."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lenext.foundation.errors import DataError, unknown
+from lenext.foundation.settings import Fit, OnBadImage
+
+if TYPE_CHECKING:
+    from lenext.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set known by name: its loader as `module:function`, what it is, and its folder under the data folder."""
+
+    loader: str
+    about: str
+    folder: str = ""
+
+
+DATASETS = {
+    "digits": Entry("digits:load", "1,797 handwritten digits of 8 px, enlarged to 28; comes with scikit-learn"),
+    "mnist": Entry("idx:load_mnist", "70,000 handwritten digits, grey, 28 px", "MNIST/raw"),
+    "fashion-mnist": Entry("idx:load_fashion_mnist", "70,000 pieces of clothing, grey, 28 px", "FashionMNIST/raw"),
+    "cifar10": Entry(
+        "cifar:load", "60,000 small photographs of 10 kinds of things, colour, 32 px", "cifar-10-batches-py"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a source is to be read.
+
+    data_dir, offline:  where published data lie or are put, and whether the network may be used
+    picture_size:       (height, width) that files of any size are brought to, or "auto": their own if they share one
+    fit:                how: `crop` (shorter side, then the centre) or `pad` (the whole picture on black)
+    label_column:       a CSV's column of labels: a name, a number from 0, or "auto"
+    on_bad_image:       whether a picture that cannot be read stops everything or is left out
+    """
+
+    data_dir: Path
+    offline: bool = False
+    picture_size: tuple[int, int] | Literal["auto"] = "auto"
+    fit: Fit = "crop"
+    label_column: str = "auto"
+    on_bad_image: OnBadImage = "stop"
+
+
+def default_data_dir() -> Path:
+    """`$LENEXT_DATA`, else `~/.cache/lenext`."""
+    return Path(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext").expanduser()
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    test: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    offline: bool = False,
+    picture_size: int | tuple[int, int] | Literal["auto"] = "auto",
+    fit: Fit = "crop",
+    label_column: str = "auto",
+    on_bad_image: OnBadImage = "stop",
+) -> Dataset:
+    """A data set by name (see DATASETS) or by path: an IDX, CIFAR-10 or picture folder, a CSV, a pickle.
+
+    test: a separate source for the test set; its classes are matched by name.
+    The other arguments are those of `Place`. Raises DataError or DownloadError.
+    """
+    size = (picture_size, picture_size) if isinstance(picture_size, int) else picture_size
+    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
+    place = Place(folder, offline, size, fit, label_column, on_bad_image)
+    data = load_one(str(source), place)
+    return data if test is None else data.with_test(load_one(str(test), place, beside=data))
+
+
+def load_one(source: str, place: Place, beside: Dataset | None = None) -> Dataset:
+    """One source, without its separate test set; `beside` are the training data that a test set goes with."""
+    if entry := DATASETS.get(source):
+        module, _, function = entry.loader.partition(":")
+        return import_module(f"lenext.data.{module}").__dict__[function](place)
+    if "://" in source:
+        return import_module("lenext.data.table").load(source, place)
+    path = Path(source).expanduser()
+    if not path.exists():
+        if path.suffix or len(path.parts) > 1:
+            raise DataError(f"{source}: there is no such file or folder")
+        raise DataError(f"{unknown('data set', source, DATASETS)} A path to your own data works too")
+    return import_module(f"lenext.data.{recognise(path)}").load_path(path, place, beside)
+
+
+def recognise(path: Path) -> str:
+    """Which loader reads what lies at a path."""
+    if path.is_dir():
+        from lenext.data import cifar, idx
+
+        if idx.find_folder(path):
+            return "idx"
+        return "cifar" if cifar.find_folder(path) else "folder"
+    name = path.name.lower()
+    kinds = {"table": (".csv", ".csv.gz"), "arrays": (".pkl", ".pickle", ".pkl.gz", ".pickle.gz")}
+    for loader, suffixes in kinds.items():
+        if name.endswith(suffixes):
+            return loader
+    raise DataError(
+        f"{path}: not a kind of data that is known; give a folder of class folders, a folder of IDX or CIFAR-10 files, "
+        "a .csv table or a .pkl of arrays"
+    )

@@ -1,0 +1,57 @@
+"""A pickle of arrays: `((X, y), (X, y))`, training then test, as D2 has it; or `(X, y)`; or a dict of such arrays."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lenext.data import Place
+from lenext.data.dataset import Dataset
+from lenext.data.pickles import read_pickle
+from lenext.foundation.errors import DataError
+from lenext.foundation.files import sha256
+
+KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", ""), ("data", "labels", "", ""))
+
+
+def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+    """Pictures (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
+    found = read_pickle(path)
+    train, test = pairs(found) if not isinstance(found, dict) else named(found)
+    if train is None:
+        raise DataError(f"{path}: neither ((X, y), (X, y)) nor (X, y) nor a dict with 'images' and 'labels'")
+    classes = beside.classes if beside else ()
+    data = Dataset.from_arrays(
+        train[0],
+        train[1],
+        test_images=test[0] if test else None,
+        test_labels=test[1] if test else None,
+        classes=classes,
+        name=path.stem,
+    )
+    return replace(data, source={"kind": "pickle", "path": str(path.resolve()), "sha256": sha256(path)})
+
+
+Pair = tuple[Any, Any] | None
+
+
+def is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def pairs(found: Any) -> tuple[Pair, Pair]:
+    """The training and the test pair of nested pairs."""
+    if not is_pair(found):
+        return None, None
+    if is_pair(found[0]) and is_pair(found[1]):
+        return (found[0][0], found[0][1]), (found[1][0], found[1][1])
+    return (found[0], found[1]), None
+
+
+def named(found: dict[Any, Any]) -> tuple[Pair, Pair]:
+    """The same out of a dict, by the usual names."""
+    lower = {str(key).lower(): value for key, value in found.items()}
+    for images, labels, test_images, test_labels in KEYS:
+        if images in lower and labels in lower:
+            test = (lower[test_images], lower[test_labels]) if test_images in lower and test_labels in lower else None
+            return (lower[images], lower[labels]), test
+    return None, None

@@ -1,0 +1,131 @@
+"""CIFAR-10 (Krizhevsky 2009): its published binary form, or its pickled form, which is what torchvision keeps."""
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lenext.data import DATASETS, Place
+from lenext.data.dataset import Dataset, Split
+from lenext.data.pickles import read_pickle
+from lenext.foundation.download import RemoteFile, fetch
+from lenext.foundation.errors import DataError
+from lenext.foundation.files import atomic, make_folder
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST = ("test_batch",)
+ROW = 1 + 3 * 32 * 32  # a label byte, then the red, the green and the blue plane
+FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
+MOST_BYTES = 64 << 20  # of one file in the archive
+
+ARCHIVE = RemoteFile(
+    "cifar-10-python.tar.gz",
+    170498071,
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
+        "https://oneflow-public.oss-cn-beijing.aliyuncs.com/datasets/cifar/cifar-10-python.tar.gz",
+    ),
+)
+
+
+def load(place: Place) -> Dataset:
+    """Used where it lies under the data folder, in either form; else fetched and unpacked."""
+    folder = find_folder(place.data_dir)
+    if folder is None:
+        archive = fetch(ARCHIVE, place.data_dir, offline=place.offline)
+        folder = place.data_dir / DATASETS["cifar10"].folder
+        unpack(archive, folder, dict.fromkeys((*TRAIN, *TEST, "batches.meta"), MOST_BYTES))
+    return read_folder(folder)
+
+
+def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+    return read_folder(find_folder(path) or path)
+
+
+def find_folder(path: Path) -> Path | None:
+    """The folder at or right under `path` that has CIFAR-10's batches."""
+    for folder in (path, *(path / name for name in FOLDERS)):
+        if (folder / "data_batch_1.bin").is_file() or (folder / "data_batch_1").is_file():
+            return folder
+    return None
+
+
+def read_folder(folder: Path) -> Dataset:
+    """All five training batches and the test batch."""
+    binary = (folder / "data_batch_1.bin").is_file()
+    splits = {}
+    for part, names in (("train", TRAIN), ("test", TEST)):
+        rows = []
+        for name in names:
+            path = folder / (name + ".bin" if binary else name)
+            if not path.is_file():
+                raise DataError(f"{path} is missing; remove the folder and it is fetched again")
+            rows.append(read_binary(path) if binary else read_pickled(path))
+        pixels = torch.from_numpy(np.concatenate([row[0] for row in rows]))
+        labels = torch.from_numpy(np.concatenate([row[1] for row in rows]))
+        splits[part] = Split(pixels, labels, np.arange(len(labels)))
+    source = {"kind": f"CIFAR-10, {'binary' if binary else 'pickled'}", "path": str(folder.resolve())}
+    return Dataset("cifar10", CLASSES, splits["train"], test=splits["test"], source=source, mirrored=True)
+
+
+def checked(
+    pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise DataError(f"{path}: a label outside of 0 to 9; this is not a CIFAR-10 batch")
+    return pixels.reshape(-1, 3, 32, 32), labels
+
+
+def read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One batch of the binary form: pictures (N, 3, 32, 32) and labels (N,)."""
+    content = path.read_bytes()
+    if len(content) == 0 or len(content) % ROW:
+        raise DataError(f"{path}: {len(content):,} bytes are no whole number of {ROW}-byte rows; fetch it again")
+    rows = np.frombuffer(bytearray(content), np.uint8).reshape(-1, ROW)
+    return checked(np.ascontiguousarray(rows[:, 1:]), rows[:, 0].astype(np.int64), path)
+
+
+def read_pickled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One batch of the pickled form: a dict with `data` (N, 3072) and `labels`."""
+    batch = read_pickle(path)
+    if not isinstance(batch, dict) or not {"data", "labels"} <= set(batch):
+        raise DataError(f"{path}: not a CIFAR-10 batch; a dict with 'data' and 'labels' is needed")
+    pixels, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == ROW - 1 and len(pixels) > 0
+    if not fits or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
+        raise DataError(f"{path}: pixels of shape {pixels.shape} and labels of shape {labels.shape}; fetch it again")
+    return checked(pixels, labels.astype(np.int64), path)
+
+
+def unpack(archive: Path, folder: Path, expected: dict[str, int]) -> None:
+    """Write the expected regular files of a tar archive into `folder`; each is at most as large as said.
+
+    Links, devices and paths that lead outside are refused before anything is written (DataError).
+    """
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            wanted = {}
+            for member in tar:
+                inside = not member.name.startswith("/") and ".." not in Path(member.name).parts
+                if not inside or not (member.isreg() or member.isdir()):
+                    raise DataError(f"{archive}: '{member.name}' is a link or leads outside; the archive is not used")
+                name = Path(member.name).name
+                if member.isreg() and name in expected:
+                    if member.size > expected[name]:
+                        raise DataError(f"{archive}: '{member.name}' is too large; the archive is not used")
+                    wanted[name] = member
+            if lacking := sorted(set(expected) - set(wanted)):
+                raise DataError(f"{archive}: the file '{lacking[0]}' is missing in it")
+            make_folder(folder)
+            for name, member in wanted.items():
+                content = tar.extractfile(member)
+                assert content is not None  # regular files have one
+                with atomic(folder / name) as temporary:
+                    temporary.write_bytes(content.read())
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{archive}: a broken archive ({error}); remove it and fetch it again") from error

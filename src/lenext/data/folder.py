@@ -1,0 +1,167 @@
+"""A person's own pictures: `train/ val/ test/` of class folders (or their other usual names), or classes alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lenext.data import Place
+from lenext.data.dataset import Dataset, Split, match_classes, shortened
+from lenext.data.pictures import GREY_MODES, PictureFiles, Size, is_picture, open_picture
+from lenext.foundation.errors import DataError
+
+NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+IN_MEMORY = 2 << 30  # bytes of decoded pictures, over all splits; more stay in their files
+PHOTOGRAPH = 224  # the size where files differ in theirs and none was asked for
+
+
+@dataclass
+class Pile:
+    """One split on its way in: file names and the names of their classes."""
+
+    name: str
+    root: Path
+    paths: list[str]
+    labels: list[int]
+    classes: tuple[str, ...]
+
+
+def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+    """Read the folders' names, look at each file's header, decode what fits into memory. Raises DataError."""
+    piles, notes = gather(path)
+    classes = piles["train"].classes
+    left_out, modes, sizes = look(piles.values(), place.on_bad_image)
+    notes += left_out
+    channels = beside.shape[0] if beside else (1 if modes <= set(GREY_MODES) else 3)
+    size = beside.shape[1:] if beside else picture_size(place, sizes)
+    total = sum(len(pile.paths) for pile in piles.values()) * channels * size[0] * size[1]
+    splits = {}
+    for name, pile in piles.items():
+        for label, class_name in enumerate(pile.classes):
+            if label not in pile.labels:
+                raise DataError(f"{pile.root / class_name}: no picture in it; add some or remove the folder")
+        labels = match_classes(torch.tensor(pile.labels), pile.classes, classes, str(pile.root))
+        if absent := sorted(set(classes) - set(pile.classes)):
+            notes.append(f"{pile.root.name} has no pictures of: {shortened(absent)}")
+        files = PictureFiles(pile.paths, channels, size, place.fit)
+        ids = np.array([str(Path(file).relative_to(path)) for file in pile.paths])
+        in_memory = total <= IN_MEMORY
+        splits[name] = read_split(files, Split(files, labels, ids), place, in_memory=in_memory, notes=notes)
+    if "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+        notes.append(
+            f"{path.name} has train and {piles['validation'].root.name} but no test folder: "
+            f"{piles['validation'].root.name} is the test set, and validation is taken out of train"
+        )
+    return Dataset(
+        path.resolve().name,
+        classes,
+        splits["train"],
+        splits.get("validation"),
+        splits.get("test"),
+        source={"kind": "folder", "path": str(path.resolve())},
+        mirrored=channels == 3,
+        stored_fit=place.fit,
+        notes=tuple(notes),
+    )
+
+
+def visible_folders(path: Path) -> list[Path]:
+    """The folders in it that are not hidden, by name."""
+    try:
+        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
+    """The pictures of each split, by the folders' names alone."""
+    folders = {folder.name.lower(): folder for folder in visible_folders(path)}
+    roots: dict[str, Path] = {}
+    for split, names in NAMES.items():
+        there = [folders[name] for name in names if name in folders]
+        if len(there) > 1:
+            raise DataError(f"{path}: both {there[0].name} and {there[1].name} are there; keep one of them")
+        roots |= {split: there[0]} if there else {}
+    if not roots:
+        roots = {"train": path}
+    if "train" not in roots:
+        raise DataError(f"{path}: there is {', '.join(root.name for root in roots.values())} but no train folder")
+    notes: list[str] = []
+    others = sorted(set(folders.values()) - set(roots.values())) if path not in roots.values() else []
+    if others:
+        notes.append(f"left out, as neither train, val nor test: {shortened([other.name for other in others])}")
+    return {split: pile(split, root, notes) for split, root in roots.items()}, notes
+
+
+def pile(split: str, root: Path, notes: list[str]) -> Pile:
+    """Every visible picture below each class folder."""
+    classes = visible_folders(root)
+    if not classes:
+        raise DataError(f"{root}: no class folders in it; put the pictures of each class into a folder of its name")
+    if len(classes) == 1 and split == "train":
+        raise DataError(f"{root}: only the class '{classes[0].name}'; at least two class folders are needed")
+    paths, labels, others = [], [], []
+    for label, folder in enumerate(classes):
+        files = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, root))
+        pictures = [str(file) for file in files if is_picture(file)]
+        others += [file.name for file in files if not is_picture(file)]
+        paths += pictures
+        labels += [label] * len(pictures)
+    if others:
+        notes.append(f"{root.name}: {len(others)} files that are no pictures were left out: {shortened(others, 3)}")
+    return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
+
+
+def is_hidden(file: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(root).parts)
+
+
+def look(piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str], set[str], set[Size]]:
+    """Open every header: drop or name the broken ones; return notes, the colour modes and the sizes there are."""
+    notes: list[str] = []
+    modes: set[str] = set()
+    sizes: set[Size] = set()
+    for pile in piles:
+        kept = []
+        for at, path in enumerate(pile.paths):
+            try:
+                with open_picture(path) as picture:
+                    modes.add(picture.mode)
+                    sizes.add((picture.height, picture.width))
+                kept.append(at)
+            except DataError as error:
+                if on_bad_image == "stop":
+                    raise hinted(error) from error
+                notes.append(f"left out: {error}")
+        pile.paths, pile.labels = [pile.paths[at] for at in kept], [pile.labels[at] for at in kept]
+    return notes, modes, sizes
+
+
+def picture_size(place: Place, sizes: set[Size]) -> Size:
+    """As asked for; else the files' own where they share one of at most 224 px; else 224 px."""
+    if place.picture_size != "auto":
+        return place.picture_size
+    own = next(iter(sizes)) if len(sizes) == 1 else None
+    return own if own and max(own) <= PHOTOGRAPH else (PHOTOGRAPH, PHOTOGRAPH)
+
+
+def read_split(files: PictureFiles, split: Split, place: Place, *, in_memory: bool, notes: list[str]) -> Split:
+    """The split with its pictures decoded, or still in their files. A broken one is named, or left out if so asked."""
+    if not in_memory and place.on_bad_image == "stop":
+        return split
+    pixels, good, complaints = files.decoded(keep=in_memory)
+    if complaints and place.on_bad_image == "stop":
+        raise hinted(complaints[0])
+    notes += [f"left out: {complaint}" for complaint in complaints]
+    return replace(split.take(good), images=pixels) if in_memory else split.take(good)
+
+
+def hinted(error: DataError) -> DataError:
+    return DataError(f"{error}; --on-bad-image skip leaves such pictures out")

@@ -1,0 +1,149 @@
+"""The one place where a picture file becomes pixels: for training, for prediction, for every page and figure.
+
+A picture is turned as its EXIF orientation says, put on white where it is transparent, brought to 8 bits, to grey or
+RGB, and to one size: its shorter side scaled, then its centre cropped; or, padded, the whole of it on black.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lenext.foundation.errors import DataError
+from lenext.foundation.progress import count_bar
+from lenext.foundation.settings import Fit
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
+MOST_PIXELS = 64_000_000
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
+
+Size = tuple[int, int]
+
+
+def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+    """Open a picture of the formats known here, without decoding it. Raises DataError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
+            picture = Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such picture") from None
+    except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
+        raise DataError(f"{path}: not a readable picture ({plain(error, path)}); replace or remove it") from error
+    if picture.width * picture.height > MOST_PIXELS:
+        size = f"{picture.width} x {picture.height}"
+        picture.close()
+        raise DataError(f"{path}: {size} pixels are more than the {MOST_PIXELS:,} allowed; shrink or remove it")
+    return picture
+
+
+def read_picture(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> NDArray[np.uint8]:
+    """The picture as (channels, height, width) of 0 to 255; channels is 1 for grey, 3 for RGB. Raises DataError."""
+    height, width = size
+    with open_picture(path) as picture:
+        try:
+            picture.draft(None, (width, height))  # a JPEG is decoded no larger than needed
+            upright = ImageOps.exif_transpose(picture)
+            plain_mode = to_mode(upright, "L" if channels == 1 else "RGB")
+            pixels = np.array(to_size(plain_mode, width, height, fit))
+        except Exception as error:  # as above
+            raise DataError(f"{path}: a broken picture ({plain(error, path)}); replace or remove it") from error
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def to_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """8-bit grey or RGB: 16-bit pictures keep their upper bits, transparent ones are put on white."""
+    if picture.mode in DEEP_MODES:
+        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        colour = picture.convert("RGBA")
+        paper = Image.new("RGBA", colour.size, "white")
+        picture = Image.alpha_composite(paper, colour)
+    return picture.convert(mode)
+
+
+def to_size(picture: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
+    """Cover the size and crop the centre, or shrink to fit inside and pad with black; padding never enlarges."""
+    if fit == "crop":
+        return ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
+    picture.thumbnail((width, height), Image.Resampling.BILINEAR)
+    canvas = Image.new(picture.mode, (width, height))
+    canvas.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
+    return canvas
+
+
+def plain(error: Exception, path: str | os.PathLike[str]) -> str:
+    """A decoder's complaint in one line, without the path that our message already names."""
+    text = " ".join(str(error).split()).replace(repr(str(path)), "file").replace(f"{path}", "file")
+    return text or type(error).__name__
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the name is one of a visible picture file."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+class PictureFiles:
+    """Pictures (N, C, H, W) that stay in their files and are decoded as they are asked for, several at a time.
+
+    Indexed by a tensor of rows, as a uint8 tensor is.
+    """
+
+    def __init__(self, paths: Sequence[str], channels: int, size: Size, fit: Fit = "crop") -> None:
+        self.paths = np.asarray(paths)
+        self.channels, self.size, self.fit = channels, size, fit
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self.paths), self.channels, *self.size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
+        for at, picture in enumerate(self.read(self.paths[rows.numpy()])):
+            if isinstance(picture, DataError):
+                raise picture
+            pixels[at] = torch.from_numpy(picture)
+        return pixels
+
+    def read(self, paths: NDArray[np.str_]) -> Iterator[NDArray[np.uint8] | DataError]:
+        """Decode on all cores, in order; Pillow lets go of Python's lock while it decodes."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from pool.map(self.attempt, paths.tolist())
+
+    def attempt(self, path: str) -> NDArray[np.uint8] | DataError:
+        try:
+            return read_picture(path, self.channels, self.size, self.fit)
+        except DataError as error:
+            return error
+
+    def take(self, rows: Tensor) -> "PictureFiles":
+        """These rows, still in their files."""
+        return PictureFiles(self.paths[rows.numpy()].tolist(), self.channels, self.size, self.fit)
+
+    def decoded(self, *, keep: bool) -> tuple[Tensor, Tensor, list[DataError]]:
+        """Decode every picture once: the good ones (N, C, H, W) if they are to be kept, their rows, the complaints."""
+        pixels = torch.empty(self.shape if keep else (0,), dtype=torch.uint8)
+        good: list[int] = []
+        complaints: list[DataError] = []
+        with count_bar("reading pictures", len(self)) as advance:
+            for at, picture in enumerate(self.read(self.paths)):
+                if isinstance(picture, DataError):
+                    complaints.append(picture)
+                    continue
+                if keep:
+                    pixels[len(good)] = torch.from_numpy(picture)
+                good.append(at)
+                advance(1)
+        return pixels[: len(good)], torch.tensor(good, dtype=torch.int64), complaints

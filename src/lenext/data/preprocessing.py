@@ -1,0 +1,55 @@
+"""What happens to stored pixels before a network sees them; kept with the weights, so that prediction does the same."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from lenext.data.dataset import Dataset
+from lenext.data.pictures import Size
+from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.normalization import Normalization
+from lenext.foundation.settings import Fit, Resize
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """channels, stored_size, stored_fit: how a file becomes stored pixels, (height, width) in pixels
+    image_size, resize: what the network is given; `pad` puts black around the picture instead of enlarging it
+    normalization: from pixels to numbers
+    """
+
+    channels: int
+    stored_size: Size
+    stored_fit: Fit
+    image_size: Size
+    resize: Resize
+    normalization: Normalization
+
+    @classmethod
+    def of(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
+        """For a data set (divided, so that its normalization is of the training pictures alone)."""
+        channels, height, width = data.shape
+        size = (height, width) if isinstance(image_size, str) else (image_size, image_size)
+        if resize == "pad" and (size[0] < height or size[1] < width):
+            raise ConfigurationError(
+                f"resize=pad: pictures of {height} x {width} px are larger than image_size={image_size}; "
+                "give a larger image_size or resize=interpolate"
+            )
+        normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
+        return cls(channels, (height, width), data.stored_fit, size, resize, normalization)
+
+    def resized(self, images: Tensor) -> Tensor:
+        """uint8 pictures (N, C, *stored_size) to (N, C, *image_size), still 0 to 255."""
+        if self.stored_size == self.image_size:
+            return images
+        (height, width), (tall, wide) = self.stored_size, self.image_size
+        if self.resize == "pad":
+            left, top = (wide - width) // 2, (tall - height) // 2
+            return F.pad(images, (left, wide - width - left, top, tall - height - top))
+        shrinks = tall < height or wide < width
+        return F.interpolate(images.float(), size=self.image_size, mode="bilinear", antialias=shrinks)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 pictures (N, C, *stored_size) to float32 (N, C, *image_size), as the network takes them."""
+        return self.normalization(self.resized(images))

@@ -1,0 +1,44 @@
+"""The mistakes a user can mend, each told in one line: what is wrong, where, and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LenextError(Exception):
+    """Something the user can mend. The command line prints its message alone and exits with code 2."""
+
+
+class ConfigurationError(LenextError):
+    """A network, recipe key, option or device that does not exist or cannot be had."""
+
+
+class DataError(LenextError):
+    """A data set, file or picture that is missing, broken or does not fit."""
+
+
+class DownloadError(LenextError):
+    """A file that could not be fetched whole and genuine."""
+
+
+class RunError(LenextError):
+    """A run folder or a weights file that is missing, in the way, broken or made for something else."""
+
+
+class TrainingError(LenextError):
+    """Training that cannot go on, such as a loss that is no longer a number."""
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> str:
+    """One line for a name that is not known: the nearest known one, or all of them.
+
+    >>> unknown("network", "lenett", ["lenet", "resnet18"])
+    "there is no network 'lenett'; did you mean 'lenet'?"
+    """
+    names = list(known)
+    folded = {name.lower().replace("-", "_"): name for name in names}
+    wanted = given.lower().replace("-", "_")
+    near = get_close_matches(wanted, folded, n=1, cutoff=0.6) or [
+        name for name in folded if wanted and name.startswith(wanted)
+    ]
+    hint = f"did you mean '{folded[near[0]]}'?" if near else f"there are: {', '.join(names)}"
+    return f"there is no {what} '{given}'; {hint}"

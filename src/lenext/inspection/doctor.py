@@ -1,0 +1,62 @@
+"""Why a network cannot take pictures of a size, told before it costs anything."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.inspection.summary import at_rest, blank, watched
+
+LARGEST = 512  # px; the search for a size that works ends here
+
+
+class UnfitError(ConfigurationError):
+    """A network that fails on pictures of this shape: which layer, given what."""
+
+    def __init__(self, shape: tuple[int, ...], layer: str, given: tuple[int, ...], reason: str) -> None:
+        self.layer, self.given = layer, given
+        at = f"layer {layer} is given {' x '.join(map(str, given))}: " if given else ""
+        super().__init__(f"cannot take pictures of {' x '.join(map(str, shape))} ({at}{reason})")
+
+
+def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
+    """Try one blank picture (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
+    inside: list[tuple[str, tuple[int, ...]]] = []
+
+    def before(name: str, module: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        shape = tuple(given[0].shape[1:]) if given and isinstance(given[0], Tensor) else ()
+        inside.append((f"{name} ({type(module).__name__})", shape))
+
+    try:
+        with at_rest(network), watched(network, before, lambda *_: inside.pop()):
+            output = network(blank(network, input_shape))
+    except Exception as error:
+        layer, given = inside[-1] if inside else ("", ())
+        raise UnfitError(input_shape, layer, given, " ".join(str(error).split())) from error
+    if not isinstance(output, Tensor) or tuple(output.shape) != (1, classes):
+        found = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ConfigurationError(
+            f"gives {found} for one picture; logits (1, {classes}) are needed for {classes} classes"
+        )
+
+
+def least_size(build: Callable[[int], nn.Module], channels: int, classes: int, above: int) -> int | None:
+    """The least image size above `above` that works, found by trying; None where none up to 512 px does."""
+
+    def works(size: int) -> bool:
+        try:
+            check(build(size), (channels, size, size), classes)
+        except (LenextError, RuntimeError, ValueError):
+            return False
+        return True
+
+    low, high = above, max(above, 1)
+    while not works(high):
+        low, high = high, high * 2
+        if high > LARGEST:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if works(middle) else (middle, high)
+    return high

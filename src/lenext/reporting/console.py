@@ -1,0 +1,155 @@
+"""What a person reads while a network trains: a live bar on a terminal, plain lines elsewhere, all lines in a log."""
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lenext.training.state import Record, Step
+
+REFRESH = 0.2  # seconds between looks at the device
+SAY = 30.0  # seconds between lines within an epoch where there is no terminal
+
+
+class Narrator:
+    """Prints lines and tables, and keeps what was printed in a run's log."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        self.log: IO[str] | None = None
+        self.pending: list[str] = []
+
+    def write_log(self, path: Path) -> None:
+        """From now on into this file, with what was said before."""
+        self.log = path.open("a", encoding="utf-8", buffering=1)
+        self.log.writelines(self.pending)
+
+    def __enter__(self) -> "Narrator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.log:
+            self.log.close()
+
+    def say(self, what: Any = "", style: str = "") -> None:
+        """A line or a table."""
+        self.console.print(what, style=style or None, markup=False)
+        recorder = Console(width=100, highlight=False, file=(sink := io.StringIO()), soft_wrap=True)
+        recorder.print(what, markup=False)
+        if self.log:
+            self.log.write(sink.getvalue())
+        else:
+            self.pending.append(sink.getvalue())
+
+    def facts(self, pairs: dict[str, str]) -> None:
+        """Names and what they are, aligned."""
+        wide = max(map(len, pairs)) + 2
+        for name, value in pairs.items():
+            self.say(f"{name:<{wide}}{value}")
+
+    @contextmanager
+    def epochs(self, total: int, samples: int) -> Iterator["EpochBar"]:
+        """The bar of a training of `total` epochs of `samples` pictures."""
+        bar = EpochBar(self, total, samples)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+class EpochBar:
+    """Shows steps as they come; reads tensors only when it is due, so that nothing waits for the device."""
+
+    def __init__(self, narrator: Narrator, total: int, samples: int) -> None:
+        self.narrator, self.total, self.samples = narrator, total, samples
+        self.live = narrator.console.is_terminal and not narrator.console.quiet
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[total_epochs]}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[words]}"),
+            TimeRemainingColumn(),
+            console=narrator.console,
+            transient=True,
+            auto_refresh=False,
+        )
+        self.task: TaskID | None = None
+        self.seen = 0
+        self.epoch = 0
+        self.begun = self.shown = self.said = time.perf_counter()
+
+    def step(self, step: Step) -> None:
+        """Take in an update or a batch of validation."""
+        now = time.perf_counter()
+        if step.epoch != self.epoch:
+            self.epoch, self.seen, self.begun, self.said = step.epoch, 0, now, now
+        self.seen += step.samples if step.phase == "train" else 0
+        if now - self.shown < REFRESH:
+            return
+        self.shown = now
+        rate = self.seen / max(now - self.begun, 1e-9)
+        words = f"loss {float(step.loss):.3f}  acc {int(step.correct) / step.samples:6.1%}  {rate:,.0f} images/s"
+        if step.phase == "validation":
+            words = f"validating, {step.position + 1}/{step.batches}"
+        if self.live:
+            self.draw(words)
+        elif now - self.said > SAY:
+            self.said = now
+            self.narrator.say(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
+
+    def draw(self, words: str) -> None:
+        done = (self.epoch - 1) * self.samples + self.seen
+        if self.task is None:
+            fields: dict[str, Any] = {"epoch": self.epoch, "total_epochs": self.total, "words": words}
+            self.task = self.progress.add_task("", total=self.total * self.samples, **fields)
+            self.progress.start()
+        self.progress.update(self.task, completed=done, epoch=self.epoch, words=words)
+        self.progress.refresh()
+
+    def record(self, record: Record, best: bool) -> None:
+        """The line of an epoch."""
+        validation = ""
+        if record.val_accuracy is not None and record.val_loss is not None:
+            validation = f"   val loss {record.val_loss:.4f}  acc {record.val_accuracy:7.2%}"
+        again = ""
+        if record.evaluated_train_accuracy is not None:
+            again = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
+        width = len(str(self.total))
+        self.narrator.say(
+            f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "
+            f"{record.train_accuracy:7.2%}{again}{validation}   {seconds(record.seconds)}{'   best' if best else ''}"
+        )
+
+    def close(self) -> None:
+        if self.task is not None:
+            with suppress(Exception):
+                self.progress.stop()
+
+
+def seconds(value: float) -> str:
+    """A duration as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 60:
+        return f"{value:.0f} s"
+    if value < 3600:
+        return f"{value // 60:.0f} min {value % 60:.0f} s"
+    return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
+
+
+def plain_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
+    """A table without heavy lines; `columns` are names with `left` or `right`."""
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for name, justify in columns.items():
+        table.add_column(name, justify="right" if justify == "right" else "left", header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,127 @@
+"""A run is a folder: what was done, how it went, and the weights. Its files are listed at `Run`."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from lenext.foundation.errors import RunError
+from lenext.foundation.files import make_folder, write_atomic
+from lenext.training.recipe import Experiment, Recipe, read_settings
+from lenext.training.state import Record
+
+EVALUATED = ("evaluated_train_loss", "evaluated_train_accuracy")
+COLUMNS = tuple(one.name for one in fields(Record) if one.name not in EVALUATED)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder.
+
+    recipe.yaml       the Experiment; runs again as it is
+    results.csv       a line an epoch
+    results.json      at the end: the test set's figures, by class too; the best epoch; how often the test set was read
+    predictions.csv   the test set, a line a picture
+    results.png, confusion_matrix.png, mistakes.png
+    train.log         what was printed
+    environment.json  versions, device, threads, precision
+    split.json        where the data came from and which samples were kept for validation and test
+    weights/          best.safetensors, last.safetensors
+    """
+
+    path: Path
+
+    @staticmethod
+    def choose(runs_dir: Path, name: str, otherwise: str) -> Path:
+        """The folder of a new run. A name that was given must be free; `otherwise` takes the next free suffix."""
+        path, number = runs_dir / (name or otherwise), 1
+        while path.exists():
+            if name:
+                raise RunError(f"{path} is there already; give another --name, or remove it")
+            number += 1
+            path = runs_dir / f"{otherwise}-{number}"
+        return path
+
+    @classmethod
+    def create(cls, path: Path) -> "Run":
+        """Make the folder."""
+        make_folder(path / "weights")
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """A run that is there. Raises RunError where it is not."""
+        folder = Path(path).expanduser()
+        if not folder.is_dir():
+            raise RunError(f"{folder}: there is no such run folder; `lenext list runs` shows those there are")
+        if not (folder / "recipe.yaml").is_file():
+            raise RunError(f"{folder}: not a run; there is no recipe.yaml in it")
+        return cls(folder)
+
+    @property
+    def experiment(self) -> Experiment:
+        """What recipe.yaml holds."""
+        found = read_settings(self.path / "recipe.yaml")
+        return Experiment(**(found | {"recipe": Recipe().changed(found["recipe"])}))
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds; empty before the run has ended."""
+        return self.read_json("results.json")
+
+    @property
+    def records(self) -> list[Record]:
+        """The lines of results.csv."""
+        path = self.path / "results.csv"
+        if not path.is_file():
+            return []
+        with path.open(newline="") as file:
+            return [to_record(row) for row in csv.DictReader(file)]
+
+    def weights(self, which: str = "best") -> Path:
+        """The path of the best or the last weights."""
+        return self.path / "weights" / f"{which}.safetensors"
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path}: cannot be read ({error})") from error
+
+    def write_json(self, name: str, content: Any) -> None:
+        write_atomic(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_records(self, records: Sequence[Record]) -> None:
+        """results.csv; the evaluated figures have columns where they were measured."""
+        extra = EVALUATED if any(record.evaluated_train_loss is not None for record in records) else ()
+        names = COLUMNS + extra
+        self.write_csv("results.csv", names, ([asdict(record)[name] for name in names] for record in records))
+
+    def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        write_atomic(self.path / name, text.getvalue())
+
+
+def to_record(row: dict[str, str]) -> Record:
+    """A line of results.csv."""
+    values: dict[str, Any] = {}
+    for name, kind in get_type_hints(Record).items():
+        text = row.get(name) or ""
+        number = next(one for one in (get_args(kind) or (kind,)) if one is not type(None))
+        values[name] = number(text) if text else None
+    return Record(**values)
+
+
+def find_runs(runs_dir: Path) -> list[Run]:
+    """The runs in a folder, the newest last."""
+    if not runs_dir.is_dir():
+        return []
+    recipes = sorted(runs_dir.glob("*/recipe.yaml"), key=lambda path: path.stat().st_mtime)
+    return [Run(path.parent) for path in recipes]

@@ -1,0 +1,82 @@
+"""Answers for a person's pictures, brought to the network exactly as the training pictures were."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenext.data.batches import batches
+from lenext.data.dataset import Split
+from lenext.data.pictures import PictureFiles, is_picture
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import DataError
+from lenext.foundation.settings import OnBadImage
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A picture's most probable classes, the most probable first, with their probabilities."""
+
+    path: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def find_pictures(sources: Sequence[str | Path]) -> list[str]:
+    """The pictures that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
+    found: list[str] = []
+    for source in map(str, sources):
+        path = Path(source).expanduser()
+        if path.is_dir():
+            inside = [str(file) for file in sorted(path.rglob("*")) if file.is_file() and is_picture(file)]
+            if not inside:
+                raise DataError(f"{source}: no pictures in this folder")
+            found += inside
+        elif path.exists():
+            found.append(str(path))
+        elif matches := sorted(glob.glob(str(path), recursive=True)):
+            found += [match for match in matches if is_picture(Path(match))]
+        else:
+            raise DataError(f"{source}: there is no such picture, folder or glob")
+    if not found:
+        raise DataError(f"{', '.join(map(str, sources))}: no pictures found")
+    return found
+
+
+def predictions(
+    network: nn.Module,
+    prepare: Preprocessing,
+    classes: Sequence[str],
+    paths: Sequence[str],
+    *,
+    top: int = 1,
+    compute: Compute,
+    on_bad_image: OnBadImage = "stop",
+) -> Iterator[Prediction | DataError]:
+    """A Prediction for each picture; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
+    compute.place(network).eval()
+    for start in range(0, len(paths), BATCH):
+        some = paths[start : start + BATCH]
+        pixels, good, complaints = PictureFiles(
+            some, prepare.channels, prepare.stored_size, prepare.stored_fit
+        ).decoded(keep=True)
+        if complaints and on_bad_image == "stop":
+            raise DataError(f"{complaints[0]}; --on-bad-image skip leaves such pictures out")
+        yield from complaints
+        if not len(good):
+            continue
+        split = Split(pixels, torch.zeros(len(good), dtype=torch.int64), np.asarray(some)[good.numpy()])
+        with torch.inference_mode(), compute.autocast():
+            images, _ = next(batches(split, prepare, compute, len(good)))
+            probable = network(images).float().softmax(1).topk(min(top, len(classes)))
+        for path, values, labels in zip(
+            split.ids.tolist(), probable.values.tolist(), probable.indices.tolist(), strict=True
+        ):
+            yield Prediction(path, tuple(classes[label] for label in labels), tuple(values))

@@ -1,0 +1,1 @@
+"""Recipes, the state that training changes, and the loop that changes it."""

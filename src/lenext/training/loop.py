@@ -1,0 +1,196 @@
+"""The loop that trains any network on any data, told event by event; and the measuring of a split."""
+
+import math
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lenext.data.augment import Augmentation
+from lenext.data.batches import batches, cuts, training_batches
+from lenext.data.dataset import Dataset, Split
+from lenext.data.division import divide
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
+from lenext.foundation.seeds import mixed
+from lenext.training.losses import Loss, cross_entropy
+from lenext.training.optim import learning_rate
+from lenext.training.recipe import Recipe
+from lenext.training.state import Record, Step, Totals, TrainingState
+
+
+def divided(data: Dataset, recipe: Recipe) -> Dataset:
+    """The data with the validation and test splits that the recipe asks for."""
+    return divide(
+        data,
+        validation_fraction=recipe.validation_fraction,
+        test_fraction=recipe.test_fraction,
+        method=recipe.split,
+        seed=recipe.split_seed,
+        train_samples=recipe.train_samples,
+    )
+
+
+def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
+    """How the recipe has divided data brought to the network; `image_size=auto` is the pictures' own size here."""
+    return Preprocessing.of(data, recipe.image_size, recipe.resize, recipe.scaling)
+
+
+def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
+    """The recipe's augmentation; `flip=auto` where a mirrored picture keeps its class."""
+    return Augmentation(data.mirrored if recipe.flip == "auto" else recipe.flip, recipe.shift, recipe.cutout)
+
+
+def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss | None = None) -> Iterator[Record]:  # noqa: B008
+    """Train a network, yielding a Record an epoch; a `break` ends it. The network is changed in place.
+
+    Any nn.Module from (N, C, H, W) to logits (N, K) will do. What the data do not have of validation and test sets is
+    taken out of their training pictures as the recipe says.
+    """
+    data = divided(data, recipe)
+    for event in events(TrainingState.begin(network, recipe), data, recipe, loss):
+        if isinstance(event, Record):
+            yield event
+
+
+def events(state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | None = None) -> Iterator[Step | Record]:
+    """Train from where `state` is on divided data: a Step after each update and each batch of validation, a Record at
+    the end of each epoch. Ends after the recipe's epochs, or early. Raises TrainingError when the loss is not finite.
+    """
+    network, compute, objective = state.network, state.compute, loss or cross_entropy(recipe.label_smoothing)
+    prepare, augment = preprocessing(data, recipe), augmentation(data, recipe)
+    per_epoch = len(cuts(len(data.train), recipe.batch_size))
+    check_batch_norm(network, recipe.batch_size)
+    for epoch in range(state.epoch + 1, recipe.epochs + 1):
+        begun, totals, rate = time.perf_counter(), Totals(compute.device), 0.0
+        network.train()
+        for position, (images, labels) in enumerate(
+            training_batches(
+                data.train, prepare, augment, compute,
+                batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch, shuffle=recipe.shuffle,
+            )
+        ):  # fmt: skip
+            step = (epoch - 1) * per_epoch + position
+            torch.manual_seed(mixed(recipe.seed, epoch, position))
+            rate = learning_rate(recipe, step, recipe.epochs * per_epoch, per_epoch)
+            with compute.autocast():
+                value, logits = objective(network, images, labels)
+            if compute.device.type == "cpu" and not torch.isfinite(value):
+                raise not_finite(float(value.detach()), epoch, position, rate)
+            state.update(value, rate)
+            plain, correct = figures(logits.detach(), labels)
+            totals.add(plain, correct, len(labels))
+            yield Step("train", epoch, position, per_epoch, len(labels), plain, correct, rate)
+        train_loss, train_accuracy = totals.means()
+        if not math.isfinite(train_loss):
+            raise not_finite(train_loss, epoch, per_epoch - 1, rate)
+        seen = yield from validation(state, data.validation, prepare, recipe.batch_size, epoch)
+        again: tuple[float, float] | tuple[None, None] = (None, None)
+        if recipe.evaluate_training:
+            measured = evaluate_split(network, data.train, prepare, compute, recipe.batch_size)
+            again = measured.loss, measured.accuracy
+        record = Record(
+            epoch, time.perf_counter() - begun, train_loss, train_accuracy, seen[0], seen[1], rate, again[0], again[1]
+        )
+        state.add(record)
+        yield record
+        if recipe.early_stopping and state.best and epoch - state.best.epoch >= recipe.early_stopping:
+            return
+
+
+def validation(
+    state: TrainingState, split: Split | None, prepare: Preprocessing, batch_size: int, epoch: int
+) -> Generator[Step, None, tuple[float, float] | tuple[None, None]]:
+    """Measure the validation pictures, a Step a batch; returns plain cross-entropy and accuracy, or two None."""
+    if split is None:
+        return None, None
+    state.network.eval()
+    totals, parts = Totals(state.compute.device), len(cuts(len(split), batch_size))
+    for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
+        with torch.no_grad(), state.compute.autocast():
+            value, correct = figures(state.network(images).float(), labels)
+        totals.add(value, correct, len(labels))
+        yield Step("validation", epoch, position, parts, len(labels), value, correct, 0.0)
+    return totals.means()
+
+
+def figures(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Plain cross-entropy and how many are right, both on the device."""
+    return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by picture (N,); on the CPU."""
+
+    probabilities: Tensor
+    labels: Tensor
+    losses: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.probabilities.argmax(1)
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of pictures whose most probable class is the true one."""
+        return self.top(1)
+
+    def top(self, k: int) -> float:
+        """The fraction of pictures whose true class is among the k most probable."""
+        return int((self.probabilities.topk(k).indices == self.labels[:, None]).sum()) / len(self.labels)
+
+
+def evaluate(
+    network: nn.Module,
+    data: Dataset,
+    recipe: Recipe = Recipe(),  # noqa: B008
+    split: Literal["train", "validation", "test"] = "test",
+) -> Evaluation:
+    """Measure a network on a split of the data, divided and prepared as the recipe says. Its mode is left as it was."""
+    data = divided(data, recipe)
+    there = data.splits()
+    if split not in there:
+        raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
+    compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
+    compute.place(network)
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, recipe.batch_size)
+
+
+def evaluate_split(
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, batch_size: int
+) -> Evaluation:
+    """Measure a network that is on its device already, each picture once."""
+    was_training = network.training
+    network.eval()
+    logits = []
+    with torch.inference_mode(), compute.autocast():
+        for images, _ in batches(split, prepare, compute, batch_size):
+            logits.append(network(images).float())
+    network.train(was_training)
+    scores = torch.cat(logits).cpu()
+    losses = F.cross_entropy(scores, split.labels, reduction="none")
+    return Evaluation(scores.softmax(1), split.labels, losses)
+
+
+def check_batch_norm(network: nn.Module, batch_size: int) -> None:
+    """Batch norm has nothing to average over in a batch of one."""
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    if batch_size == 1 and any(isinstance(module, norms) for module in network.modules()):
+        raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 pictures a step")
+
+
+def not_finite(loss: float, epoch: int, position: int, rate: float) -> TrainingError:
+    return TrainingError(
+        f"the loss became {loss} in epoch {epoch}, step {position + 1}; a learning_rate below {rate:.2g} "
+        "or gradient_clip=1 usually helps"
+    )

@@ -1,0 +1,200 @@
+"""The Recipe, how to train, and the Experiment, what to train on what: both flat, frozen, and to and from YAML."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+
+from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.settings import (
+    Device,
+    Fraction,
+    MemoryFormat,
+    Method,
+    OnBadImage,
+    Precision,
+    Resize,
+    Scaling,
+    convert,
+)
+
+Auto = Literal["auto"]
+
+
+def key(default: Any, group: str, about: str) -> Any:
+    """A setting with its help; the command line is made from these."""
+    return field(default=default, metadata={"group": group, "about": about})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. `auto` is settled by the network, the data, the optimizer or the machine, and then stated."""
+
+    image_size: int | Auto = key(
+        "auto", "Pictures", "pixels a side that the network is given; auto: what it is made for"
+    )
+    resize: Resize = key("interpolate", "Pictures", "enlarge by interpolation, or pad with black")
+    scaling: Scaling = key(
+        "standardize", "Pictures", "by mean and deviation of the training pictures, to 0..1, to -1..1, or raw 0..255"
+    )
+
+    train_samples: int | Literal["all"] = key("all", "Samples", "how many pictures to train on")
+    validation_fraction: Fraction = key(
+        "auto", "Samples", "share of the training pictures kept for validation; auto: 0.1"
+    )
+    test_fraction: Fraction = key("auto", "Samples", "share kept as test set where the data have none; auto: 0.2")
+    split: Method = key("stratified", "Samples", "how these are chosen: by class, at random, or the last ones")
+    split_seed: int = key(0, "Samples", "seed of that choice; the other seed leaves it alone")
+    shuffle: bool = key(True, "Samples", "a new order in each epoch, or always that of the data")
+
+    flip: bool | Auto = key("auto", "Augmentation", "mirror half of the pictures; auto: where the data allow it")
+    shift: int = key(0, "Augmentation", "move each picture by up to so many of its pixels")
+    cutout: int = key(0, "Augmentation", "blank a square of so many pixels a side")
+
+    epochs: int = key(10, "Optimization", "passes over the training pictures")
+    batch_size: int = key(128, "Optimization", "pictures a step")
+    optimizer: Literal["sgd", "adamw"] = key("sgd", "Optimization", "stochastic gradient descent, or AdamW")
+    learning_rate: float | Auto = key("auto", "Optimization", "the highest rate; auto: 0.05 for sgd, 0.001 for adamw")
+    momentum: float = key(0.9, "Optimization", "momentum of sgd, or adamw's first beta")
+    nesterov: bool | Auto = key("auto", "Optimization", "look ahead by Nesterov's rule; auto: for sgd with momentum")
+    weight_decay: float | Auto = key("auto", "Optimization", "auto: 0.0005 for sgd, 0.01 for adamw")
+    decay_norms_and_biases: bool = key(False, "Optimization", "apply weight decay to norms and biases too")
+    schedule: Literal["constant", "cosine", "one_cycle"] = key("one_cycle", "Optimization", "how the rate goes")
+    warmup_epochs: float = key(0.0, "Optimization", "epochs of linear rise before the schedule")
+    label_smoothing: float = key(0.0, "Optimization", "share of the target spread over all classes")
+    gradient_clip: float = key(0.0, "Optimization", "largest norm of the gradient; 0: any")
+    initialization: Literal["default", "xavier", "kaiming"] = key(
+        "default", "Optimization", "of weights: the network's own, Xavier uniform, or Kaiming normal"
+    )
+    early_stopping: int = key(0, "Optimization", "stop after so many epochs without a better validation; 0: never")
+    evaluate_training: bool = key(False, "Optimization", "measure the training pictures again, in evaluation mode")
+    seed: int = key(0, "Optimization", "of the weights, the order, the augmentation and dropout")
+
+    device: Device = key("auto", "Machine", "where to compute")
+    precision: Precision = key("auto", "Machine", "of the arithmetic; the weights stay fp32")
+    memory_format: MemoryFormat = key("auto", "Machine", "how pictures lie in memory")
+    threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Recipe).items():
+            object.__setattr__(self, name, convert(name, getattr(self, name), kind))
+        for name, allowed, least, most in LIMITS:
+            value = getattr(self, name)
+            if not isinstance(value, str) and not (least <= value <= most):
+                raise ConfigurationError(f"{name}={value}: it must be {allowed}")
+        if self.early_stopping and self.validation_fraction == 0:
+            raise ConfigurationError("early_stopping needs a validation set; leave out validation_fraction=0")
+        if self.warmup_epochs and self.schedule == "one_cycle":
+            raise ConfigurationError(
+                "warmup_epochs: one_cycle rises by itself; give schedule=cosine or constant with it"
+            )
+        if self.warmup_epochs > self.epochs:
+            raise ConfigurationError(
+                f"warmup_epochs={self.warmup_epochs}: more than the {self.epochs} epochs there are"
+            )
+        if self.nesterov is True and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ConfigurationError("nesterov=true: it needs optimizer=sgd and a momentum above 0")
+
+    def settled(self) -> "Recipe":
+        """The same with the optimizer's `auto` settings as numbers."""
+        sgd = self.optimizer == "sgd"
+        rate = (0.05 if sgd else 1e-3) if self.learning_rate == "auto" else self.learning_rate
+        decay = (5e-4 if sgd else 1e-2) if self.weight_decay == "auto" else self.weight_decay
+        nesterov = (sgd and self.momentum > 0) if self.nesterov == "auto" else self.nesterov
+        return replace(self, learning_rate=rate, weight_decay=decay, nesterov=nesterov)
+
+    def changed(self, settings: Mapping[str, object]) -> "Recipe":
+        """The same with these settings. A new optimizer takes its own learning rate and decay, if none is given.
+
+        Raises ConfigurationError for a key or a value that does not exist.
+        """
+        known = [one.name for one in fields(Recipe)]
+        for name in settings:
+            if name not in known:
+                raise ConfigurationError(unknown("recipe key", name, known))
+        new = dict(settings)
+        if new.get("optimizer", self.optimizer) != self.optimizer:
+            new = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9} | new
+        return replace(self, **new)  # type: ignore[arg-type]
+
+
+INFINITE = float("inf")
+LIMITS: tuple[tuple[str, str, float, float], ...] = (
+    ("image_size", "at least 1", 1, 100_000),
+    ("train_samples", "at least 2", 2, INFINITE),
+    ("validation_fraction", "from 0 to below 1", 0, 0.999),
+    ("test_fraction", "from 0 to below 1", 0, 0.999),
+    ("split_seed", "0 or more", 0, 2**63),
+    ("shift", "0 or more", 0, INFINITE),
+    ("cutout", "0 or more", 0, INFINITE),
+    ("epochs", "at least 1", 1, INFINITE),
+    ("batch_size", "at least 1", 1, INFINITE),
+    ("learning_rate", "a number from 0", 0, 1e6),
+    ("momentum", "from 0 to below 1", 0, 0.99999),
+    ("weight_decay", "a number from 0", 0, 1e6),
+    ("warmup_epochs", "0 or more", 0, INFINITE),
+    ("label_smoothing", "from 0 to below 1", 0, 0.999),
+    ("gradient_clip", "a number from 0", 0, 1e9),
+    ("early_stopping", "0 or more", 0, INFINITE),
+    ("seed", "0 or more", 0, 2**63),
+    ("threads", "at least 1", 1, 4096),
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A network with its options, the data, and a Recipe: all that a run is made from.
+
+    network: a name of MODELS, or FILE.py:Class. data, test_data: names of DATASETS, or paths. label_column: of a CSV.
+    """
+
+    network: str = "lenet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "digits"
+    test_data: str = ""
+    label_column: str = "auto"
+    on_bad_image: OnBadImage = "stop"
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def to_yaml(self) -> str:
+        """As `from_yaml` reads it; tuples become lists."""
+        plain = asdict(self) | {"options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}}
+        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What a YAML file sets: keys of an Experiment, and under `recipe` (or beside them) keys of a Recipe.
+
+    Raises ConfigurationError, naming the file, for whatever else is in it.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{path}: a recipe is lines of `key: value`; this is not")
+    inner = found.pop("recipe", None) or {}
+    if not isinstance(inner, dict):
+        raise ConfigurationError(f"{path}: under `recipe:` there must be lines of `key: value`")
+    outer_keys = [one.name for one in fields(Experiment) if one.name != "recipe"]
+    recipe_keys = [one.name for one in fields(Recipe)]
+    for name in [*found, *inner]:
+        if str(name) not in (recipe_keys if name in inner else outer_keys + recipe_keys):
+            raise ConfigurationError(f"{path}: {unknown('key', str(name), outer_keys + recipe_keys)}")
+    options = found.get("options") or {}
+    if not isinstance(options, dict):
+        raise ConfigurationError(f"{path}: under `options:` there must be lines of `option: value`")
+    hints = get_type_hints(Experiment)
+    settings = {name: value for name, value in found.items() if name in outer_keys} | {"options": options}
+    try:
+        for name in settings.keys() - {"options"}:
+            settings[name] = convert(name, settings[name], hints[name])
+        given = {name: value for name, value in found.items() if name in recipe_keys} | inner
+        Recipe().changed(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return settings | {"recipe": given}

@@ -1,0 +1,71 @@
+"""Recipes by name: those that the networks have of their own, and those that the documents used. Each sets some keys.
+
+Which setting wins: the option given, then `--recipe`, then the network's own recipe, then the field's default.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.training.recipe import read_settings
+
+LENET: dict[str, Any] = {
+    "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 64, "epochs": 30, "label_smoothing": 0.1, "shift": 1,
+}  # fmt: skip
+
+OF_NETWORKS: dict[str, dict[str, Any]] = {
+    "lenet": LENET,
+    "lenet5": LENET,
+    "lenet5_skip": LENET,
+    "resnet18_32px": {"shift": 4},
+}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "quick": {"epochs": 3},
+    "adamw": {
+        "optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup_epochs": 1.0,
+    },
+    # As the documents train: D0's linked helper reads raw pixels in file order and never validates apart.
+    "d0": {
+        "optimizer": "sgd", "learning_rate": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",
+        "epochs": 45, "batch_size": 64, "scaling": "raw", "shuffle": False, "flip": False, "shift": 0,
+    },
+    "d1": {
+        "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",
+        "epochs": 10, "batch_size": 256, "scaling": "unit", "initialization": "xavier", "image_size": 224,
+        "flip": False, "shift": 0,
+    },
+    "d3": {
+        "optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "decay_norms_and_biases": True,
+        "schedule": "constant", "epochs": 5, "batch_size": 128, "scaling": "unit", "validation_fraction": 0.2,
+        "split": "random", "split_seed": 55, "evaluate_training": True, "flip": False, "shift": 0,
+    },
+    "d4": {
+        "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",
+        "epochs": 10, "batch_size": 128, "scaling": "symmetric", "initialization": "xavier", "image_size": 224,
+        "flip": False, "shift": 0,
+    },
+}  # fmt: skip
+
+ABOUT = {
+    "quick": "three epochs, to see whether everything works",
+    "adamw": "AdamW with warm-up and a cosine, for networks that plain descent does not suit",
+    "d0": "as document D0 trains: raw pixels, file order, SGD 0.001, 45 epochs",
+    "d1": "as document D1 trains: Xavier, SGD 0.01, batches of 256 at 224 px",
+    "d3": "as document D3 trains: AdamW 0.001 for 5 epochs, an unstratified fifth for validation",
+    "d4": "as document D4 trains: Xavier, SGD 0.1 without momentum, 10 epochs at 224 px",
+}
+
+
+def named(name: str) -> dict[str, Any]:
+    """What a recipe sets: `{"recipe": {...}}`, and for a YAML file also the network and data that it names."""
+    if name in RECIPES:
+        return {"recipe": RECIPES[name]}
+    path = Path(name).expanduser()
+    if path.is_dir() and (path / "recipe.yaml").is_file():
+        path = path / "recipe.yaml"
+    if path.is_file():
+        return read_settings(path)
+    if path.suffix in (".yaml", ".yml"):
+        raise ConfigurationError(f"{name}: there is no such recipe file")
+    raise ConfigurationError(f"{unknown('recipe', name, RECIPES)} A YAML file works too")

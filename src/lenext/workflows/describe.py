@@ -1,0 +1,79 @@
+"""`list` and `summary`: what there is, and what a network is made of."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenext.foundation.errors import ConfigurationError
+from lenext.inspection.summary import Summary, summarize
+from lenext.models import MODELS, find_variant
+from lenext.models.own import is_own
+from lenext.runs.folder import find_runs
+from lenext.training.recipe import Experiment
+from lenext.workflows.prepare import build_network, check_fit, made_for, network_options
+
+
+def describe_models() -> list[dict[str, Any]]:
+    """Each network with its family, parameters (as it comes), input and source."""
+    rows = []
+    for name, family in MODELS.items():
+        variant = find_variant(name)
+        with torch.device("meta"):
+            network = variant.build()
+        channels = variant.parameters()["in_channels"].default
+        rows.append(
+            {
+                "name": name,
+                "family": family,
+                "parameters": sum(one.numel() for one in network.parameters()),
+                "input": f"{channels} x {variant.image_size} x {variant.image_size}",
+                "kind": variant.kind,
+                "source": variant.source,
+            }
+        )
+    return rows
+
+
+def describe_runs(runs_dir: Path) -> list[dict[str, Any]]:
+    """Each run with what it trained on what, and how it ended."""
+    rows = []
+    for run in find_runs(runs_dir):
+        experiment, results = run.experiment, run.results
+        rows.append(
+            {
+                "run": str(run.path),
+                "network": experiment.network or "(made in Python)",
+                "data": experiment.data,
+                "epochs": len(run.records),
+                "validation": (results.get("validation") or {}).get("accuracy"),
+                "test": (results.get("test") or {}).get("accuracy"),
+            }
+        )
+    return rows
+
+
+def summarize_named(
+    network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
+) -> Summary:
+    """The summary of a network by name, for the pictures and classes asked for, else those it is made for."""
+    for what, value in (("image_size", image_size), ("channels", channels), ("classes", classes)):
+        if value is not None and value < 1:
+            raise ConfigurationError(f"{what}={value}: it must be at least 1")
+    experiment = Experiment(network=network, options=options)
+    if image_size is not None:
+        experiment = Experiment(network, options, recipe=experiment.recipe.changed({"image_size": image_size}))
+    if is_own(network):
+        if image_size is None:
+            raise ConfigurationError(f"{network}: for which pictures? Give --image-size")
+        defaults = {"in_channels": 3, "num_classes": 10}
+    else:
+        defaults = {key: one.default for key, one in find_variant(network).parameters().items()}
+    experiment = made_for(experiment)
+    size = int(experiment.recipe.image_size)
+    shape = (channels or defaults["in_channels"], size, size)
+    number = classes or defaults["num_classes"]
+    module = build_network(experiment, network_options(experiment, shape[0], number, size))
+    check_fit(module, experiment, shape, number)
+    return summarize(module, shape, network)

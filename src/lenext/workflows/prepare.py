@@ -1,0 +1,102 @@
+"""From what a person asked for to an Experiment, its data and its network, checked against each other."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lenext.data import load
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.seeds import mixed
+from lenext.inspection.doctor import UnfitError, check, least_size
+from lenext.models import create, find_variant
+from lenext.models.own import create_own, is_own
+from lenext.models.variant import SET_BY_DATA
+from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipes import OF_NETWORKS, named
+
+
+def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
+    """Put together what is given: the settings win over the recipe, it over the network's own, that over defaults.
+
+    outer: keys of an Experiment but `recipe`; those that are empty are not given. Raises ConfigurationError.
+    """
+    base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else named(recipe)
+    chosen = {key: value for key, value in base.items() if key != "recipe"}
+    chosen |= {key: value for key, value in outer.items() if value}
+    experiment = Experiment(**chosen)
+    if isinstance(recipe, Recipe):
+        return replace(experiment, recipe=recipe.changed(settings))
+    merged = Recipe().changed(OF_NETWORKS.get(experiment.network, {})).changed(base.get("recipe", {})).changed(settings)
+    return replace(experiment, recipe=merged)
+
+
+def made_for(experiment: Experiment) -> Experiment:
+    """`image_size=auto` replaced by the size that the named network is made for; options checked."""
+    recipe, network = experiment.recipe, experiment.network
+    if not network or is_own(network):
+        return experiment
+    variant = find_variant(network)
+    for key in experiment.options:
+        if key in SET_BY_DATA:
+            hint = "give --image-size" if key == "image_size" else "leave the option out"
+            raise ConfigurationError(f"{network}: {key} follows from the data; {hint}")
+    options = variant.checked(network, experiment.options)
+    if recipe.image_size == "auto":
+        recipe = recipe.changed({"image_size": variant.image_size})
+    return replace(experiment, options=options, recipe=recipe.settled())
+
+
+def load_data(experiment: Experiment, data_dir: str | Path | None = None, offline: bool = False) -> Dataset:
+    """The experiment's data, its files brought to the image size where they are files."""
+    return load(
+        experiment.data,
+        test=experiment.test_data or None,
+        data_dir=data_dir,
+        offline=offline,
+        picture_size=experiment.recipe.image_size,
+        fit="pad" if experiment.recipe.resize == "pad" else "crop",
+        label_column=experiment.label_column,
+        on_bad_image=experiment.on_bad_image,
+    )
+
+
+def network_options(experiment: Experiment, channels: int, classes: int, size: int) -> dict[str, Any]:
+    """All that the network is built with: the options, and what follows from the data."""
+    follows = {"in_channels": channels, "num_classes": classes, "image_size": size}
+    if not is_own(experiment.network):
+        known = find_variant(experiment.network).parameters()
+        follows = {key: value for key, value in follows.items() if key in known}
+    return {**experiment.options, **follows}
+
+
+def build_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Module:
+    """The named network, its weights drawn from the recipe's seed."""
+    torch.manual_seed(mixed(experiment.recipe.seed))
+    if is_own(experiment.network):
+        return create_own(experiment.network, **options)
+    return create(experiment.network, **options)
+
+
+def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int, int, int], classes: int) -> None:
+    """Try a blank picture; where it fails, say at which layer, and the least image size that works."""
+    name = experiment.network or type(network).__name__
+    channels, height, _ = input_shape
+    try:
+        check(network, input_shape, classes)
+    except UnfitError as error:
+        if not experiment.network:
+            raise ConfigurationError(f"{name} {error}") from error
+
+        def build(size: int) -> nn.Module:
+            return build_network(experiment, network_options(experiment, channels, classes, size))
+
+        least = least_size(build, channels, classes, above=height)
+        hint = f"; the least size above it that works is --image-size {least}" if least else ""
+        raise ConfigurationError(f"{name} {error}{hint}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name} {error}") from error

@@ -1,0 +1,126 @@
+"""`val` and `predict`: what trained weights do, on the run's own splits, on other data, on a person's pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from lenext.data import load
+from lenext.data.dataset import Dataset, Split, match_classes
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError, DataError, RunError
+from lenext.foundation.settings import OnBadImage
+from lenext.reporting.console import Narrator
+from lenext.runs import weights
+from lenext.runs.folder import Run
+from lenext.runs.predict import Prediction, find_pictures, predictions
+from lenext.runs.results import class_figures, figures_of
+from lenext.runs.weights import Description
+from lenext.training.loop import Evaluation, divided, evaluate_split
+from lenext.workflows.prepare import load_data
+from lenext.workflows.train import tell_classes
+
+Which = Literal["best", "last"]
+
+
+def open_weights(
+    model: str | Path | Run, which: Which = "best", network: nn.Module | None = None
+) -> tuple[nn.Module, Description]:
+    """The network of a run's folder or of a weights file, with its weights, and what it was trained for."""
+    path = model.path if isinstance(model, Run) else Path(model).expanduser()
+    if path.is_dir():
+        path = Run.open(path).weights(which)
+        if not path.is_file():
+            raise RunError(f"{path}: there are no {which} weights yet; the run did not get that far")
+    elif not path.exists():
+        raise RunError(f"{path}: there is no such run or weights file; `lenext list runs` shows the runs there are")
+    tensors, description = weights.load(path)
+    return weights.restore(tensors, description, path, network), description
+
+
+def val(
+    run: str | Path | Run,
+    *,
+    split: Literal["train", "validation", "test"] = "validation",
+    data: str = "",
+    which: Which = "best",
+    network: nn.Module | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    quiet: bool = False,
+) -> Evaluation:
+    """Measure a run's weights on its validation pictures; on another split, or on other data, if asked.
+
+    Reading the test set again is counted in results.json. Other data are matched by the names of their classes.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    module, description = open_weights(run, which, network)
+    experiment = run.experiment
+    if data:
+        other = load(
+            data, data_dir=data_dir, offline=offline, picture_size=description.preprocessing.stored_size,
+            fit=description.preprocessing.stored_fit, label_column=experiment.label_column,
+        )  # fmt: skip
+        part = other.test or other.train
+        labels = match_classes(part.labels, other.classes, description.classes, other.name)
+        chosen, title = Split(part.images, labels, part.ids), other.name
+    else:
+        chosen, title = split_of(run, load_data(experiment, data_dir, offline), split), f"{split} pictures"
+    shape = (description.preprocessing.channels, *description.preprocessing.stored_size)
+    if tuple(chosen.images.shape[1:]) != shape:
+        found = " x ".join(map(str, chosen.images.shape[1:]))
+        raise DataError(f"{title}: pictures of {found}, but the run was trained on {' x '.join(map(str, shape))}")
+    compute = Compute.choose(device, precision)
+    compute.place(module)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute, experiment.recipe.batch_size)
+    with Narrator(quiet) as narrator:
+        tell_classes(narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class")
+        figures = figures_of(seen, description.classes)
+        top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
+        narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures")
+        if split == "test" and not data:
+            reads = int(run.results.get("test_reads", 0)) + 1
+            run.write_json("results.json", run.results | {"test_reads": reads})
+            narrator.say(f"the test set of this run was read {reads} times; choosing by it spoils it as a test")
+    return seen
+
+
+def split_of(run: Run, data: Dataset, name: str) -> Split:
+    """The run's own split: by the ids that split.json keeps, or the source's own. Raises RunError or DataError."""
+    kept: dict[str, Sequence[Any]] = run.read_json("split.json").get("taken_out_of_train", {})
+    if name in kept:
+        return data.train.take(data.train.find(kept[name]))
+    splits = divided(data, run.experiment.recipe).splits() if name == "train" else data.splits()
+    if name not in splits:
+        raise RunError(f"{run.path}: it was trained without a {name} split; give --split or --data")
+    return splits[name]
+
+
+def predict(
+    model: str | Path | Run,
+    *pictures: str | Path,
+    top: int = 1,
+    which: Which = "best",
+    network: nn.Module | None = None,
+    on_bad_image: OnBadImage = "stop",
+    device: str = "auto",
+    precision: str = "auto",
+) -> list[Prediction | DataError]:
+    """The most probable classes of pictures: files, folders or globs, by a run's folder or a weights file.
+
+    With on_bad_image=skip, a picture that cannot be read has its DataError in the list.
+    """
+    if top < 1:
+        raise ConfigurationError(f"top={top}: it must be at least 1")
+    module, description = open_weights(model, which, network)
+    found = find_pictures(pictures)
+    compute = Compute.choose(device, precision)
+    return list(
+        predictions(
+            module, description.preprocessing, description.classes, found,
+            top=top, compute=compute, on_bad_image=on_bad_image,
+        )
+    )  # fmt: skip

@@ -1,0 +1,101 @@
+"""Batches, their order, and augmentation: pure functions of (seed, epoch, position)."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenext.data.augment import DRAWS, Augmentation
+from lenext.data.batches import batches, cuts, draw_epoch, training_batches
+from lenext.data.dataset import Dataset
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError
+
+PLAIN = Compute(torch.device("cpu"), "fp32", torch.contiguous_format)
+
+
+@given(st.integers(1, 500), st.integers(1, 100))
+def test_cuts_cover_everything_once_and_leave_nobody_alone(count: int, size: int) -> None:
+    made = cuts(count, size)
+    assert [row for cut in made for row in range(cut.start, cut.stop)] == list(range(count))
+    lengths = [cut.stop - cut.start for cut in made]
+    assert all(length == size for length in lengths[:-1])
+    assert 1 not in lengths or size == 1 or count == 1
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    first = draw_epoch(100, 1, 2, True)
+    torch.rand(7)  # a consumer's draw changes nothing
+    assert all(torch.equal(a, b) for a, b in zip(first, draw_epoch(100, 1, 2, True), strict=True))
+    assert not torch.equal(first[0], draw_epoch(100, 1, 3, True)[0])
+    assert not torch.equal(first[0], draw_epoch(100, 2, 2, True)[0])
+    assert torch.equal(draw_epoch(100, 1, 2, False)[0], torch.arange(100))
+
+
+def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    augment = Augmentation(flip=True, shift=3, cutout=5)
+
+    def made(start: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return list(
+            training_batches(
+                digits.train, prepare, augment, PLAIN, batch_size=100, seed=0, epoch=1, shuffle=True, start=start
+            )
+        )
+
+    whole = made(0)
+    for ours, theirs in zip(made(9), whole[9:], strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
+    assert sum(len(labels) for _, labels in whole) == len(digits.train)
+
+
+def test_without_augmentation_every_picture_comes_once(digits: Dataset) -> None:
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "raw")
+    seen = torch.cat([images for images, _ in batches(digits.train, prepare, PLAIN, 77)])
+    assert torch.allclose(seen, digits.train.images[torch.arange(len(digits.train))].float(), atol=1e-3)
+
+
+IMAGES = torch.arange(4 * 1 * 6 * 6).remainder(251).to(torch.uint8).view(4, 1, 6, 6) + 1
+
+
+@given(st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4))
+def test_augmentation_by_hand(rows: list[tuple[float, ...]]) -> None:
+    numbers = torch.tensor(rows)
+    out = Augmentation(flip=True, shift=2, cutout=3)(IMAGES, numbers, [9.0])
+    for image, row, got in zip(IMAGES, numbers, out, strict=True):
+        expected = image.flip(2) if float(row[0]) < 0.5 else image
+        down, across = (int(number * 5) for number in row[1:3])
+        framed = torch.zeros(1, 10, 10, dtype=torch.uint8)
+        framed[:, 2:8, 2:8] = expected
+        expected = framed[:, down : down + 6, across : across + 6].clone()
+        top, left = (int(number * 6) - 1 for number in row[3:5])
+        expected[:, max(top, 0) : max(top + 3, 0), max(left, 0) : max(left + 3, 0)] = 9
+        assert torch.equal(got, expected)
+
+
+def test_no_choice_is_shared_by_a_batch() -> None:
+    same = IMAGES[:1].expand(64, 1, 6, 6)
+    numbers = torch.rand(64, DRAWS, generator=torch.Generator().manual_seed(0))
+    for augment in (Augmentation(flip=True), Augmentation(shift=2), Augmentation(cutout=2)):
+        assert len({tuple(one.flatten().tolist()) for one in augment(same, numbers, [0.0])}) > 1
+
+
+@pytest.mark.parametrize(("scaling", "low", "high"), [("unit", 0, 1), ("symmetric", -1, 1), ("raw", 0, 255)])
+def test_scalings(scaling: str, low: float, high: float) -> None:
+    data = Dataset.from_arrays(torch.tensor([0, 255, 0, 255]).to(torch.uint8).view(4, 1, 1, 1), [0, 1, 0, 1])
+    seen = Preprocessing.of(data, "auto", "interpolate", scaling)(data.train.images[torch.arange(2)])
+    assert seen.flatten().tolist() == pytest.approx([low, high])
+
+
+def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -> None:
+    pictures = digits.train.images[torch.arange(5)]
+    padded = Preprocessing.of(digits, 32, "pad", "raw").resized(pictures)
+    assert padded.shape == (5, 1, 32, 32)
+    assert torch.equal(padded[:, :, 2:30, 2:30], pictures)
+    assert int(padded.sum()) == int(pictures.sum())
+    enlarged = Preprocessing.of(digits, 56, "interpolate", "raw").resized(pictures)
+    assert enlarged.shape == (5, 1, 56, 56)
+    with pytest.raises(ConfigurationError, match="larger than image_size=20"):
+        Preprocessing.of(digits, 20, "pad", "raw")

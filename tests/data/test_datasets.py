@@ -1,0 +1,165 @@
+"""The contract of every registered data set, and how they are found."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lenext
+from lenext.data import DATASETS, recognise
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import DataError, DownloadError
+from tests.data.makers import write_cifar, write_idx_folder
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data folder in torchvision's layout with a few made-up pictures of each published set."""
+    write_idx_folder(tmp_path / "MNIST" / "raw", zipped=True)
+    write_idx_folder(tmp_path / "FashionMNIST" / "raw", zipped=False)
+    write_cifar(tmp_path / "cifar-10-batches-py", pickled=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_contract(name: str, data_dir: Path) -> None:
+    data = lenext.load(name, data_dir=data_dir, offline=True)
+    assert data.name == name
+    assert data.test is not None
+    for split in data.splits().values():
+        assert split.images[torch.arange(2)].dtype == torch.uint8
+        assert split.images.shape[1:] == (1, 28, 28) or split.images.shape[1:] == (3, 32, 32)
+        assert split.labels.dtype == torch.int64
+        assert len(split.images) == len(split.labels) == len(split.ids) > 0
+        assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < len(data.classes) == 10
+    assert data.source["kind"]
+    assert not (data.mirrored and "digit" in DATASETS[name].about)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in DATASETS.items() if entry.folder])
+def test_what_is_not_there_is_not_fetched_offline(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="--offline"):
+        lenext.load(name, data_dir=tmp_path, offline=True)
+
+
+def test_published_files_have_two_mirrors_over_https() -> None:
+    from lenext.data.cifar import ARCHIVE
+    from lenext.data.idx import FASHION_FILES, MNIST_FILES
+
+    for file in (*MNIST_FILES, *FASHION_FILES, ARCHIVE):
+        assert len(set(file.urls)) >= 2
+        assert all(url.startswith("https://") for url in file.urls)
+        assert len(file.sha256) == 64
+
+
+def test_digits_are_the_published_ones_enlarged(digits: Dataset) -> None:
+    from sklearn.datasets import load_digits
+
+    small, labels = load_digits(return_X_y=True)
+    assert digits.test is not None
+    ids = np.concatenate([digits.train.ids, digits.test.ids])
+    assert sorted(ids.tolist()) == list(range(1797))
+    for row in (0, 500, 1400):
+        sample = int(digits.train.ids[row])
+        assert int(digits.train.labels[row]) == labels[sample]
+        shrunk = torch.nn.functional.avg_pool2d(digits.train.images[torch.tensor([row])][:, :, 2:-2, 2:-2].float(), 3)
+        original = torch.tensor(small[sample]).view(8, 8) * 255 / 16
+        assert float((shrunk[0, 0] - original).abs().mean()) < 20
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_idx_as_torchvision_reads_it(tmp_path: Path, zipped: bool) -> None:
+    images, labels = write_idx_folder(tmp_path, zipped=zipped)
+    data = lenext.load(tmp_path)
+    assert torch.equal(data.train.images[torch.arange(20)][:, 0], torch.from_numpy(images))
+    assert data.train.labels.tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_cifar_in_both_forms(tmp_path: Path, pickled: bool) -> None:
+    rows, labels = write_cifar(tmp_path, pickled=pickled)
+    data = lenext.load(tmp_path)
+    assert data.shape == (3, 32, 32)
+    assert len(data.train) == 5 * len(rows)
+    assert np.array_equal(data.train.images[torch.arange(len(rows))].numpy().reshape(-1, 3072), rows)
+    assert data.train.labels[: len(rows)].tolist() == labels
+
+
+def idx_bytes(*shape: int, body: bytes | None = None, magic: int = 0x08) -> bytes:
+    header = struct.pack(">BBBB", 0, 0, magic, len(shape)) + struct.pack(f">{len(shape)}I", *shape)
+    return header + (bytes(int(np.prod(shape))) if body is None else body)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (idx_bytes(20, 28, 28)[:-1], "should follow the header, found only"),
+        (idx_bytes(20, 28, 28) + b"x", "should follow the header, found more"),
+        (idx_bytes(20, 28, 28, magic=0x0D), "type 0x0d"),
+        (idx_bytes(20), "with 1 dimensions"),
+        (idx_bytes(2**31, 2**20, 28, body=b""), "which no such file has"),
+        (b"\x01\x02\x03", "not an IDX file"),
+        (b"", "not an IDX file"),
+    ],
+)
+def test_a_broken_idx_is_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    write_idx_folder(tmp_path, zipped=False)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(DataError, match=reason) as caught:
+        lenext.load(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "train-images" in str(caught.value)
+
+
+def test_a_broken_gzip_is_one_line(tmp_path: Path) -> None:
+    write_idx_folder(tmp_path, zipped=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    for content in (path.read_bytes()[:-20], b"not gzip", gzip.compress(idx_bytes(20, 28, 28))[:60]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"broken or cut off|cannot be read"):
+            lenext.load(tmp_path)
+
+
+def test_pictures_and_labels_must_agree(tmp_path: Path) -> None:
+    write_idx_folder(tmp_path, zipped=False)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(19))
+    with pytest.raises(DataError, match="20 pictures but 19 labels"):
+        lenext.load(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="is missing"):
+        lenext.load(tmp_path)
+
+
+def test_a_broken_cifar_is_one_line(tmp_path: Path) -> None:
+    write_cifar(tmp_path, pickled=False)
+    path = tmp_path / "data_batch_3.bin"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1])
+    with pytest.raises(DataError, match="no whole number of 3073-byte rows"):
+        lenext.load(tmp_path)
+    path.write_bytes(b"\x0b" + good[1:])
+    with pytest.raises(DataError, match="a label outside of 0 to 9"):
+        lenext.load(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match="is missing"):
+        lenext.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "loader"), [("a.csv", "table"), ("a.csv.gz", "table"), ("a.pkl", "arrays"), ("a.PICKLE", "arrays")]
+)
+def test_files_are_recognised_by_name(name: str, loader: str) -> None:
+    assert recognise(Path(name)) == loader
+
+
+def test_what_is_not_known_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "data.xlsx").touch()
+    with pytest.raises(DataError, match="not a kind of data"):
+        lenext.load(tmp_path / "data.xlsx")
+    with pytest.raises(DataError, match="did you mean 'mnist'"):
+        lenext.load("mnits")
+    with pytest.raises(DataError, match="no such file or folder"):
+        lenext.load("nowhere/at/all")

@@ -1,0 +1,126 @@
+"""What holds for every registered network."""
+
+from importlib import import_module
+
+import pytest
+import torch
+from torch import nn
+
+from lenext.foundation.errors import ConfigurationError
+from lenext.models import FAMILIES, MODELS, create, find_variant
+from lenext.models.own import create_own
+
+SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
+
+
+def test_the_registry_and_the_files_agree() -> None:
+    for family, names in FAMILIES.items():
+        assert tuple(import_module(f"lenext.models.{family}").VARIANTS) == names
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(("channels", "classes"), [(1, 7), (3, 10)])
+def test_logits_of_any_channels_and_classes(name: str, channels: int, classes: int) -> None:
+    size = find_variant(name).image_size
+    with torch.device("meta"):
+        network = create(name, in_channels=channels, num_classes=classes)
+        logits = network(torch.empty(2, channels, size, size))
+    assert logits.shape == (2, classes)
+    assert find_variant(name).source
+
+
+def first_of(name: str) -> tuple[nn.Module, torch.Tensor]:
+    """A network from a fixed seed, and two pictures for it."""
+    torch.manual_seed(0)
+    network = create(name, in_channels=3, num_classes=5)
+    size = find_variant(name).image_size
+    return network, torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_same_seed_same_weights(name: str) -> None:
+    first, second = first_of(name)[0].state_dict(), first_of(name)[0].state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: str) -> None:
+    network, images = first_of(name)
+    labels = torch.tensor([0, 1, 2, 3])
+    nn.functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert bool(parameter.grad.isfinite().all()), key
+        assert bool(parameter.grad.any()), key
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(images), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(loss.detach()) < 0.1
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_answer_does_not_depend_on_the_neighbours(name: str) -> None:
+    network, images = first_of(name)
+    network.eval()
+    with torch.no_grad():
+        assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_channels_last_and_bf16(name: str) -> None:
+    network, images = first_of(name)
+    network.eval()
+    with torch.no_grad():
+        plain = network(images)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        laid_out = network(images.to(memory_format=torch.channels_last))
+        with torch.autocast("cpu", torch.bfloat16):
+            short = network(images)
+    assert torch.allclose(plain, laid_out, atol=1e-4)
+    assert bool(short.isfinite().all())
+
+
+def test_names_and_options_that_do_not_exist() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'resnet18'"):
+        create("resnet19")
+    with pytest.raises(ConfigurationError, match="no option 'classes'"):
+        create("lenet", classes=3)
+    with pytest.raises(ConfigurationError, match="did you mean 'tanh'"):
+        create("lenet", activation="tahn")
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_channels, num_classes):
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, num_classes, 3)
+
+    def forward(self, x):
+        return self.layer(x).mean((2, 3))
+
+class Broken(nn.Module):
+    def __init__(self):
+        raise ValueError("not today")
+"""
+
+
+def test_a_network_of_ones_own(tmp_path: object) -> None:
+    from pathlib import Path
+
+    path = Path(str(tmp_path)) / "net.py"
+    path.write_text(OWN)
+    network = create_own(f"{path}:Net", in_channels=3, num_classes=4, image_size=8)
+    assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+    for wrong, reason in [(":Nett", "did you mean 'Net'"), ("", "which class"), (":Broken", "not today")]:
+        with pytest.raises(ConfigurationError, match=reason):
+            create_own(f"{path}{wrong}")
+    with pytest.raises(ConfigurationError, match="no such file"):
+        create_own("missing.py:Net")
+    path.write_text("import nothing_of_this_name")
+    with pytest.raises(ConfigurationError, match="cannot be imported"):
+        create_own(f"{path}:Net")

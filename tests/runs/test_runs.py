@@ -1,0 +1,237 @@
+"""Runs from Python: what is on disk, that it can be repeated, measured again and used."""
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.metrics import precision_recall_fscore_support
+from torch import nn
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
+from lenext.runs.folder import COLUMNS, Run
+from lenext.training.recipe import Recipe
+
+Photos = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """LeNet on the digits, four epochs."""
+    return lenext.train("lenet", "digits", runs_dir=tmp_path_factory.mktemp("runs"), epochs=4, quiet=True)
+
+
+def test_everything_lies_in_its_place(run: Run) -> None:
+    files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
+    assert files == {
+        "recipe.yaml", "results.csv", "results.json", "predictions.csv", "results.png", "confusion_matrix.png",
+        "mistakes.png", "train.log", "environment.json", "split.json",
+        "weights/best.safetensors", "weights/last.safetensors",
+    }  # fmt: skip
+    assert "test accuracy" in (run.path / "train.log").read_text()
+
+
+def test_results_csv(run: Run) -> None:
+    with (run.path / "results.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert ",".join(COLUMNS) == "epoch,seconds,train_loss,train_accuracy,val_loss,val_accuracy,learning_rate"
+    assert len(rows) == 5
+    assert [record.epoch for record in run.records] == [1, 2, 3, 4]
+    assert all(0 <= record.train_accuracy <= 1 for record in run.records)
+
+
+def test_results_are_those_of_the_predictions(run: Run) -> None:
+    with (run.path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    true, predicted = [row["true"] for row in rows], [row["predicted"] for row in rows]
+    results = run.results
+    assert results["test"]["samples"] == len(rows) == 359
+    assert results["test"]["accuracy"] == pytest.approx(np.mean(np.array(true) == np.array(predicted)))
+    assert results["test"]["loss"] == pytest.approx(np.mean([float(row["loss"]) for row in rows]), abs=1e-5)
+    oracle = precision_recall_fscore_support(true, predicted, labels=[str(n) for n in range(10)], zero_division=0)
+    assert [row["f1"] for row in results["classes"]] == pytest.approx(oracle[2].tolist())
+    assert results["test_reads"] == 1
+    best = max(run.records, key=lambda record: (record.val_accuracy, -(record.val_loss or 0)))
+    assert results["best_epoch"] == best.epoch
+
+
+def test_the_split_is_kept_and_apart(run: Run) -> None:
+    split = json.loads((run.path / "split.json").read_text())
+    assert split["samples"] == {"train": 1294, "validation": 144, "test": 359}
+    assert len(set(split["taken_out_of_train"]["validation"])) == 144
+    assert split["classes"] == [str(number) for number in range(10)]
+
+
+def test_the_same_again_gives_the_same_bits(run: Run, tmp_path: Path) -> None:
+    again = lenext.train(recipe=str(run.path / "recipe.yaml"), runs_dir=tmp_path, quiet=True)
+    assert again.experiment == run.experiment
+    for one, other in zip(run.records, again.records, strict=True):
+        assert [getattr(one, name) for name in COLUMNS if name != "seconds"] == [
+            getattr(other, name) for name in COLUMNS if name != "seconds"
+        ]
+    first, second = (lenext.runs.weights.load(one.weights())[0] for one in (run, again))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_val_measures_the_kept_validation_and_counts_the_test_set(run: Run) -> None:
+    seen = lenext.val(run, quiet=True)
+    best = next(record for record in run.records if record.epoch == run.results["best_epoch"])
+    assert seen.accuracy == pytest.approx(best.val_accuracy)
+    assert seen.loss == pytest.approx(best.val_loss, abs=1e-4)
+    assert run.results["test_reads"] == 1
+    assert lenext.val(run.path, split="test", quiet=True).accuracy == run.results["test"]["accuracy"]
+    assert run.results["test_reads"] == 2
+    assert len(lenext.val(run, split="train", quiet=True).labels) == 1294
+
+
+def test_predict_agrees_with_the_test_set(run: Run, digits: Dataset, tmp_path: Path) -> None:
+    assert digits.test is not None
+    with (run.path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))[:20]
+    for place, row in enumerate(rows):
+        pixels = digits.test.images[torch.tensor([place])][0, 0].numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{row['sample']:>05}.png")
+    for sources in ([tmp_path], [tmp_path / "*.png"], sorted(tmp_path.iterdir())):
+        found = {
+            Path(one.path).stem: one for one in lenext.predict(run, *sources, top=3) if not isinstance(one, DataError)
+        }
+        assert len(found) == 20
+        for row in rows:
+            one = found[f"{row['sample']:>05}"]
+            assert one.classes[0] == row["predicted"]
+            assert one.probabilities[0] == pytest.approx(float(row["probability"]), abs=2e-2)
+            assert len(one.classes) == 3
+            assert list(one.probabilities) == sorted(one.probabilities, reverse=True)
+
+
+def test_predict_takes_pictures_of_other_sizes_and_modes(run: Run, tmp_path: Path) -> None:
+    for mode in ("RGBA", "P", "CMYK", "LA", "1"):
+        Image.new("RGB", (200, 90), "gray").convert(mode).save(
+            tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}"
+        )
+    Image.fromarray(np.full((50, 40), 30000, np.uint16)).save(tmp_path / "deep.png")
+    found = lenext.predict(run.weights(), tmp_path)
+    assert len(found) == 6
+    assert all(not isinstance(one, DataError) and one.classes[0] in "0123456789" for one in found)
+
+
+def test_predict_names_broken_pictures(run: Run, tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"b\.png"):
+        lenext.predict(run, tmp_path)
+    found = lenext.predict(run, tmp_path, on_bad_image="skip")
+    assert sorted(isinstance(one, DataError) for one in found) == [False, True]
+    with pytest.raises(DataError, match="no such picture"):
+        lenext.predict(run, tmp_path / "c.png")
+    with pytest.raises(ConfigurationError, match="at least 1"):
+        lenext.predict(run, tmp_path, top=0)
+
+
+def test_other_data_are_matched_by_class_names(run: Run, tmp_path: Path) -> None:
+    for name, value in (("5", 10), ("3", 200)):
+        (tmp_path / name).mkdir()
+        Image.new("L", (28, 28), value).save(tmp_path / name / "x.png")
+    seen = lenext.val(run, data=str(tmp_path), quiet=True)
+    assert seen.labels.tolist() == [3, 5]
+    (tmp_path / "5").rename(tmp_path / "five")
+    with pytest.raises(DataError, match="class 'five' is not one of"):
+        lenext.val(run, data=str(tmp_path), quiet=True)
+
+
+def test_a_run_that_is_there_is_never_touched(run: Run) -> None:
+    with pytest.raises(RunError, match="is there already"):
+        lenext.train("lenet", "digits", runs_dir=run.path.parent, name=run.path.name, quiet=True)
+    other = lenext.train("lenet", "digits", runs_dir=run.path.parent, epochs=1, quiet=True)
+    assert other.path.name == "lenet-digits-2"
+
+
+def test_twenty_pictures_and_a_network_of_ones_own(photos: Photos, tmp_path: Path) -> None:
+    root = photos("up", "down")
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes):\n"
+        "        super().__init__(nn.Conv2d(in_channels, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(),\n"
+        "                         nn.Linear(32, num_classes))\n"
+    )
+    settings = {"image_size": 32, "epochs": 15, "batch_size": 4, "quiet": True}
+    run = lenext.train(f"{file}:Net", root, runs_dir=tmp_path / "runs", **settings)  # type: ignore[arg-type]
+    assert run.results["test"]["accuracy"] == 1.0
+    assert lenext.val(run, quiet=True).accuracy == 1.0
+    found = lenext.predict(run, root / "up", root / "down")
+    assert [one.classes[0] for one in found if not isinstance(one, DataError)] == ["up"] * 10 + ["down"] * 10
+    file.unlink()
+    with pytest.raises(ConfigurationError, match="no such file for the network"):
+        lenext.predict(run, root / "up")
+
+
+def test_a_module_and_a_dataset_from_python(few: Dataset, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    run = lenext.train(network, few, recipe=Recipe(epochs=2, device="cpu"), runs_dir=tmp_path, quiet=True)
+    assert run.path.name == "sequential-few"
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    with pytest.raises(RunError, match="made in Python"):
+        lenext.predict(run, tmp_path / "a.png")
+    again = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    assert len(lenext.predict(run, tmp_path / "a.png", network=again)) == 1
+    assert torch.equal(again[1].weight, network[1].weight)
+
+
+def test_without_validation_the_last_weights_are_used(tmp_path: Path) -> None:
+    run = lenext.train("lenet", runs_dir=tmp_path, epochs=2, validation_fraction=0, quiet=True)
+    assert run.results["weights"] == "last"
+    assert run.records[-1].val_accuracy is None
+    tensors = [lenext.runs.weights.load(run.weights(which))[0] for which in ("best", "last")]
+    assert all(torch.equal(tensors[0][key], tensors[1][key]) for key in tensors[0])
+
+
+def test_a_second_measure_of_the_training_pictures(tmp_path: Path) -> None:
+    run = lenext.train("lenet", runs_dir=tmp_path, epochs=2, evaluate_training=True, quiet=True)
+    assert all(record.evaluated_train_accuracy is not None for record in run.records)
+
+
+def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    wrong: list[dict[str, object]] = [
+        {"network": "lenett"}, {"data": "digitz"}, {"epochz": 1}, {"image_size": 8}, {"options": {"padding": "x"}},
+        {"options": {"num_classes": 3}}, {"options": {"image_size": 3}}, {"device": "tpu"}, {"recipe": "none"},
+        {"test_fraction": 0.5}, {"data": tmp_path / "missing.csv"}, {"resize": "pad", "image_size": 20},
+        {"batch_size": 1, "network": "lenet5_skip"},
+    ]  # fmt: skip
+    for settings in wrong:
+        with pytest.raises(LenextError) as caught:
+            lenext.train(runs_dir=tmp_path / "runs", quiet=True, **settings)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_keeps_the_weights_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lenext.reporting.console import EpochBar
+
+    def interrupt(bar: EpochBar, record: object, best: bool) -> None:
+        if bar.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(EpochBar, "record", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        lenext.train("lenet", runs_dir=tmp_path, epochs=30, quiet=True)
+    run = Run.open(tmp_path / "lenet-digits")
+    assert len(run.records) == 2
+    assert run.results == {}
+    assert lenext.val(run, which="last", quiet=True).accuracy == pytest.approx(run.records[-1].val_accuracy)
+
+
+def test_not_a_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no such run folder"):
+        Run.open(tmp_path / "missing")
+    with pytest.raises(RunError, match="not a run"):
+        Run.open(tmp_path)

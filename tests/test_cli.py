@@ -1,0 +1,245 @@
+"""The command line as a person uses it: whole processes, exit codes, what is printed."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lenext.__main__ import VERBS, main
+from tests.data.makers import write_table
+
+
+def lenext(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "lenext", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one finished run in it: runs/lenet-digits."""
+    path = tmp_path_factory.mktemp("cli")
+    done = lenext("train", "lenet", "--data", "digits", "--epochs", 4, cwd=path)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "61,706 parameters",
+        "1,294 train, 144 validation",
+        "epoch  4/4",
+        "F1",
+        "test accuracy",
+        "runs/lenet-digits",
+    ):
+        assert words in done.stdout.replace("epoch 4/4", "epoch  4/4")
+    return path
+
+
+def test_train_leaves_a_run(place: Path) -> None:
+    assert (place / "runs" / "lenet-digits" / "confusion_matrix.png").is_file()
+
+
+def test_val_predict_and_lists(place: Path) -> None:
+    seen = lenext("val", "runs/lenet-digits", cwd=place)
+    assert seen.returncode == 0
+    assert "on 144 pictures" in seen.stdout
+    assert "was read 2 times" in lenext("val", "runs/lenet-digits", "--split", "test", cwd=place).stdout
+    Image.new("RGBA", (60, 40), "black").save(place / "a.png")
+    rows = list(
+        csv.reader(
+            io.StringIO(
+                lenext("predict", "runs/lenet-digits", "a.png", "--format", "csv", "--top", 2, cwd=place).stdout
+            )
+        )
+    )
+    assert rows[0] == ["picture", "class", "probability", "class_2", "probability_2"]
+    assert rows[1][0] == "a.png"
+    found = json.loads(lenext("predict", "runs/lenet-digits", "a.png", "--format", "json", cwd=place).stdout)
+    assert found[0]["classes"] == [rows[1][1]]
+    assert "a.png" in lenext("predict", "runs/lenet-digits", "a.png", cwd=place).stdout
+    runs = json.loads(lenext("list", "runs", "--json", cwd=place).stdout)
+    assert runs[0]["network"] == "lenet"
+
+
+@pytest.mark.parametrize("what", ["models", "datasets", "recipes"])
+def test_lists_as_table_and_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", what]) == 0
+    table = capsys.readouterr().out
+    assert main(["list", what, "--json"]) == 0
+    for row in json.loads(capsys.readouterr().out):
+        assert row["name"] in table
+
+
+def test_checks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["checks", "--json"]) == 0
+    assert {"torch", "threads", "devices", "mnist", "data folder"} <= set(json.loads(capsys.readouterr().out))
+    assert main(["checks"]) == 0
+
+
+def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "lenet5"]) == 0
+    shown = capsys.readouterr().out
+    assert "48,120" in shown
+    assert "61,706 parameters" in shown
+    assert main(["summary", "resnet18", "--json", "--channels", "1", "--classes", "3", "--image-size", "64"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["output_shape"] == [3]
+    assert found["input_shape"] == [1, 64, 64]
+    assert main(["summary", "lenet", "--option", "activation=tanh", "--option", "pooling=average"]) == 0
+    assert "AvgPool2d" in capsys.readouterr().out
+
+
+def test_a_table_with_its_test_table(tmp_path: Path, digits: object) -> None:
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    rows = [[label, *map(int, row)] for label, row in zip(labels.tolist(), images.tolist(), strict=True)]
+    write_table(tmp_path / "train.csv", rows[:1000])
+    write_table(tmp_path / "test.csv", rows[1000:1200])
+    arguments = ["train", "lenet", "--data", "train.csv", "--test-data", "test.csv", "--image-size", 28, "--epochs", 10]
+    done = lenext(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "runs" / "lenet-train" / "results.json").read_text())
+    assert results["test"]["samples"] == 200
+    assert results["test"]["accuracy"] > 0.8
+
+
+def test_a_folder_and_a_network_of_ones_own(photos: Callable[..., Path], tmp_path: Path) -> None:
+    root = photos("train/up", "train/down", "val/up", "val/down")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, in_channels, num_classes, image_size):\n"
+        "        pool = nn.AvgPool2d(image_size // 4)\n"
+        "        super().__init__(pool, nn.Flatten(), nn.Linear(16 * in_channels, num_classes))\n"
+    )
+    done = lenext(
+        "train", "net.py:Net", "--data", root, "--image-size", 24, "--epochs", 30, "--name", "mine", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "note: photos has train and val but no test folder" in done.stdout
+    found = json.loads(lenext("predict", "runs/mine", f"{root}/val/*/*", "--format", "json", cwd=tmp_path).stdout)
+    right = [Path(one["path"]).parent.name == one["classes"][0] for one in found]
+    assert len(right) == 20
+    assert sum(right) >= 18
+
+
+MISTAKES = [
+    ("trian", "did you mean 'train'"),
+    ("list", "models, datasets, recipes or runs"),
+    ("list mdels", "did you mean 'models'"),
+    ("train lenett", "did you mean 'lenet'"),
+    ("train --data mnits", "did you mean 'mnist'"),
+    ("train --recipe quik", "did you mean 'quick'"),
+    ("train --epoch 3", "Did you mean --epochs"),
+    ("train --epochs three", "int"),
+    ("train --optimizer sdg", 'Did you mean "sgd"'),
+    ("train --option activation", "KEY=VALUE"),
+    ("train --option activation=tahn", "did you mean 'tanh'"),
+    ("train --option act=tanh", "did you mean 'activation'"),
+    ("train --image-size 8", "the least size above it that works is --image-size 12"),
+    ("train lenet5 --image-size 28", "--image-size 32"),
+    ("train --device cuda", "device=cuda"),
+    ("train --data nowhere/photos", "no such file or folder"),
+    ("train --data mnist --offline --data-dir empty", "--offline"),
+    ("train --data http://example.com/a.csv", "only https"),
+    ("train --runs-dir file", "cannot make the folder"),
+    ("train missing.py:Net", "no such file"),
+    ("summary lenet --image-size 0", "at least 1"),
+    ("summary lenet --image-size -3", "at least 1"),
+    ("val nowhere", "no such run"),
+    ("predict nowhere a.png", "no such run"),
+    ("predict", "requires an argument"),
+]
+
+
+@pytest.mark.parametrize(("words", "reason"), MISTAKES, ids=[words for words, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words.startswith("train --device cuda"):
+        import torch
+
+        if torch.cuda.is_available():
+            words = "train --device mps"
+            reason = "device=mps"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(words.split()) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.startswith("lenext: ")
+    assert error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("verb", [[], *[[verb] for verb in VERBS], ["list", "runs"]], ids=str)
+def test_help_loads_no_torch(verb: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from lenext.__main__ import main; code = main(sys.argv[1:]);"
+        "heavy = {'torch', 'matplotlib', 'sklearn'} & set(sys.modules);"
+        "heavy |= {'cyclopts'} & set(sys.modules) if len(sys.argv) == 2 else set();"
+        "sys.exit(f'loaded {heavy}' if heavy else code)"
+    )
+    command = [sys.executable, "-c", code, *verb, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: lenext" in done.stdout
+
+
+def test_every_recipe_key_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    from dataclasses import fields
+
+    from lenext.training.recipe import Recipe
+
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for one in fields(Recipe):
+        assert (
+            f"--{one.name.replace('_', '-')}" in shown.replace("│\n│   ", "")
+            or one.name[:20].replace("_", "-") in shown
+        )
+
+
+def test_importing_lenext_loads_nothing_heavy() -> None:
+    code = "import sys, lenext; sys.exit(bool({'torch', 'numpy', 'yaml'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_public_names_are_there() -> None:
+    import lenext as package
+
+    assert all(hasattr(package, name) for name in package.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
+
+
+def test_ctrl_c_ends_with_130_and_keeps_what_there_is(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lenext", "train", "lenet", "--epochs", "2000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    results = tmp_path / "runs" / "lenet-digits" / "results.csv"
+    for _ in range(600):
+        if results.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "the weights so far are in" in out
+    assert (results.parent / "weights" / "last.safetensors").is_file()
+
+
+def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m lenext list models --json | head -c 10"
+    done = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False
+    )
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,154 @@
+"""The loop: what it yields, that it can be repeated bit by bit, and that it learns."""
+
+import inspect
+from dataclasses import astuple
+
+import pytest
+import torch
+from torch import nn
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
+from lenext.training import loop
+from lenext.training.loop import divided, evaluate, events, fit
+from lenext.training.recipe import Recipe
+from lenext.training.state import Record, Step, TrainingState
+
+QUICK = Recipe(epochs=2, batch_size=64, device="cpu", shift=1)
+
+
+def network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 5, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(576, 10)
+    )
+
+
+def figures(records: list[Record]) -> list[tuple[object, ...]]:
+    """All columns but the seconds."""
+    return [astuple(record)[:1] + astuple(record)[2:] for record in records]
+
+
+def test_events_come_in_order(few: Dataset) -> None:
+    data = divided(few, QUICK)
+    seen = list(events(TrainingState.begin(network(), QUICK), data, QUICK))
+    kinds = [event.phase if isinstance(event, Step) else "record" for event in seen]
+    assert kinds == ["train"] * 2 + ["validation"] + ["record"] + ["train"] * 2 + ["validation"] + ["record"]
+    steps = [event for event in seen if isinstance(event, Step) and event.phase == "train"]
+    assert [step.samples for step in steps[:2]] == [64, len(data.train) - 64]
+    assert [step.position for step in steps] == [0, 1, 0, 1]
+
+
+def test_the_same_seed_gives_the_same_bits_whatever_the_consumer_draws(few: Dataset) -> None:
+    first, second = network(), network()
+    records = list(fit(first, few, QUICK))
+    again = []
+    for event in events(TrainingState.begin(second, QUICK), divided(few, QUICK), QUICK):
+        torch.rand(3)
+        if isinstance(event, Record):
+            again.append(event)
+    assert figures(records) == figures(again)
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_seed_gives_others(few: Dataset) -> None:
+    other = Recipe(epochs=2, batch_size=64, device="cpu", shift=1, seed=1)
+    assert figures(list(fit(network(), few, QUICK))) != figures(list(fit(network(), few, other)))
+
+
+def test_a_suspended_loop_leaks_no_mode(few: Dataset) -> None:
+    recipe = Recipe(epochs=1, batch_size=64, device="cpu", precision="bf16")
+    for _ in events(TrainingState.begin(network(), recipe), divided(few, recipe), recipe):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_records_are_what_is_measured_by_hand(few: Dataset) -> None:
+    recipe = Recipe(epochs=1, batch_size=64, device="cpu", precision="fp32", evaluate_training=True)
+    net = network()
+    (record,) = fit(net, few, recipe)
+    data = divided(few, recipe)
+    net.eval()
+    for split, loss, accuracy in (
+        (data.validation, record.val_loss, record.val_accuracy),
+        (data.train, record.evaluated_train_loss, record.evaluated_train_accuracy),
+    ):
+        assert split is not None
+        with torch.no_grad():
+            logits = net(data.normalization(split.images[torch.arange(len(split))]))
+        assert float(nn.functional.cross_entropy(logits, split.labels)) == pytest.approx(loss, abs=1e-4)
+        assert float((logits.argmax(1) == split.labels).double().mean()) == pytest.approx(accuracy, abs=1e-9)
+
+
+def test_evaluate_counts_each_picture_once_and_leaves_the_mode(few: Dataset) -> None:
+    net = network().train()
+    seen = evaluate(net, few, Recipe(device="cpu", batch_size=7))
+    assert net.training
+    assert len(seen.labels) == 40
+    assert seen.accuracy == float((seen.predicted == seen.labels).sum()) / 40
+    assert seen.top(10) == 1.0
+    assert seen.accuracy <= seen.top(3) <= seen.top(5)
+    with pytest.raises(DataError, match="no validation split"):
+        evaluate(net, few, Recipe(device="cpu", validation_fraction=0), split="validation")
+
+
+def test_early_stopping_and_the_best(few: Dataset) -> None:
+    recipe = Recipe(epochs=50, batch_size=64, device="cpu", early_stopping=2, learning_rate=0.0)
+    state = TrainingState.begin(network(), recipe)
+    list(events(state, divided(few, recipe), recipe))
+    assert state.best is not None
+    assert state.epoch == state.best.epoch + 2 < 50
+
+
+def test_ties_go_to_the_lower_loss() -> None:
+    worse = Record(1, 0, 0, 0, val_loss=0.5, val_accuracy=0.9, learning_rate=0)
+    better = Record(2, 0, 0, 0, val_loss=0.4, val_accuracy=0.9, learning_rate=0)
+    assert better.better_than(worse)
+    assert not worse.better_than(better)
+    assert not worse.better_than(worse)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_change(few: Dataset) -> None:
+    net = network()
+    before = [parameter.clone() for parameter in net.parameters()]
+
+    def bad(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = network(images)
+        return logits.sum() * torch.inf, logits
+
+    with pytest.raises(TrainingError, match="in epoch 1, step 1"):
+        list(fit(net, few, QUICK, bad))
+    assert all(torch.equal(one, other) for one, other in zip(net.parameters(), before, strict=True))
+
+
+def test_a_last_batch_of_one_does_not_break_batch_norm(digits: Dataset) -> None:
+    rows = torch.arange(65)
+    data = Dataset("65", digits.classes, digits.train.take(rows), test=digits.train.take(rows))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.BatchNorm1d(10))
+    recipe = Recipe(epochs=1, batch_size=64, validation_fraction=0, device="cpu")
+    (record,) = fit(net, data, recipe)
+    assert record.val_accuracy is None
+    with pytest.raises(ConfigurationError, match="batch_size=1"):
+        list(fit(net, data, Recipe(epochs=1, batch_size=1, device="cpu")))
+
+
+def test_a_network_that_cannot_learn_is_told(few: Dataset) -> None:
+    with pytest.raises(ConfigurationError, match="no parameters that can learn"):
+        list(fit(nn.Flatten(), few, QUICK))
+
+
+def test_it_learns(digits: Dataset) -> None:
+    torch.manual_seed(0)
+    net = lenext.create("lenet")
+    recipe = Recipe(epochs=8, batch_size=64, optimizer="adamw", learning_rate=3e-3, device="cpu")
+    records = list(fit(net, digits, recipe))
+    assert records[-1].val_accuracy is not None
+    assert records[-1].val_accuracy > 0.9
+    assert evaluate(net, digits, recipe).accuracy > 0.9
+
+
+def test_the_loop_stays_on_one_screen() -> None:
+    assert len(inspect.getsource(loop.events).splitlines()) <= 60
