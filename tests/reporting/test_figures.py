@@ -21,7 +21,7 @@ def test_curves_are_the_records() -> None:
     assert lines["training (running mean)"] == [record.train_accuracy for record in RECORDS]
     assert list(loss.get_lines()[0].get_ydata()) == [record.train_loss for record in RECORDS]
     assert list(rate.get_lines()[0].get_ydata()) == [record.learning_rate for record in RECORDS]
-    assert "75.00%" in accuracy.texts[0].get_text()
+    assert lines["best: 75.00% (epoch 3)"] == [RECORDS[2].val_accuracy]
 
 
 def test_curves_without_validation_and_of_one_epoch() -> None:

@@ -95,6 +95,17 @@ def test_evaluate_counts_each_picture_once_and_leaves_the_mode(few: Dataset) -> 
         evaluate(net, few, Recipe(device="cpu", validation_fraction=0), split="validation")
 
 
+def test_ties_are_counted_as_argmax_has_them() -> None:
+    """Coarse logits tie often; the accuracy while training and the one measured afterwards must not differ by that."""
+    from lenext.training.loop import Evaluation
+
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 3, (1000, 10), generator=draw).float()
+    seen = Evaluation(scores.softmax(1), torch.randint(0, 10, (1000,), generator=draw), torch.zeros(1000))
+    assert seen.accuracy == float((scores.argmax(1) == seen.labels).double().mean())
+    assert seen.accuracy == float((seen.predicted == seen.labels).double().mean())
+
+
 def test_early_stopping_and_the_best(few: Dataset) -> None:
     recipe = Recipe(epochs=50, batch_size=64, device="cpu", early_stopping=2, learning_rate=0.0)
     state = TrainingState.begin(network(), recipe)

@@ -71,13 +71,9 @@ def curves(records: Sequence[Record], title: str, best_epoch: int | None = None)
         accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
         chosen = next((record for record in records if record.epoch == best_epoch), None)
         if chosen is not None and chosen.val_accuracy is not None:
-            accuracy.plot([chosen.epoch], [chosen.val_accuracy], "o", color=VALIDATION, markersize=7, zorder=5)
-            accuracy.annotate(
-                f"best: {chosen.val_accuracy:.2%} (epoch {chosen.epoch})",
-                (chosen.epoch, chosen.val_accuracy),
-                textcoords="offset points", xytext=(0, -22), ha="right", color=VALIDATION, weight="bold",
-            )  # fmt: skip
-        accuracy.legend(loc="lower right", bbox_to_anchor=(1, 0.06))
+            words = f"best: {chosen.val_accuracy:.2%} (epoch {chosen.epoch})"
+            accuracy.plot([chosen.epoch], [chosen.val_accuracy], "o", color=VALIDATION, label=words, zorder=5)
+        accuracy.legend(loc="lower right")
         rate.plot(epochs, [record.learning_rate for record in records], color=INK, linewidth=1.2)
         rate.set_ylabel("learning\nrate", fontsize=9)
         rate.set_ylim(bottom=0)

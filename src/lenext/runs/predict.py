@@ -75,8 +75,8 @@ def predictions(
         split = Split(pixels, torch.zeros(len(good), dtype=torch.int64), np.asarray(some)[good.numpy()])
         with torch.inference_mode(), compute.autocast():
             images, _ = next(batches(split, prepare, compute, len(good)))
-            probable = network(images).float().softmax(1).topk(min(top, len(classes)))
+            ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
         for path, values, labels in zip(
-            split.ids.tolist(), probable.values.tolist(), probable.indices.tolist(), strict=True
+            split.ids.tolist(), ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist(), strict=True
         ):
             yield Prediction(path, tuple(classes[label] for label in labels), tuple(values))

@@ -161,7 +161,9 @@ class Experiment:
     def to_yaml(self) -> str:
         """As `from_yaml` reads it; tuples become lists."""
         plain = asdict(self) | {"options": {k: list(v) if isinstance(v, tuple) else v for k, v in self.options.items()}}
-        return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        exact = yaml.safe_load(text) == plain  # but for line ends of other scripts, which are escaped then
+        return text if exact else yaml.safe_dump(plain, sort_keys=False)
 
 
 def read_settings(path: Path) -> dict[str, Any]:

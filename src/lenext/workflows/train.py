@@ -255,9 +255,10 @@ class Work:
             write_test_pictures(run, seen, self.data.test, self.data.classes, self.title)
             narrator.say()
             tell_classes(narrator, by_class, "test pictures by class")
+            used = f"best weights, epoch {best.epoch}" if best and self.data.validation else "last weights"
             narrator.say(
                 f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-                f"({results['weights']} weights, epoch {best.epoch if best else '-'}); {seconds(self.seconds)} of training"
+                f"({used}); {seconds(self.seconds)} of training"
             )
         run.write_json("results.json", results)
         pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
