@@ -4,10 +4,11 @@ torch is imported only by the verbs that compute, once their options are known t
 """
 
 import dataclasses
+import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -82,7 +83,6 @@ def train(
     """
     options = dict(pair(text) for text in option or [])
     given = {key: value for key, value in vars(settings).items() if value is not None}
-    Recipe().changed({key: value for key, value in given.items() if key not in ("nesterov", "warmup_epochs")})
     from lenext.workflows.train import train as work
 
     work(
@@ -123,6 +123,7 @@ def val(
     ] = "validation",
     data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
     weights: Annotated[Literal["best", "last"], Parameter(help="which of the run's weights")] = "best",
+    network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = "",
     device: Annotated[Device, Parameter(help="where to compute")] = "auto",
     precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto",
     data_dir: DataDir = None,
@@ -132,7 +133,7 @@ def val(
     from lenext.workflows.use import val as work
 
     work(
-        run, split=split, data=data, which=weights, device=device, precision=precision,
+        run, split=split, data=data, which=weights, network=network, device=device, precision=precision,
         data_dir=data_dir, offline=offline,
     )  # fmt: skip
 
@@ -149,13 +150,23 @@ def predict(
     on_bad_image: Annotated[
         OnBadImage, Parameter(help="a broken picture stops everything, or is told and left out")
     ] = "stop",
+    network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = "",
     device: Annotated[Device, Parameter(help="where to compute")] = "auto",
     precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto",
 ) -> None:
     """The most probable classes of your pictures."""
     from lenext.workflows.use import predict as work
 
-    found = work(run, *pictures, top=top, which=weights, on_bad_image=on_bad_image, device=device, precision=precision)
+    found = work(
+        run,
+        *pictures,
+        top=top,
+        which=weights,
+        network=network,
+        on_bad_image=on_bad_image,
+        device=device,
+        precision=precision,
+    )
     rows = [one for one in found if not isinstance(one, LenextError)]
     for one in found:
         if isinstance(one, LenextError):
@@ -319,7 +330,10 @@ def table(title: str, columns: dict[str, str], rows: Sequence[Sequence[str]]) ->
 
 def run(arguments: list[str]) -> int:
     """Parse and run; the user's mistakes become one line and exit code 2."""
-    if arguments[0] not in VERBS and not arguments[0].startswith("-"):
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    if arguments[0] not in VERBS and arguments[0] != "--version":
         return fail(f"{unknown('verb', arguments[0], VERBS)} `lenext --help` lists them")
     if arguments == ["list"]:
         return fail("list what? Give models, datasets, recipes or runs")
@@ -337,15 +351,14 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped\n")
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # before OSError, of which it is one
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     return 0
 
 
 def fail(message: str) -> int:
     sys.stderr.write(f"lenext: {message}\n")
     return 2
-
-
-Verb = Callable[..., None]

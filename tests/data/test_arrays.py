@@ -82,3 +82,19 @@ def test_normalization_is_of_the_training_pictures_alone() -> None:
     seen = data.normalization(torch.from_numpy(GREY)[:, None])
     assert float(seen.mean()) == pytest.approx(0, abs=1e-5)
     assert float(seen.std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_numbers_are_positions_in_given_classes_in_both_splits() -> None:
+    data = lenext.Dataset.from_arrays(
+        GREY, [0, 1, 2, 0, 1, 2], classes=["1", "2", "3"], test_images=GREY[:2], test_labels=[1, 2]
+    )
+    assert data.test is not None
+    assert data.test.labels.tolist() == [1, 2]
+
+
+def test_training_pictures_say_whether_one_is_white() -> None:
+    data = lenext.Dataset.from_arrays(GREY / 255, LABELS, test_images=GREY[:2] / 255 / 300, test_labels=[2, 7])
+    assert data.test is not None
+    assert int(data.test.images[torch.arange(2)].max()) <= 1
+    with pytest.raises(DataError, match="end at 1"):
+        lenext.Dataset.from_arrays(GREY / 255, LABELS, test_images=GREY[:2].astype(float), test_labels=[2, 7])

@@ -1,7 +1,9 @@
 """The contract of every registered data set, and how they are found."""
 
 import gzip
+import io
 import struct
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 
 import lenext
 from lenext.data import DATASETS, recognise
+from lenext.data.cifar import unpack
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import DataError, DownloadError
 from tests.data.makers import write_cifar, write_idx_folder
@@ -43,6 +46,58 @@ def test_contract(name: str, data_dir: Path) -> None:
 def test_what_is_not_there_is_not_fetched_offline(name: str, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="--offline"):
         lenext.load(name, data_dir=tmp_path, offline=True)
+
+
+def test_only_what_is_missing_is_fetched(data_dir: Path) -> None:
+    """A download that ended after three of four files goes on with the fourth."""
+    missing = data_dir / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
+    missing.unlink()
+    with pytest.raises(DownloadError, match="t10k-labels"):
+        lenext.load("mnist", data_dir=data_dir, offline=True)
+    (data_dir / "cifar-10-batches-py" / "data_batch_4").unlink()
+    with pytest.raises(DownloadError, match=r"cifar-10-python\.tar\.gz"):
+        lenext.load("cifar10", data_dir=data_dir, offline=True)
+
+
+def archive(path: Path, members: dict[str, bytes | str]) -> Path:
+    """A tar of files; text makes a link to that name."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = tarfile.SYMTYPE, content
+                tar.addfile(member)
+            else:
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_an_archive_gives_its_expected_files_alone(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar.gz", {"x/a": b"1", "x/b": b"2", "x/readme.html": b"3"})
+    unpack(path, tmp_path / "out", {"a": 10, "b": 10})
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["a", "b"]
+    assert (tmp_path / "out" / "a").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"x/a": b"1", "../b": b"2"},
+        {"x/a": b"1", "/tmp/b": b"2"},
+        {"x/a": b"1", "x/b": "/etc/passwd"},
+        {"x/a": b"1", "x/link": "..", "x/b": b"2"},
+        {"x/a": b"1"},
+        {"x/a": b"1", "x/b": b"2" * 11},
+    ],
+)
+def test_a_hostile_archive_writes_nothing(tmp_path: Path, members: dict[str, bytes | str]) -> None:
+    with pytest.raises(DataError):
+        unpack(archive(tmp_path / "a.tar.gz", members), tmp_path / "deep" / "out", {"a": 10, "b": 10})
+    assert [file.name for file in tmp_path.rglob("*")] == ["a.tar.gz"]
+    (tmp_path / "a.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(DataError, match="a broken archive"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", {"a": 10})
 
 
 def test_published_files_have_two_mirrors_over_https() -> None:

@@ -39,7 +39,7 @@ def test_stratified_keeps_every_class_in_proportion(labels: torch.Tensor, fracti
 @given(st.lists(st.integers(10, 1000), min_size=2, max_size=20), st.floats(0.1, 0.9))
 def test_shares_add_up(counts: list[int], fraction: float) -> None:
     number = round(sum(counts) * fraction)
-    assert abs(int(shares(torch.tensor(counts), number).sum()) - number) <= 1
+    assert int(shares(torch.tensor(counts), number).sum()) == number
 
 
 def test_random_is_torchs_random_split() -> None:
@@ -71,6 +71,20 @@ def test_data_without_a_test_set_are_split_in_three(digits: Dataset) -> None:
     sizes = {name: len(split) for name, split in divided.splits().items()}
     assert sizes == {"train": 539, "validation": 180, "test": 719}
     assert divided.carved == ("test", "validation")
+
+
+def test_a_validation_set_of_the_sources_is_kept_and_not_called_carved(digits: Dataset) -> None:
+    rows = torch.arange(100)
+    data = Dataset("own", digits.classes, digits.train, validation=digits.train.take(rows), test=digits.test)
+    divided = divide(data)
+    assert divided.validation is data.validation
+    assert divided.carved == ()
+    assert divided.divided
+
+
+def test_few_samples_are_exactly_so_many(digits: Dataset) -> None:
+    for number in (2, 5, 10, 13):
+        assert len(divide(digits, train_samples=number).train) == number
 
 
 def test_no_validation_if_none_is_wanted(digits: Dataset) -> None:

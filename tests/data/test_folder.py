@@ -11,7 +11,6 @@ from PIL import Image
 
 import lenext
 from lenext.data import pictures
-from lenext.data.folder import load_path
 from lenext.data.pictures import PictureFiles, read_picture
 from lenext.foundation.errors import DataError
 
@@ -210,8 +209,18 @@ def test_mutated_pictures_raise_only_our_error(tmp_path: Path) -> None:
                 assert "\n" not in str(error)
 
 
-def test_the_loader_is_the_folders(photos: Photos) -> None:
-    from lenext.data import Place
+def test_a_separate_test_set_leaves_val_for_validation(photos: Photos) -> None:
+    root, other = photos("train/up", "train/down", "val/up", "val/down"), photos("up", "down", count=3, root="other")
+    data = lenext.load(root, test=other, picture_size=8)
+    assert {name: len(split) for name, split in data.splits().items()} == {"train": 20, "validation": 20, "test": 6}
+    assert data.test is not None
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
-    root = photos("up", "down")
-    assert len(load_path(root, Place(root, picture_size=(8, 8))).train) == 20
+
+def test_digits_and_letters_are_not_mirrored(photos: Photos) -> None:
+    assert not lenext.load(photos("7", "12"), picture_size=8).mirrored
+    assert lenext.load(photos("cat", "dog", root="pets"), picture_size=8).mirrored
+
+
+def test_a_class_may_be_called_train(photos: Photos) -> None:
+    assert lenext.load(photos("train", "car", "bus"), picture_size=8).classes == ("bus", "car", "train")

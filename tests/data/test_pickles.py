@@ -42,11 +42,37 @@ def test_arrays_and_plain_containers_as_pickle_reads_them(tmp_path: Path, value:
 
 
 def test_bytes_as_python_2_wrote_them(tmp_path: Path) -> None:
-    """CIFAR-10's batches: an array whose content is a Python 2 string."""
+    """CIFAR-10's batches: an array whose content is a Python 2 string, its opcodes written by hand."""
+    content = IMAGES.tobytes()
     path = tmp_path / "old.pkl"
-    array = pickle.dumps(IMAGES, protocol=2)
-    path.write_bytes(array)
+    path.write_bytes(
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"  # an empty array
+        b"(K\x01K\x06K\x04K\x04\x87cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"  # its shape and type
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89"  # the type's state, C order
+        b"T" + len(content).to_bytes(4, "little") + content + b"tb."  # the content, as text
+    )
     np.testing.assert_equal(read_pickle(path), IMAGES)
+
+
+def test_nothing_of_ours_is_changed(tmp_path: Path) -> None:
+    """BUILD on a function would set its attributes for the rest of the process."""
+    path = tmp_path / "build.pkl"
+    for name in (
+        b"numpy.core.numeric\n_frombuffer",
+        b"numpy.core.multiarray\nscalar",
+        b"_codecs\nencode",
+        b"numpy\ndtype",
+    ):
+        path.write_bytes(b"\x80\x02c" + name + b"\n}U\x0c__defaults__(U\x01Ztsb.")
+        with pytest.raises(DataError):
+            read_pickle(path)
+        np.testing.assert_equal(read_pickle(dumped(tmp_path, IMAGES)), IMAGES)
+
+
+def test_one_array_many_times_is_no_more_than_the_file(tmp_path: Path) -> None:
+    array = np.zeros((100, 100), np.uint8)
+    with pytest.raises(DataError):
+        read_pickle(dumped(tmp_path, ([array] * 1000, [0] * 1000)))
 
 
 class Call:

@@ -36,7 +36,7 @@ def test_a_second_table_is_the_test_set_and_matches_by_name(tmp_path: Path) -> N
     assert data.test is not None
     assert data.test.labels.tolist() == [1]
     stranger = write_table(tmp_path / "stranger.csv", [[9, *ROWS[0][1:]]], HEADER)
-    with pytest.raises(DataError, match="label 9 is none of the classes: 3, 7"):
+    with pytest.raises(DataError, match="label '9' is none of the classes: 3, 7"):
         lenext.load(train, test=stranger)
 
 
@@ -69,6 +69,24 @@ def test_a_wrong_table_is_one_line_with_the_line(tmp_path: Path, rows: list[list
         lenext.load(write_table(tmp_path / "t.csv", rows, header))
     assert "\n" not in str(caught.value)
     assert "t.csv" in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_header(tmp_path: Path) -> None:
+    for header in (HEADER, None):
+        path = write_table(tmp_path / "t.csv", ROWS, header)
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+        assert len(lenext.load(path, label_column="label" if header else "auto").train) == len(ROWS)
+
+
+def test_a_wrong_value_in_the_first_row_makes_no_header(tmp_path: Path) -> None:
+    for value in ("x", ""):
+        with pytest.raises(DataError, match=f"line 1: '{value}' in column 6 is not a number"):
+            lenext.load(write_table(tmp_path / "t.csv", changed(0, 5, value)))
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(DataError, match="no pictures in it"):
+        lenext.load(tmp_path / "empty.csv")
+    with pytest.raises(DataError, match="is no whole number"):
+        lenext.load(write_table(tmp_path / "t.csv", changed(1, 0, "1e300")))
 
 
 def test_an_unknown_label_column_is_told(tmp_path: Path) -> None:

@@ -111,6 +111,11 @@ def test_a_server_that_cannot_resume_starts_again(server: ThreadingHTTPServer, t
     assert fetch(remote(server, "norange"), tmp_path).read_bytes() == CONTENT
 
 
+def test_rubbish_of_one_mirror_does_not_spoil_another(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    (tmp_path / "data.bin.part").write_bytes(b"x" * 1000)
+    assert fetch(remote(server, "good"), tmp_path).read_bytes() == CONTENT
+
+
 def test_offline_never_asks(server: ThreadingHTTPServer, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="--offline"):
         fetch(remote(server, "good"), tmp_path, offline=True)

@@ -52,13 +52,15 @@ def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: 
         assert parameter.grad is not None, key
         assert bool(parameter.grad.isfinite().all()), key
         assert bool(parameter.grad.any()), key
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    for _ in range(30):
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    for _ in range(150):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    assert float(loss.detach()) < 0.1
+        if float(loss.detach()) < 0.1:
+            return
+    pytest.fail(f"the loss is still {float(loss.detach()):.3f}")
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -66,7 +68,8 @@ def test_an_answer_does_not_depend_on_the_neighbours(name: str) -> None:
     network, images = first_of(name)
     network.eval()
     with torch.no_grad():
-        assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5)
+        alone = torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5)
+    assert alone != (name == "convnext_patch4")  # whose norm runs over the batch, as D3 teaches it
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -114,13 +117,13 @@ def test_a_network_of_ones_own(tmp_path: object) -> None:
 
     path = Path(str(tmp_path)) / "net.py"
     path.write_text(OWN)
-    network = create_own(f"{path}:Net", in_channels=3, num_classes=4, image_size=8)
+    network = create_own(f"{path}:Net", {}, in_channels=3, num_classes=4, image_size=8)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
     for wrong, reason in [(":Nett", "did you mean 'Net'"), ("", "which class"), (":Broken", "not today")]:
         with pytest.raises(ConfigurationError, match=reason):
-            create_own(f"{path}{wrong}")
+            create_own(f"{path}{wrong}", {})
     with pytest.raises(ConfigurationError, match="no such file"):
-        create_own("missing.py:Net")
+        create_own("missing.py:Net", {})
     path.write_text("import nothing_of_this_name")
     with pytest.raises(ConfigurationError, match="cannot be imported"):
-        create_own(f"{path}:Net")
+        create_own(f"{path}:Net", {})

@@ -167,18 +167,91 @@ def test_twenty_pictures_and_a_network_of_ones_own(photos: Photos, tmp_path: Pat
     settings = {"image_size": 32, "epochs": 15, "batch_size": 4, "quiet": True}
     run = lenext.train(f"{file}:Net", root, runs_dir=tmp_path / "runs", **settings)  # type: ignore[arg-type]
     assert run.results["test"]["accuracy"] == 1.0
-    assert lenext.val(run, quiet=True).accuracy == 1.0
-    found = lenext.predict(run, root / "up", root / "down")
+    with pytest.raises(RunError, match="give --network"):  # weights alone never have a file run
+        lenext.val(run, quiet=True)
+    assert lenext.val(run, network=f"{file}:Net", quiet=True).accuracy == 1.0
+    found = lenext.predict(run, root / "up", root / "down", network=f"{file}:Net")
     assert [one.classes[0] for one in found if not isinstance(one, DataError)] == ["up"] * 10 + ["down"] * 10
     file.unlink()
     with pytest.raises(ConfigurationError, match="no such file for the network"):
-        lenext.predict(run, root / "up")
+        lenext.predict(run, root / "up", network=f"{file}:Net")
+
+
+def test_options_of_a_network_of_ones_own(few: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("WIDTH = 3\n")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\nfrom helper import WIDTH\n"
+        "class Net(nn.Sequential):\n"
+        "    def __init__(self, num_classes, hidden=WIDTH, bias=True):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(784, hidden, bias), nn.Linear(hidden, num_classes))\n"
+    )
+    arguments = {"runs_dir": tmp_path / "runs", "epochs": 1, "quiet": True}
+    options = {"hidden": "8", "bias": "False"}
+    run = lenext.train(f"{tmp_path}/net.py:Net", few, options=options, **arguments)  # type: ignore[arg-type]
+    tensors, description = lenext.runs.weights.load(run.weights())
+    assert tensors["1.weight"].shape == (8, 784)
+    assert "1.bias" not in tensors
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    assert len(lenext.predict(run, tmp_path / "a.png", network=description.network)) == 1
+    with pytest.raises(ConfigurationError, match="did you mean 'hidden'"):
+        lenext.train(f"{tmp_path}/net.py:Net", few, options={"hiden": 8}, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_folder_with_all_three_splits(photos: Photos, tmp_path: Path) -> None:
+    root = photos(*(f"{part}/{name}" for part in ("train", "val", "test") for name in ("up", "down")))
+    run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=2, quiet=True)
+    assert json.loads((run.path / "split.json").read_text())["taken_out_of_train"] == {}
+    assert "validation the source's own" in (run.path / "train.log").read_text()
+    for part, count in (("train", 20), ("validation", 20), ("test", 20)):
+        assert len(lenext.val(run, split=part, quiet=True).labels) == count  # type: ignore[arg-type]
+
+
+def test_splits_stay_apart_when_the_data_grow(photos: Photos, tmp_path: Path) -> None:
+    root = photos("up", "down", count=20)
+    run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=1, quiet=True)
+    kept = json.loads((run.path / "split.json").read_text())["taken_out_of_train"]
+    for number in range(7):
+        Image.new("RGB", (30, 30)).save(root / "up" / f"new{number}.png")
+    assert len(lenext.val(run, split="train", quiet=True).labels) == 47 - sum(map(len, kept.values()))
+    (root / kept["validation"][0]).unlink()
+    with pytest.raises(DataError, match="no longer in the data"):
+        lenext.val(run, quiet=True)
+
+
+def test_val_computes_as_the_run_did_and_takes_grey_for_colour(photos: Photos, tmp_path: Path) -> None:
+    root = photos("up", "down")
+    run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=1, precision="fp32", quiet=True)
+    best = next(record for record in run.records if record.epoch == run.results["best_epoch"])
+    assert lenext.val(run, quiet=True).loss == pytest.approx(best.val_loss, abs=1e-6)
+    for name in ("up", "down"):
+        (tmp_path / "grey" / name).mkdir(parents=True)
+        Image.new("L", (30, 30), 99).save(tmp_path / "grey" / name / "a.png")
+    assert len(lenext.val(run, data=str(tmp_path / "grey"), quiet=True).labels) == 2
+
+
+def test_a_loss_that_leaves_the_numbers_late(few: Dataset, tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    with pytest.raises(LenextError, match="the loss became"):
+        lenext.train(network, few, runs_dir=tmp_path, epochs=50, learning_rate=1e5, schedule="constant", momentum=0.99,
+                     weight_decay=100, quiet=True)  # fmt: skip
+    run = Run.open(tmp_path / "sequential-few")
+    assert "stopped: the loss became" in (run.path / "train.log").read_text()
+    assert run.weights("last").is_file()
+
+
+def test_names_that_are_markup_for_somebody(tmp_path: Path, photos: Photos) -> None:
+    root = photos("$\\frac$", "[red]犬🐕")
+    run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=1, quiet=True)
+    assert {row["class"] for row in run.results["classes"]} == {"$\\frac$", "[red]犬🐕"}
 
 
 def test_a_module_and_a_dataset_from_python(few: Dataset, tmp_path: Path) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     run = lenext.train(network, few, recipe=Recipe(epochs=2, device="cpu"), runs_dir=tmp_path, quiet=True)
     assert run.path.name == "sequential-few"
+    with pytest.raises(DataError, match="made in Python"):
+        lenext.val(run, network=network, quiet=True)
+    assert len(lenext.val(run, data=few, network=network, quiet=True).labels) == 40
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     with pytest.raises(RunError, match="made in Python"):
         lenext.predict(run, tmp_path / "a.png")
@@ -205,7 +278,8 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> No
         {"network": "lenett"}, {"data": "digitz"}, {"epochz": 1}, {"image_size": 8}, {"options": {"padding": "x"}},
         {"options": {"num_classes": 3}}, {"options": {"image_size": 3}}, {"device": "tpu"}, {"recipe": "none"},
         {"test_fraction": 0.5}, {"data": tmp_path / "missing.csv"}, {"resize": "pad", "image_size": 20},
-        {"batch_size": 1, "network": "lenet5_skip"},
+        {"batch_size": 1, "network": "lenet5_skip"}, {"on_bad_image": "bogus"}, {"data": "x" * 300}, {"data": "~nobody/x"},
+        {"network": "resnet18_32px", "options": {"depths": "2,2"}}, {"options": {"widths": "-1,2,3,4"}},
     ]  # fmt: skip
     for settings in wrong:
         with pytest.raises(LenextError) as caught:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lenext.foundation.errors import DataError, unknown
-from lenext.foundation.settings import Fit, OnBadImage
+from lenext.foundation.files import expanded
+from lenext.foundation.settings import Fit, OnBadImage, convert
 
 if TYPE_CHECKING:
     from lenext.data.dataset import Dataset
+
+
+IN_PYTHON = "(made in Python) "
+"""Before the name of data that a run cannot load again."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,9 @@ class Place:
     fit:                how: `crop` (shorter side, then the centre) or `pad` (the whole picture on black)
     label_column:       a CSV's column of labels: a name, a number from 0, or "auto"
     on_bad_image:       whether a picture that cannot be read stops everything or is left out
+    channels:           of pictures in files: 1, 3, or "auto": 1 where all are grey
+    classes:            the names that labels are to be matched with; empty: those that are found
+    separate_test:      whether the test set comes from elsewhere
     """
 
     data_dir: Path
@@ -51,11 +59,14 @@ class Place:
     fit: Fit = "crop"
     label_column: str = "auto"
     on_bad_image: OnBadImage = "stop"
+    channels: int | Literal["auto"] = "auto"
+    classes: tuple[str, ...] = ()
+    separate_test: bool = False
 
 
 def default_data_dir() -> Path:
     """`$LENEXT_DATA`, else `~/.cache/lenext`."""
-    return Path(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext").expanduser()
+    return expanded(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
 
 
 def load(
@@ -68,6 +79,7 @@ def load(
     fit: Fit = "crop",
     label_column: str = "auto",
     on_bad_image: OnBadImage = "stop",
+    channels: int | Literal["auto"] = "auto",
 ) -> Dataset:
     """A data set by name (see DATASETS) or by path: an IDX, CIFAR-10 or picture folder, a CSV, a pickle.
 
@@ -75,25 +87,32 @@ def load(
     The other arguments are those of `Place`. Raises DataError or DownloadError.
     """
     size = (picture_size, picture_size) if isinstance(picture_size, int) else picture_size
-    folder = Path(data_dir).expanduser() if data_dir is not None else default_data_dir()
-    place = Place(folder, offline, size, fit, label_column, on_bad_image)
+    folder = expanded(data_dir) if data_dir is not None else default_data_dir()
+    convert("fit", fit, Fit)
+    convert("on_bad_image", on_bad_image, OnBadImage)
+    place = Place(folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None)
     data = load_one(str(source), place)
-    return data if test is None else data.with_test(load_one(str(test), place, beside=data))
+    if test is None:
+        return data
+    like = replace(place, picture_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
+    return data.with_test(load_one(str(test), like))
 
 
-def load_one(source: str, place: Place, beside: Dataset | None = None) -> Dataset:
-    """One source, without its separate test set; `beside` are the training data that a test set goes with."""
+def load_one(source: str, place: Place) -> Dataset:
+    """One source, without its separate test set."""
     if entry := DATASETS.get(source):
         module, _, function = entry.loader.partition(":")
         return import_module(f"lenext.data.{module}").__dict__[function](place)
+    if source.startswith(IN_PYTHON):
+        raise DataError(f"the data '{source}' cannot be loaded again; give them")
     if "://" in source:
         return import_module("lenext.data.table").load(source, place)
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"{source}: there is no such file or folder")
         raise DataError(f"{unknown('data set', source, DATASETS)} A path to your own data works too")
-    return import_module(f"lenext.data.{recognise(path)}").load_path(path, place, beside)
+    return import_module(f"lenext.data.{recognise(path)}").load_path(path, place)
 
 
 def recognise(path: Path) -> str:

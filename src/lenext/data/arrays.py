@@ -4,8 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lenext.data import Place
-from lenext.data.dataset import Dataset
+from lenext.data.dataset import Dataset, flat_labels
 from lenext.data.pickles import read_pickle
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import sha256
@@ -13,19 +15,20 @@ from lenext.foundation.files import sha256
 KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", ""), ("data", "labels", "", ""))
 
 
-def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+def load_path(path: Path, place: Place) -> Dataset:
     """Pictures (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
     found = read_pickle(path)
     train, test = pairs(found) if not isinstance(found, dict) else named(found)
     if train is None:
         raise DataError(f"{path}: neither ((X, y), (X, y)) nor (X, y) nor a dict with 'images' and 'labels'")
-    classes = beside.classes if beside else ()
+    if place.classes:
+        train = train[0], flat_labels(train[1], str(path)).astype(np.str_)
     data = Dataset.from_arrays(
         train[0],
         train[1],
         test_images=test[0] if test else None,
         test_labels=test[1] if test else None,
-        classes=classes,
+        classes=place.classes,
         name=path.stem,
     )
     return replace(data, source={"kind": "pickle", "path": str(path.resolve()), "sha256": sha256(path)})

@@ -36,14 +36,14 @@ ARCHIVE = RemoteFile(
 def load(place: Place) -> Dataset:
     """Used where it lies under the data folder, in either form; else fetched and unpacked."""
     folder = find_folder(place.data_dir)
-    if folder is None:
+    if folder is None or not is_complete(folder):
         archive = fetch(ARCHIVE, place.data_dir, offline=place.offline)
         folder = place.data_dir / DATASETS["cifar10"].folder
         unpack(archive, folder, dict.fromkeys((*TRAIN, *TEST, "batches.meta"), MOST_BYTES))
     return read_folder(folder)
 
 
-def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+def load_path(path: Path, place: Place) -> Dataset:
     return read_folder(find_folder(path) or path)
 
 
@@ -53,6 +53,11 @@ def find_folder(path: Path) -> Path | None:
         if (folder / "data_batch_1.bin").is_file() or (folder / "data_batch_1").is_file():
             return folder
     return None
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all six batches of one of the forms are there."""
+    return any(all((folder / (name + end)).is_file() for name in TRAIN + TEST) for end in (".bin", ""))
 
 
 def read_folder(folder: Path) -> Dataset:

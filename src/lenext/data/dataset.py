@@ -63,6 +63,7 @@ class Dataset:
     mirrored:  whether a picture's mirror image is of the same class (not so for digits and letters)
     stored_fit:  how files were brought to one size (`crop` or `pad`); a picture to predict is treated the same
     carved:  which splits were taken out of train here, rather than given by the source
+    divided:  whether that was done already
     notes:  what a person should know, one line each
     """
 
@@ -75,6 +76,7 @@ class Dataset:
     mirrored: bool = False
     stored_fit: Fit = "crop"
     carved: tuple[str, ...] = ()
+    divided: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -96,14 +98,18 @@ class Dataset:
         """A data set out of a person's own arrays.
 
         images: (N, H, W), (N, C, H, W) or (N, H, W, C), C of 1 or 3; whole numbers 0 to 255, or floats 0 to 1.
-        labels: (N,) or (N, 1); whole numbers or names. With `classes`, numbers are positions in it.
+        labels: (N,) or (N, 1); whole numbers or names. With `classes`, numbers are positions in it, else names too.
         Raises DataError for arrays that do not fit together.
         """
+        by_name = not classes
         names = tuple(classes) or class_names(labels)
-        train = arrays_split(images, labels, names, name)
+        unit = is_unit(images)
+        train = arrays_split(images, labels, names, name, by_name, unit)
         if (test_images is None) != (test_labels is None):
             raise DataError(f"{name}: test_images and test_labels belong together; give both or neither")
-        test = None if test_images is None else arrays_split(test_images, test_labels, names, f"{name} (test)")
+        test = None
+        if test_images is not None:
+            test = arrays_split(test_images, test_labels, names, f"{name} (test)", by_name, unit)
         return cls(name, names, train, test=test, source={"kind": "arrays"})
 
     @property
@@ -181,27 +187,31 @@ def flat_labels(labels: Any, where: str) -> NDArray[Any]:
     return array.astype(np.str_) if array.dtype.kind in "US" else array.astype(np.int64)
 
 
-def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str) -> Split:
-    """A Split out of arrays; sample ids are the positions."""
-    pixels, flat = pixel_tensor(images, where), flat_labels(labels, where)
+def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str, by_name: bool, unit: bool) -> Split:
+    """A Split out of arrays; sample ids are the positions. by_name: numbers are names of classes, not positions."""
+    pixels, flat = pixel_tensor(images, where, unit), flat_labels(labels, where)
     if len(pixels) != len(flat):
         raise DataError(f"{where}: {len(pixels)} pictures but {len(flat)} labels")
     if len(flat) == 0:
         raise DataError(f"{where}: no pictures in it")
-    place = {name: at for at, name in enumerate(classes)}
-    named = all(str(label) in place for label in np.unique(flat).tolist())
-    if not named and flat.dtype.kind == "i" and flat.min() >= 0 and flat.max() < len(classes):
-        return Split(pixels, torch.from_numpy(flat), np.arange(len(flat)))
-    if not named:
-        stranger = next(label for label in np.unique(flat).tolist() if str(label) not in place)
-        raise DataError(f"{where}: label {stranger!r} is none of the classes: {shortened(classes)}")
     kinds, inverse = np.unique(flat, return_inverse=True)
+    place = {name: at for at, name in enumerate(classes)}
+    if not by_name and flat.dtype.kind == "i":
+        place = {str(at): at for at in range(len(classes))}
+    if strangers := [kind for kind in kinds.tolist() if str(kind) not in place]:
+        raise DataError(f"{where}: label {strangers[0]!r} is none of the classes: {shortened(classes)}")
     numbers = np.array([place[str(kind)] for kind in kinds.tolist()], dtype=np.int64)
     return Split(pixels, torch.from_numpy(numbers[inverse]), np.arange(len(flat)))
 
 
-def pixel_tensor(images: Any, where: str) -> Tensor:
-    """Pictures of the shapes and types that `Dataset.from_arrays` takes, as uint8 (N, C, H, W)."""
+def is_unit(images: Any) -> bool:
+    """Whether pictures are floats from 0 to 1."""
+    array = np.asarray(images)
+    return array.dtype.kind == "f" and array.size > 0 and bool(array.max() <= 1)
+
+
+def pixel_tensor(images: Any, where: str, unit: bool) -> Tensor:
+    """Pictures of the shapes and types that `Dataset.from_arrays` takes, as uint8 (N, C, H, W); unit: 1 is white."""
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[:, None]
@@ -218,7 +228,8 @@ def pixel_tensor(images: Any, where: str) -> Tensor:
     if array.dtype != np.uint8:
         if array.size and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 255):
             raise DataError(f"{where}: pixel values must lie between 0 and 255 (or floats between 0 and 1)")
-        if array.dtype.kind == "f" and array.size and array.max() <= 1:
-            array = array * 255
+        array = array * 255 if unit else array
+        if array.size and array.max() > 255:
+            raise DataError(f"{where}: pixel values up to {array.max() / 255:g}, where the training pictures end at 1")
         array = np.rint(array).astype(np.uint8)
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

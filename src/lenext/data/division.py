@@ -1,7 +1,7 @@
 """How validation pictures, and where there are none test pictures, are taken out of the training pictures."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,18 +28,17 @@ def divide(
     `auto` keeps a split that the source has. A fraction for a split that the source has is refused (DataError).
     Already divided data are returned as they are.
     """
-    if "validation" in data.carved:
+    if data.divided:
         return data
     data = carve(data, "test", test_fraction, TEST, method, seed)
     data = carve(data, "validation", validation_fraction, VALIDATION, method, seed)
     if train_samples != "all" and train_samples != len(data.train):
         if train_samples > len(data.train):
             raise DataError(f"train_samples={train_samples}: only {len(data.train):,} are left for training")
-        _, kept = rows_apart(data.train.labels, train_samples / len(data.train), method, seed, from_end=False)
-        data = replace(data, train=data.train.take(kept))
+        data = replace(data, train=data.train.take(kept_rows(data.train.labels, train_samples, method, seed)))
     if len(data.train) < 2:
         raise DataError(f"{data.name}: fewer than two pictures are left for training")
-    return replace(data, carved=(*data.carved, "validation"))
+    return replace(data, divided=True)
 
 
 def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: Method, seed: int) -> Dataset:
@@ -56,42 +55,54 @@ def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: 
     rest, taken = rows_apart(data.train.labels, share, method, seed)
     if len(taken) == 0:
         raise DataError(f"{data.name}: {len(data.train)} pictures are too few to set any aside for {name}")
-    split, train = data.train.take(taken), data.train.take(rest)
-    carved = (*data.carved, name) if name == "test" else data.carved
-    if name == "test":
-        return replace(data, train=train, test=split, carved=carved)
-    return replace(data, train=train, validation=split, carved=carved)
+    parts: dict[str, Any] = {"train": data.train.take(rest), name: data.train.take(taken)}
+    return replace(data, carved=(*data.carved, name), **parts)
 
 
-def rows_apart(
-    labels: Tensor, fraction: float, method: Method, seed: int, *, from_end: bool = True
-) -> tuple[Tensor, Tensor]:
+def kept_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tensor:
+    """Exactly so many rows: by class in proportion, drawn over all, or the first ones; in the order of the source."""
+    if method == "ordered":
+        return torch.arange(number)
+    draw = generator(seed, 1)
+    if method == "random":
+        return torch.randperm(len(labels), generator=draw)[:number].sort().values
+    return drawn_by_class(labels, shares(labels.bincount(), number), draw).nonzero()[:, 0]
+
+
+def rows_apart(labels: Tensor, fraction: float, method: Method, seed: int) -> tuple[Tensor, Tensor]:
     """The rows that stay and the rows that are taken.
 
     stratified: by class, drawn, in the order of the source; each class keeps at least one, and gives one if it has two
     random:     drawn over all; the same draw as torch.utils.data.random_split with a generator of that seed
-    ordered:    the last rows of the source (the first, with `from_end=False`)
+    ordered:    the last rows of the source
     """
     count = len(labels)
     number = round(count * fraction)
     if method == "ordered":
         rows = torch.arange(count)
-        return (rows[: count - number], rows[count - number :]) if from_end else (rows[number:], rows[:number])
+        return rows[: count - number], rows[count - number :]
     if method == "random":
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         return order[: count - number], order[count - number :]
-    taken = torch.zeros(count, dtype=torch.bool)
-    draw = generator(seed)
-    for label, share in enumerate(shares(labels.bincount(), number).tolist()):
-        members = (labels == label).nonzero()[:, 0]
-        taken[members[torch.randperm(len(members), generator=draw)[:share]]] = True
+    counts = labels.bincount()
+    wanted = shares(counts, number).clamp(min=1).minimum((counts - 1).clamp(min=0))
+    taken = drawn_by_class(labels, wanted, generator(seed))
     return (~taken).nonzero()[:, 0], taken.nonzero()[:, 0]
 
 
+def drawn_by_class(labels: Tensor, wanted: Tensor, draw: torch.Generator) -> Tensor:
+    """A mask (N,) of so many rows of each class, drawn."""
+    taken = torch.zeros(len(labels), dtype=torch.bool)
+    for label, number in enumerate(wanted.tolist()):
+        members = (labels == label).nonzero()[:, 0]
+        taken[members[torch.randperm(len(members), generator=draw)[:number]]] = True
+    return taken
+
+
 def shares(counts: Tensor, number: int) -> Tensor:
-    """How many of `number` each class gives: in proportion, at least one where it has two, never its last one."""
+    """How many of `number` fall to each class, in proportion, by the largest remainder; they add up to it."""
     exact = counts.double() * number / counts.sum()
     share = exact.floor().long()
     missing = number - int(share.sum())
     share[(exact - share).argsort(descending=True, stable=True)[:missing]] += 1
-    return share.clamp(min=1).minimum((counts - 1).clamp(min=0))
+    return share

@@ -32,14 +32,14 @@ class Pile:
     classes: tuple[str, ...]
 
 
-def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+def load_path(path: Path, place: Place) -> Dataset:
     """Read the folders' names, look at each file's header, decode what fits into memory. Raises DataError."""
     piles, notes = gather(path)
     classes = piles["train"].classes
     left_out, modes, sizes = look(piles.values(), place.on_bad_image)
     notes += left_out
-    channels = beside.shape[0] if beside else (1 if modes <= set(GREY_MODES) else 3)
-    size = beside.shape[1:] if beside else picture_size(place, sizes)
+    channels = place.channels if place.channels != "auto" else (1 if modes <= set(GREY_MODES) else 3)
+    size = picture_size(place, sizes)
     total = sum(len(pile.paths) for pile in piles.values()) * channels * size[0] * size[1]
     splits = {}
     for name, pile in piles.items():
@@ -50,10 +50,10 @@ def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Datase
         if absent := sorted(set(classes) - set(pile.classes)):
             notes.append(f"{pile.root.name} has no pictures of: {shortened(absent)}")
         files = PictureFiles(pile.paths, channels, size, place.fit)
-        ids = np.array([str(Path(file).relative_to(path)) for file in pile.paths])
+        ids = np.array([Path(file).relative_to(path).as_posix() for file in pile.paths])
         in_memory = total <= IN_MEMORY
         splits[name] = read_split(files, Split(files, labels, ids), place, in_memory=in_memory, notes=notes)
-    if "test" not in splits and "validation" in splits:
+    if "test" not in splits and "validation" in splits and not place.separate_test:
         splits["test"] = splits.pop("validation")
         notes.append(
             f"{path.name} has train and {piles['validation'].root.name} but no test folder: "
@@ -66,10 +66,15 @@ def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Datase
         splits.get("validation"),
         splits.get("test"),
         source={"kind": "folder", "path": str(path.resolve())},
-        mirrored=channels == 3,
+        mirrored=channels == 3 and not are_characters(classes),
         stored_fit=place.fit,
         notes=tuple(notes),
     )
+
+
+def are_characters(classes: Iterable[str]) -> bool:
+    """Whether the classes are digits or letters, whose mirror images are others or none."""
+    return all(len(name) == 1 or name.isdigit() for name in classes)
 
 
 def visible_folders(path: Path) -> list[Path]:
@@ -89,7 +94,7 @@ def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
         if len(there) > 1:
             raise DataError(f"{path}: both {there[0].name} and {there[1].name} are there; keep one of them")
         roots |= {split: there[0]} if there else {}
-    if not roots:
+    if not roots or (set(roots) == {"train"} and len(folders) > 1 and not visible_folders(roots["train"])):
         roots = {"train": path}
     if "train" not in roots:
         raise DataError(f"{path}: there is {', '.join(root.name for root in roots.values())} but no train folder")
@@ -110,13 +115,22 @@ def pile(split: str, root: Path, notes: list[str]) -> Pile:
     paths, labels, others = [], [], []
     for label, folder in enumerate(classes):
         files = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, root))
-        pictures = [str(file) for file in files if is_picture(file)]
+        pictures = [readable(file) for file in files if is_picture(file)]
         others += [file.name for file in files if not is_picture(file)]
         paths += pictures
         labels += [label] * len(pictures)
     if others:
         notes.append(f"{root.name}: {len(others)} files that are no pictures were left out: {shortened(others, 3)}")
     return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
+
+
+def readable(file: Path) -> str:
+    """The file's name, which must be text."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{str(file)!a}: a file name that is no UTF-8 text; rename it") from None
+    return str(file)
 
 
 def is_hidden(file: Path, root: Path) -> bool:

@@ -66,15 +66,14 @@ def load_fashion_mnist(place: Place) -> Dataset:
 def published(name: str, files: Sequence[RemoteFile], classes: Sequence[str], place: Place) -> Dataset:
     """Used where it lies under the data folder, in torchvision's layout or straight in it; else fetched."""
     home = place.data_dir / DATASETS[name].folder
-    folder = find_folder(home)
-    if folder is None:
-        for file in files:
+    for file in files:
+        stem = "-".join(file.name.split("-")[:2])
+        if find_file(home, stem) is None:
             fetch(file, home, offline=place.offline)
-        folder = home
-    return read_folder(folder, name, classes, mirrored=name == "fashion-mnist")
+    return read_folder(home, name, classes, mirrored=name == "fashion-mnist")
 
 
-def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+def load_path(path: Path, place: Place) -> Dataset:
     """A folder of IDX files; the classes are Fashion-MNIST's when the folder's name says so."""
     folder = find_folder(path) or path
     fashion = "fashion" in str(folder).lower()

@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +29,13 @@ DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
 
 Size = tuple[int, int]
 
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is lower
+
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     """Open a picture of the formats known here, without decoding it. Raises DataError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            picture = Image.open(path, formats=FORMATS)
+        picture = Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such picture") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
@@ -87,6 +88,12 @@ def plain(error: Exception, path: str | os.PathLike[str]) -> str:
     return text or type(error).__name__
 
 
+@cache
+def decoders() -> ThreadPoolExecutor:
+    """The threads that decode; made once."""
+    return ThreadPoolExecutor(os.cpu_count())
+
+
 def is_picture(path: Path) -> bool:
     """Whether the name is one of a visible picture file."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -119,8 +126,7 @@ class PictureFiles:
 
     def read(self, paths: NDArray[np.str_]) -> Iterator[NDArray[np.uint8] | DataError]:
         """Decode on all cores, in order; Pillow lets go of Python's lock while it decodes."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from pool.map(self.attempt, paths.tolist())
+        yield from decoders().map(self.attempt, paths.tolist())
 
     def attempt(self, path: str) -> NDArray[np.uint8] | DataError:
         try:

@@ -7,7 +7,8 @@ import re
 import warnings
 import zlib
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any, TextIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,15 @@ def load(url: str, place: Place) -> Dataset:
     """A CSV at an https address, kept under the data folder; the hash of what came is in the data set's source."""
     path = fetch_unpublished(url, place.data_dir / "tables", (".csv", ".csv.gz"), MOST_BYTES, offline=place.offline)
     data = load_path(path, place)
-    return replace(data, source={**data.source, "url": url})
+    return replace(data, name=PurePosixPath(url.split("?")[0]).stem, source={**data.source, "url": url})
 
 
-def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Dataset:
+def load_path(path: Path, place: Place) -> Dataset:
     """Read the table. Raises DataError, with the line where there is one, for whatever is no such table."""
     try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+        with opened(path) as file:
             first = next(csv.reader(file), [])
-            header = [cell.strip() for cell in first] if not all(map(is_number, first)) else []
+            header = [cell.strip() for cell in first] if is_header(first) else []
             column = label_column(place.label_column, header, len(first), path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # an empty table is told below
@@ -47,11 +48,14 @@ def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Datase
         raise DataError(
             f"{path}: line 2: {values.shape[1]} values where line 1 has {len(first)}; complete or remove it"
         )
+    if len(first) < 2 or (header and not len(values)):
+        raise DataError(f"{path}: no pictures in it; each row is to hold a label and its pixels")
     values = values.reshape(-1, len(first))
     if not header:
+        wrong = [at for at, cell in enumerate(first) if not is_number(cell)]
+        if wrong:
+            raise DataError(f"{path}: line 1: '{first[wrong[0]]}' in column {wrong[0] + 1} is not a number")
         values = np.vstack([np.array(first, np.float64), values])
-    if len(values) == 0 or len(first) < 2:
-        raise DataError(f"{path}: no pictures in it; each row is to hold a label and its pixels")
     labels, pixels = values[:, column], np.delete(values, column, axis=1)
     side = math.isqrt(pixels.shape[1])
     if side * side != pixels.shape[1] or side == 0:
@@ -59,12 +63,28 @@ def load_path(path: Path, place: Place, beside: Dataset | None = None) -> Datase
             f"{path}: {pixels.shape[1]} pixels a row make no square picture; one label and e.g. 784 are needed"
         )
     check_pixels(pixels, path, 2 if header else 1)
-    if (labels != np.floor(labels)).any():
-        row = int((labels != np.floor(labels)).argmax())
+    whole = (labels == np.floor(labels)) & (np.abs(labels) < 2**53)
+    if not whole.all():
+        row = int(whole.argmin())
         raise DataError(f"{path}: line {row + (2 if header else 1)}: the label {labels[row]:g} is no whole number")
     images = pixels.astype(np.uint8).reshape(-1, side, side)
-    data = Dataset.from_arrays(images, labels, classes=beside.classes if beside else (), name=path.stem)
+    names: Any = labels.astype(np.int64)
+    if place.classes:
+        names = names.astype(np.str_)
+    data = Dataset.from_arrays(images, names, classes=place.classes, name=path.stem)
     return replace(data, source={"kind": "CSV", "path": str(path.resolve()), "sha256": sha256(path)})
+
+
+def opened(path: Path) -> TextIO:
+    """As text, with or without a byte order mark, gzipped or not."""
+    if path.suffix == ".gz":
+        return cast(TextIO, gzip.open(path, "rt", newline="", encoding="utf-8-sig"))
+    return path.open(newline="", encoding="utf-8-sig")
+
+
+def is_header(cells: list[str]) -> bool:
+    """Names rather than numbers, most of them; a single wrong value makes no header."""
+    return sum(not is_number(cell) for cell in cells) > len(cells) / 2
 
 
 def is_number(cell: str) -> bool:

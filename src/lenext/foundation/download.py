@@ -105,6 +105,8 @@ def fetch_from(url: str, file: RemoteFile, path: Path) -> Path:
         raise DownloadError(f"cut off after {have:,} of {file.size:,} bytes; the next try goes on from there")
     if have > file.size or sha256(part) != file.sha256:
         part.unlink()
+        if resumed:  # the beginning may have been another server's rubbish
+            return fetch_from(url, file, path)
         raise DownloadError("the file is not the published one (its size or SHA-256 differs); nothing was kept")
     part.replace(path)
     return path

@@ -31,6 +31,16 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path as a person types it; raises LenextError where it can be none."""
+    try:
+        found = Path(path).expanduser()
+        found.exists()  # which a name that is too long does not survive
+    except (RuntimeError, OSError, ValueError) as error:
+        raise LenextError(f"{path}: not a path ({getattr(error, 'strerror', None) or error})") from error
+    return found
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:

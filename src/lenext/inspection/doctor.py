@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.inspection.summary import at_rest, blank, watched
+from lenext.foundation.modes import at_rest
+from lenext.inspection.summary import blank, watched
 
 LARGEST = 512  # px; the search for a size that works ends here
 
@@ -29,7 +31,7 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
         inside.append((f"{name} ({type(module).__name__})", shape))
 
     try:
-        with at_rest(network), watched(network, before, lambda *_: inside.pop()):
+        with torch.no_grad(), at_rest(network), watched(network, before, lambda *_: inside.pop()):
             output = network(blank(network, input_shape))
     except Exception as error:
         layer, given = inside[-1] if inside else ("", ())

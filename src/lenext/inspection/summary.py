@@ -1,27 +1,50 @@
-"""What a network is made of, layer by layer, measured on one blank picture."""
+"""What a network is made of and what it costs, layer by layer, measured on one blank picture."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lenext.foundation.modes import at_rest
+from lenext.inspection.trace import Seen, Trace, mark, seen_by
+
+FLOAT = 4  # bytes of a value in fp32
+CONTAINERS = (nn.Sequential, nn.ModuleList)
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of one layer: its name and type, the shape it gives (without N), its own parameters (once)."""
+    """One call of one layer, or a block of them.
+
+    output_shape: without N. parameters: its own, counted at the first call. multiply_adds: of convolutions and dense
+    layers, for one picture. training_bytes: what is kept for the backward pass; evaluation_bytes: its input and output.
+    receptive_field, stride: in pixels of the picture. block: the part of the network that it belongs to.
+    """
 
     name: str
     kind: str
+    input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     parameters: int
+    multiply_adds: int
+    training_bytes: int
+    evaluation_bytes: int
+    receptive_field: int
+    stride: int
+    block: str
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers in the order in which they are called, and the totals. input_shape is (C, H, W)."""
+    """The layers in the order in which they are called, and the totals for one picture. input_shape is (C, H, W).
+
+    convolutions, dense: weighted layers on the longest way through, as networks are named by (the 18 of ResNet-18).
+    training_bytes: activations kept for the backward pass. evaluation_bytes: the most that a layer has in hand.
+    """
 
     network: str
     input_shape: tuple[int, ...]
@@ -29,6 +52,47 @@ class Summary:
     layers: tuple[Layer, ...]
     parameters: int
     trainable: int
+    multiply_adds: int
+    training_bytes: int
+    evaluation_bytes: int
+    convolutions: int
+    dense: int
+
+    def blocks(self) -> tuple[Layer, ...]:
+        """The layers folded by block: ResNet's residual blocks, VGG's stacks with their pooling, ..."""
+        folded: list[Layer] = []
+        for layer in self.layers:
+            if folded and folded[-1].name == layer.block:
+                folded[-1] = joined(folded[-1], layer)
+            else:
+                folded.append(
+                    replace(layer, name=layer.block, kind=layer.kind if layer.block == layer.name else "block")
+                )
+        return tuple(folded)
+
+    def stages(self) -> tuple[Layer, ...]:
+        """The blocks folded further, as long as the shape stays: the trace that the documents print."""
+        folded: list[Layer] = []
+        for block in self.blocks():
+            if folded and folded[-1].output_shape == block.output_shape:
+                folded[-1] = replace(joined(folded[-1], block), name=f"{folded[-1].name.split(' ')[0]} .. {block.name}")
+            else:
+                folded.append(block)
+        return tuple(folded)
+
+
+def joined(first: Layer, second: Layer) -> Layer:
+    """Two layers, one after the other, as one."""
+    return replace(
+        second,
+        name=first.name,
+        kind="block",
+        input_shape=first.input_shape,
+        parameters=first.parameters + second.parameters,
+        multiply_adds=first.multiply_adds + second.multiply_adds,
+        training_bytes=first.training_bytes + second.training_bytes,
+        evaluation_bytes=max(first.evaluation_bytes, second.evaluation_bytes),
+    )
 
 
 Watch = Callable[[str, nn.Module, tuple[Any, ...], Any], object]
@@ -56,39 +120,97 @@ def watched(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
             handle.remove()
 
 
-@contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients; each part's mode is put back."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 def blank(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """One blank picture (1, C, H, W) where the network is."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype)
 
 
+def multiply_adds(module: nn.Module, output: Tensor) -> int:
+    """Of a convolution or a dense layer: each output value takes one for each weight that it is made with."""
+    if isinstance(module, nn.Conv2d):
+        return output.numel() * module.weight[0].numel()
+    if isinstance(module, nn.Linear):
+        return output.numel() * module.in_features
+    return 0
+
+
+def block_names(network: nn.Module) -> dict[str, str]:
+    """For each layer the block it belongs to: a part with a class of its own; in plain sequences, up to a pooling."""
+    names: dict[str, str] = {}
+
+    def walk(parent: nn.Module, prefix: str) -> None:
+        group = ""
+        for key, child in parent.named_children():
+            name = f"{prefix}{key}"
+            if isinstance(child, CONTAINERS):
+                walk(child, f"{name}.")
+                group = ""
+            elif next(child.children(), None) is not None:
+                names.update((f"{name}.{inner}" if inner else name, name) for inner, _ in child.named_modules())
+                group = ""
+            elif isinstance(parent, nn.Sequential) and prefix:
+                group = group or name
+                names[name] = group
+                group = "" if isinstance(child, (*POOLINGS, nn.Flatten)) else group
+            else:
+                names[name] = name
+
+    walk(network, "")
+    return names
+
+
 def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Summary:
-    """The summary of any nn.Module for pictures of `input_shape` (C, H, W)."""
+    """The summary of any nn.Module for pictures of `input_shape` (C, H, W).
+
+    What is kept for the backward pass is what torch keeps, with norms and dropout in evaluation mode.
+    """
     layers: list[Layer] = []
     counted: set[int] = set()
+    kept = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
+    saved: list[int] = [0]
+    blocks = block_names(network)
 
-    def after(layer: str, module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in kept:
+            kept.add(storage.data_ptr())
+            alive.append(tensor)
+            saved[0] += storage.nbytes()
+        return tensor
+
+    alive: list[Tensor] = []  # so that no storage is used twice within the pass
+
+    def after(layer: str, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         own = [one for one in module.parameters(recurse=False) if id(one) not in counted]
         counted.update(map(id, own))
-        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-        layers.append(Layer(layer, type(module).__name__, shape, sum(one.numel() for one in own)))
+        tensor = output if isinstance(output, Tensor) else torch.empty(0)
+        shapes = [tuple(one.shape[1:]) for one in given if isinstance(one, Tensor)]
+        seen = seen_by(output) or Seen()
+        values = tensor.numel() + sum(one.numel() for one in given if isinstance(one, Tensor))
+        layers.append(
+            Layer(
+                layer,
+                type(module).__name__,
+                shapes[0] if shapes else (),
+                tuple(tensor.shape[1:]),
+                sum(one.numel() for one in own),
+                multiply_adds(module, tensor),
+                saved[0],
+                values * FLOAT,
+                min(seen.receptive_field, max(input_shape[1:])),
+                seen.stride,
+                blocks.get(layer, layer),
+            )
+        )
+        saved[0] = 0
 
-    with at_rest(network), watched(network, lambda *_: None, after):
-        output = network(blank(network, input_shape))
-    every = list(network.parameters())
+    picture = blank(network, input_shape)
+    mark(picture, Seen())
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with at_rest(network), watched(network, lambda *_: None, after), torch.enable_grad(), Trace(), hooks:
+        output = network(picture)
+    every, seen = list(network.parameters()), seen_by(output) or Seen()
     return Summary(
         name or type(network).__name__,
         input_shape,
@@ -96,4 +218,9 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
         tuple(layers),
         sum(one.numel() for one in every),
         sum(one.numel() for one in every if one.requires_grad),
+        sum(layer.multiply_adds for layer in layers),
+        sum(layer.training_bytes for layer in layers) + saved[0],
+        max((layer.evaluation_bytes for layer in layers), default=0),
+        seen.convolutions,
+        seen.dense,
     )

@@ -1,11 +1,13 @@
-"""What the families share: activations and poolings by name."""
+"""What the families share: activations, poolings and norms by name, and the initialisation of He et al."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Pooling = Literal["max", "average"]
+Norm = Literal["none", "batch", "layer", "group", "instance"]
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
 POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
@@ -16,6 +18,37 @@ def activation_layer(name: Activation) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def pooling_layer(name: Pooling, kernel_size: int, stride: int) -> nn.Module:
-    """Max or average pooling without padding."""
-    return POOLINGS[name](kernel_size, stride)
+def pooling_layer(name: Pooling, kernel_size: int, stride: int, padding: int = 0) -> nn.Module:
+    """Max or average pooling."""
+    return POOLINGS[name](kernel_size, stride, padding)
+
+
+def norm_layer(name: Norm, channels: int) -> nn.Module:
+    """A norm of (N, channels, H, W): over the batch by channel; over a picture (layer), groups of its channels (group,
+    8 or the nearest number that divides them), or each of them (instance); all with a scale and a shift."""
+    if name == "batch":
+        return nn.BatchNorm2d(channels)
+    if name == "instance":
+        return nn.InstanceNorm2d(channels, affine=True)
+    if name == "none":
+        return nn.Identity()
+    groups = (
+        1 if name == "layer" else next(number for number in range(min(8, channels), 0, -1) if channels % number == 0)
+    )
+    return nn.GroupNorm(groups, channels)
+
+
+def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
+    """Channel counts times a factor, at least one each: `VGG-11/4` is scaled by 0.25."""
+    if min(widths) < 1 or factor <= 0:
+        raise ValueError(f"widths {tuple(widths)} times {factor:g} must be at least 1")
+    return tuple(max(1, round(width * factor)) for width in widths)
+
+
+def initialize_kaiming(network: nn.Module) -> None:
+    """Convolutions drawn so that gradients keep their size through ReLUs (He et al. 2015, arXiv:1502.01852)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -10,12 +10,13 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from lenext.models.blocks import Activation, Pooling, activation_layer, pooling_layer
+from lenext.foundation.arithmetic import output_size
+from lenext.models.blocks import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer, scaled
 from lenext.models.variant import Variant
 
 
 class LeNet(nn.Module):
-    """Convolutions of 6 and 16 channels, dense layers of 120, 84 and the classes. (N, C, H, H) to (N, K)."""
+    """Two convolutions, each with a pooling, and three dense layers. (N, C, H, H) to (N, K), H the image size."""
 
     def __init__(
         self,
@@ -23,32 +24,53 @@ class LeNet(nn.Module):
         in_channels: int = 1,
         num_classes: int = 10,
         image_size: int = 28,
+        widths: tuple[int, ...] = (6, 16, 120, 84),
+        width: float = 1.0,
+        kernel_size: int = 5,
         padding: int = 2,
         activation: Activation = "relu",
         pooling: Pooling = "max",
+        norm: Norm = "none",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        side = ((image_size + 2 * padding - 4) // 2 - 4) // 2
-        self.conv1 = nn.Conv2d(in_channels, 6, 5, padding=padding)
-        self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(16 * max(side, 1) ** 2, 120)
-        self.fc2 = nn.Linear(120, 84)
-        self.fc3 = nn.Linear(84, num_classes)
+        first, second, third, fourth = scaled(widths, width)
+        side = output_size(output_size(image_size, kernel_size, padding=padding) // 2, kernel_size) // 2
+        self.conv1 = nn.Conv2d(in_channels, first, kernel_size, padding=padding)
+        self.norm1 = norm_layer(norm, first)
+        self.conv2 = nn.Conv2d(first, second, kernel_size)
+        self.norm2 = norm_layer(norm, second)
+        self.fc1 = nn.Linear(second * max(side, 1) ** 2, third)
+        self.fc2 = nn.Linear(third, fourth)
+        self.fc3 = nn.Linear(fourth, num_classes)
         self.activation = activation_layer(activation)
         self.pool = pooling_layer(pooling, 2, 2)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, 28, 28)
-        x = self.pool(self.activation(self.conv1(x)))  # (N, 6, 14, 14)
-        x = self.pool(self.activation(self.conv2(x)))  # (N, 16, 5, 5)
-        x = self.activation(self.fc1(x.flatten(1)))
-        x = self.activation(self.fc2(x))
-        return self.fc3(x)
+        x = self.pool(self.activation(self.norm1(self.conv1(x))))  # (N, 6, 14, 14)
+        x = self.pool(self.activation(self.norm2(self.conv2(x))))  # (N, 16, 5, 5)
+        x = self.dropout(self.activation(self.fc1(x.flatten(1))))
+        return self.fc3(self.activation(self.fc2(x)))
+
+
+class DenseResidual(nn.Module):
+    """D2's fully connected residual block: two dense layers around a skip. (N, D) to (N, D)."""
+
+    def __init__(self, features: int, activation: Activation = "relu") -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(features, features)
+        self.fc2 = nn.Linear(features, features)
+        self.activation = activation_layer(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x + self.fc2(self.activation(self.fc1(x))))
 
 
 class LeNet5(nn.Module):
     """Convolutions of 6, 16 and 120 channels, dense layers of 84 and the classes. (N, C, H, H) to (N, K).
 
-    skip: batch norm after the first two convolutions, and a dense layer whose input is added to its output.
+    skip: a dense layer whose input is added to its output, after the last convolution.
     """
 
     def __init__(
@@ -59,15 +81,16 @@ class LeNet5(nn.Module):
         image_size: int = 32,
         activation: Activation = "tanh",
         pooling: Pooling = "average",
+        norm: Norm = "none",
         skip: bool = False,
     ) -> None:
         super().__init__()
-        side = ((image_size - 4) // 2 - 4) // 2 - 4
+        side = output_size(output_size(output_size(image_size, 5) // 2, 5) // 2, 5)
         features = 120 * max(side, 1) ** 2
         self.conv1 = nn.Conv2d(in_channels, 6, 5)
-        self.norm1 = nn.BatchNorm2d(6) if skip else nn.Identity()
+        self.norm1 = norm_layer(norm, 6)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.norm2 = nn.BatchNorm2d(16) if skip else nn.Identity()
+        self.norm2 = norm_layer(norm, 16)
         self.conv3 = nn.Conv2d(16, 120, 5)
         self.residual = nn.Linear(features, features) if skip else None
         self.fc1 = nn.Linear(features, 84)
@@ -85,9 +108,11 @@ class LeNet5(nn.Module):
 
 
 PAPER = "LeCun et al. 1998"
+SMALL = partial(LeNet, in_channels=3, image_size=32, widths=(32, 64, 256, 128), norm="batch")
 
 VARIANTS = {
     "lenet": Variant(LeNet, 28, f"{PAPER}; D0", "as taught"),
     "lenet5": Variant(LeNet5, 32, f"{PAPER}; D2", "as taught"),
-    "lenet5_skip": Variant(partial(LeNet5, skip=True), 32, "D2, repaired", "as taught"),
+    "lenet5_skip": Variant(partial(LeNet5, norm="batch", skip=True), 32, "D2, repaired", "as taught"),
+    "lenet_32px": Variant(SMALL, 32, PAPER, "small pictures"),
 }

@@ -1,12 +1,17 @@
 """A network of a person's own: a class in a Python file, given as `FILE.py:Class`."""
 
+import ast
 import importlib.util
 import inspect
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.files import expanded
 
 
 def is_own(name: str) -> bool:
@@ -14,33 +19,58 @@ def is_own(name: str) -> bool:
     return ".py:" in name or name.endswith(".py")
 
 
-def create_own(name: str, **given: int) -> nn.Module:
-    """Build `FILE.py:Class` with those of `given` (in_channels, num_classes, image_size) that its constructor names.
+def create_own(name: str, options: Mapping[str, object], **follows: int) -> nn.Module:
+    """Build `FILE.py:Class` with the options, and with those of `follows` (in_channels, num_classes, image_size) that
+    its constructor names.
 
     The file is run, as `import` would run it. Raises ConfigurationError where it or the class is missing or fails.
     """
     file, _, wanted = name.rpartition(":") if ".py:" in name else (name, "", "")
-    path = Path(file).expanduser()
+    path = expanded(file)
     if not path.is_file():
         raise ConfigurationError(f"{file}: there is no such file for the network {name}")
-    spec = importlib.util.spec_from_file_location(f"lenext_own_{path.stem}", path)
-    assert spec is not None  # as the name ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigurationError(f"{file}: cannot be imported: {type(error).__name__}: {error}") from error
+    module = run_file(path)
     classes = {key: value for key, value in vars(module).items() if is_network(value, module.__name__)}
     if wanted not in classes:
         if not wanted:
             raise ConfigurationError(f"{file}: which class is the network? Give {file}:{next(iter(classes), 'Class')}")
         raise ConfigurationError(f"{file}: {unknown('network class', wanted, classes)}")
     taken = inspect.signature(classes[wanted]).parameters
+    for key in options:
+        if key not in taken:
+            raise ConfigurationError(f"{name}: {unknown('option', key, taken)}")
+    given = {key: value for key, value in follows.items() if key in taken}
+    given |= {key: from_text(value) for key, value in options.items()}  # type: ignore[misc]
     try:
-        return classes[wanted](**{key: value for key, value in given.items() if key in taken})
+        return classes[wanted](**given)
     except Exception as error:
         raise ConfigurationError(f"{name}: cannot be built: {type(error).__name__}: {error}") from error
+
+
+def run_file(path: Path) -> ModuleType:
+    """Import a file by its path, with its folder to import from."""
+    name = f"lenext_own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # as the name ends in .py
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def from_text(value: object) -> object:
+    """A value typed on the command line, as Python would read it; else as text."""
+    try:
+        return ast.literal_eval(value) if isinstance(value, str) else value
+    except (ValueError, SyntaxError):
+        return value
 
 
 def is_network(value: object, module: str) -> bool:

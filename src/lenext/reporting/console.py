@@ -50,6 +50,11 @@ class Narrator:
         else:
             self.pending.append(sink.getvalue())
 
+    def note(self, line: str) -> None:
+        """A line for the log alone."""
+        if self.log:
+            self.log.write(line + "\n")
+
     def facts(self, pairs: dict[str, str]) -> None:
         """Names and what they are, aligned."""
         wide = max(map(len, pairs)) + 2

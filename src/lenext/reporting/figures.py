@@ -1,5 +1,6 @@
 """Pictures of a run: each a function from data to a matplotlib Figure, without a window or global state."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ STYLE: Any = {  # matplotlib types its settings by a literal of all their names
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a class may be called $x$
     "axes.labelcolor": INK,
     "axes.edgecolor": QUIET,
     "axes.grid": True,
@@ -40,7 +42,8 @@ WITHOUT_GRID: Any = STYLE | {"axes.grid": False}
 
 def save_figure(figure: Figure, path: Path) -> None:
     """As a PNG, whole or not at all."""
-    with atomic(path) as temporary, mpl.rc_context(STYLE):
+    with atomic(path) as temporary, mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks is drawn as boxes
         FigureCanvasAgg(figure)
         figure.savefig(temporary, format="png", dpi=144)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import make_folder, write_atomic
+from lenext.foundation.files import expanded, make_folder, write_atomic
 from lenext.training.recipe import Experiment, Recipe, read_settings
 from lenext.training.state import Record
 
@@ -46,15 +46,25 @@ class Run:
         return path
 
     @classmethod
-    def create(cls, path: Path) -> "Run":
-        """Make the folder."""
-        make_folder(path / "weights")
-        return cls(path)
+    def create(cls, runs_dir: Path, name: str, otherwise: str) -> "Run":
+        """Make the folder that `choose` names; another process may have taken it meanwhile."""
+        while True:
+            path = cls.choose(runs_dir, name, otherwise)
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError as error:
+                if not path.exists():  # it is the folder above that is a file
+                    raise RunError(f"cannot make the folder {path}: {error.strerror}") from error
+                continue
+            except OSError as error:
+                raise RunError(f"cannot make the folder {path}: {error.strerror or error}") from error
+            make_folder(path / "weights")
+            return cls(path)
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
         """A run that is there. Raises RunError where it is not."""
-        folder = Path(path).expanduser()
+        folder = expanded(path)
         if not folder.is_dir():
             raise RunError(f"{folder}: there is no such run folder; `lenext list runs` shows those there are")
         if not (folder / "recipe.yaml").is_file():
@@ -78,8 +88,11 @@ class Run:
         path = self.path / "results.csv"
         if not path.is_file():
             return []
-        with path.open(newline="") as file:
-            return [to_record(row) for row in csv.DictReader(file)]
+        try:
+            with path.open(newline="") as file:
+                return [to_record(row) for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise RunError(f"{path}: cannot be read ({error})") from error
 
     def weights(self, which: str = "best") -> Path:
         """The path of the best or the last weights."""
@@ -89,7 +102,7 @@ class Run:
         path = self.path / name
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
     def write_json(self, name: str, content: Any) -> None:

@@ -15,6 +15,7 @@ from lenext.data.pictures import PictureFiles, is_picture
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
+from lenext.foundation.files import expanded
 from lenext.foundation.settings import OnBadImage
 
 BATCH = 32
@@ -33,9 +34,9 @@ def find_pictures(sources: Sequence[str | Path]) -> list[str]:
     """The pictures that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
     found: list[str] = []
     for source in map(str, sources):
-        path = Path(source).expanduser()
+        path = expanded(source)
         if path.is_dir():
-            inside = [str(file) for file in sorted(path.rglob("*")) if file.is_file() and is_picture(file)]
+            inside = [str(file) for file in sorted(path.rglob("*")) if is_picture(file) and is_visible(file, path)]
             if not inside:
                 raise DataError(f"{source}: no pictures in this folder")
             found += inside
@@ -48,6 +49,11 @@ def find_pictures(sources: Sequence[str | Path]) -> list[str]:
     if not found:
         raise DataError(f"{', '.join(map(str, sources))}: no pictures found")
     return found
+
+
+def is_visible(file: Path, folder: Path) -> bool:
+    """A file, with no hidden folder on the way to it."""
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def predictions(

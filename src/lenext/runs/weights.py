@@ -22,10 +22,10 @@ from lenext.foundation.files import write_atomic
 from lenext.foundation.normalization import Normalization
 from lenext.models import create
 from lenext.models.own import create_own, is_own
+from lenext.models.variant import SET_BY_DATA
 
 ZEROS = "0" * 64
 SHA = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-HEADER = 1 << 20  # bytes in which the metadata must lie
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], Description]:
         content = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from error
-    found = SHA.search(content, 0, HEADER)
+    found = SHA.search(content, 8, 8 + int.from_bytes(content[:8], "little"))
     if found is None:
         raise RunError(f"{path}: not a weights file of lenext; such a file is weights/best.safetensors in a run")
     start, end = found.span(1)
@@ -79,13 +79,15 @@ def load(path: Path) -> tuple[dict[str, Tensor], Description]:
 
 
 def restore(
-    tensors: Mapping[str, Tensor], description: Description, path: Path, network: nn.Module | None = None
+    tensors: Mapping[str, Tensor], description: Description, path: Path, network: nn.Module | str = ""
 ) -> nn.Module:
-    """The network with its weights: `network` itself, or built anew as the description says. Raises RunError."""
-    if network is None and not description.network:
-        raise RunError(f"{path}: weights of a network that was made in Python; give it (network=...)")
-    if network is None:
-        network = build(description)
+    """The network with its weights: built as the description says, or `network`, a module or FILE.py:Class.
+
+    A file of weights never decides that a Python file is run: where it names one, the caller must name it too.
+    Raises RunError.
+    """
+    if not isinstance(network, nn.Module):
+        network = build(description, path, network)
     try:
         with torch.no_grad():
             network.load_state_dict(dict(tensors))
@@ -95,8 +97,18 @@ def restore(
     return network
 
 
-def build(description: Description) -> nn.Module:
+def build(description: Description, path: Path, named: str) -> nn.Module:
     """The network that a description names, with the weights it starts from."""
+    if named:
+        if not is_own(named):
+            return create(named, **description.options)
+        follows = {key: description.options[key] for key in SET_BY_DATA if key in description.options}
+        own = {key: value for key, value in description.options.items() if key not in follows}
+        return create_own(named, own, **follows)
+    if not description.network:
+        raise RunError(f"{path}: weights of a network that was made in Python; give it (network=...)")
     if is_own(description.network):
-        return create_own(description.network, **description.options)
+        raise RunError(
+            f"{path}: weights of a network of your own; give --network {description.network}, and that file is run"
+        )
     return create(description.network, **description.options)

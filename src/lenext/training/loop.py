@@ -17,6 +17,7 @@ from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
+from lenext.foundation.modes import at_rest
 from lenext.foundation.seeds import mixed
 from lenext.training.losses import Loss, cross_entropy
 from lenext.training.optim import learning_rate
@@ -173,13 +174,10 @@ def evaluate_split(
     network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, batch_size: int
 ) -> Evaluation:
     """Measure a network that is on its device already, each picture once."""
-    was_training = network.training
-    network.eval()
     logits = []
-    with torch.inference_mode(), compute.autocast():
+    with at_rest(network), torch.inference_mode(), compute.autocast():
         for images, _ in batches(split, prepare, compute, batch_size):
             logits.append(network(images).float())
-    network.train(was_training)
     scores = torch.cat(logits).cpu()
     losses = F.cross_entropy(scores, split.labels, reduction="none")
     return Evaluation(scores.softmax(1), split.labels, losses)

@@ -43,8 +43,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -
     one_cycle: up from 1/25 of it within the first 30 %, then down to nearly nothing (Smith & Topin, arXiv:1708.07120).
     cosine: down to nothing (Loshchilov & Hutter, arXiv:1608.03983). Before these, a linear rise over the warm-up.
     """
-    top = recipe.settled().learning_rate
-    assert isinstance(top, float)  # settled
+    rate = recipe.learning_rate
+    top = float(recipe.settled().learning_rate if rate == "auto" else rate)
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return top * (step + 1) / (warmup + 1)

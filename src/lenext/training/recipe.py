@@ -117,6 +117,8 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             new = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9} | new
+        if new.get("schedule") == "one_cycle":
+            new = {"warmup_epochs": 0.0} | new
         return replace(self, **new)  # type: ignore[arg-type]
 
 
@@ -157,6 +159,11 @@ class Experiment:
     label_column: str = "auto"
     on_bad_image: OnBadImage = "stop"
     recipe: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Experiment).items():
+            if name not in ("options", "recipe"):
+                object.__setattr__(self, name, convert(name, getattr(self, name), kind))
 
     def to_yaml(self) -> str:
         """As `from_yaml` reads it; tuples become lists."""

@@ -29,6 +29,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "d0": {
         "optimizer": "sgd", "learning_rate": 1e-3, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",
         "epochs": 45, "batch_size": 64, "scaling": "raw", "shuffle": False, "flip": False, "shift": 0,
+        "validation_fraction": 0.0,
     },
     "d1": {
         "optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant",

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.device import Compute
+from lenext.foundation.device import Compute, use_threads
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.seeds import mixed
 from lenext.training.optim import Update, build_optimizer, initialize
@@ -73,6 +73,7 @@ class TrainingState:
         """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer."""
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
+        use_threads(recipe.threads)
         compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
         if recipe.initialization != "default":
             torch.manual_seed(mixed(recipe.seed))

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.inspection.summary import Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.own import is_own
-from lenext.runs.folder import find_runs
+from lenext.runs.folder import Run, find_runs
 from lenext.training.recipe import Experiment
 from lenext.workflows.prepare import build_network, check_fit, made_for, network_options
 
@@ -38,20 +38,22 @@ def describe_models() -> list[dict[str, Any]]:
 
 def describe_runs(runs_dir: Path) -> list[dict[str, Any]]:
     """Each run with what it trained on what, and how it ended."""
-    rows = []
-    for run in find_runs(runs_dir):
+    return [describe_run(run) for run in find_runs(runs_dir)]
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """One run; a broken one is shown as such."""
+    row: dict[str, Any] = dict.fromkeys(("run", "network", "data", "epochs", "validation", "test"))
+    row["run"] = str(run.path)
+    try:
         experiment, results = run.experiment, run.results
-        rows.append(
-            {
-                "run": str(run.path),
-                "network": experiment.network or "(made in Python)",
-                "data": experiment.data,
-                "epochs": len(run.records),
-                "validation": (results.get("validation") or {}).get("accuracy"),
-                "test": (results.get("test") or {}).get("accuracy"),
-            }
-        )
-    return rows
+        row |= {"network": experiment.network or "(made in Python)", "data": experiment.data}
+        row["epochs"] = len(run.records)
+        for part in ("validation", "test"):
+            row[part] = (results.get(part) or {}).get("accuracy")
+    except (LenextError, AttributeError, TypeError) as error:
+        row["data"] = f"broken: {error}"
+    return row
 
 
 def summarize_named(

@@ -27,7 +27,9 @@ def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapp
     """
     base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else named(recipe)
     chosen = {key: value for key, value in base.items() if key != "recipe"}
-    chosen |= {key: value for key, value in outer.items() if value}
+    stays = not outer.get("network") or outer["network"] == chosen.get("network")
+    options = (chosen.get("options", {}) if stays else {}) | outer.get("options", {})
+    chosen |= {key: value for key, value in outer.items() if value} | {"options": options}
     experiment = Experiment(**chosen)
     if isinstance(recipe, Recipe):
         return replace(experiment, recipe=recipe.changed(settings))
@@ -78,7 +80,9 @@ def build_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Modu
     """The named network, its weights drawn from the recipe's seed."""
     torch.manual_seed(mixed(experiment.recipe.seed))
     if is_own(experiment.network):
-        return create_own(experiment.network, **options)
+        own = {key: value for key, value in options.items() if key in experiment.options}
+        follows = {key: int(value) for key, value in options.items() if key not in own}
+        return create_own(experiment.network, own, **follows)
     return create(experiment.network, **options)
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from torch import nn
 
+from lenext.data import DATASETS, IN_PYTHON
 from lenext.data.batches import cuts
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute, use_threads
-from lenext.foundation.files import write_atomic
+from lenext.foundation.errors import ConfigurationError, LenextError, TrainingError
+from lenext.foundation.files import expanded, write_atomic
 from lenext.models import find_variant
 from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, plain_table, seconds
@@ -27,7 +30,7 @@ from lenext.runs.results import class_figures, figures_of, write_predictions
 from lenext.runs.weights import Description
 from lenext.training.loop import augmentation, divided, evaluate_split, events, preprocessing
 from lenext.training.recipe import Experiment, Recipe
-from lenext.training.state import Step, TrainingState
+from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.machine import environment
 from lenext.workflows.prepare import build_network, check_fit, experiment_of, load_data, made_for, network_options
 
@@ -73,37 +76,56 @@ def train(
     if isinstance(network, nn.Module):
         experiment = replace(experiment, network="")
     if isinstance(data, Dataset):
-        experiment = replace(experiment, data=data.name)
+        experiment = replace(experiment, data=f"{IN_PYTHON}{data.name}")
     experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
-    place = Run.choose(Path(runs_dir).expanduser(), name, default_name(network, experiment))
-    use_threads(experiment.recipe.threads)
-    compute = Compute.choose(experiment.recipe.device, experiment.recipe.precision, experiment.recipe.memory_format)
-    with Narrator(quiet) as narrator:
-        whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
-        work = Work(experiment, divided(whole, experiment.recipe), network, compute)
-        work.tell(narrator, place)
-        run = Run.create(place)
-        narrator.write_log(run.path / "train.log")
-        work.begin(run)
-        stopped = work.train(run, narrator)
-        work.finish(run, narrator, stopped)
+    folder = (expanded(runs_dir), name, default_name(network, experiment))
+    Run.choose(*folder)
+    before = torch.get_num_threads()
+    try:
+        with Narrator(quiet) as narrator:
+            use_threads(experiment.recipe.threads)
+            whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
+            work = Work(lasting(experiment), divided(whole, experiment.recipe), network)
+            plan = work.plan()
+            run = Run.create(*folder)
+            narrator.write_log(run.path / "train.log")
+            narrator.facts(plan | {"run": str(run.path)})
+            work.tell_notes(narrator)
+            work.begin(run, data_dir)
+            stopped = work.train(run, narrator)
+            work.finish(run, narrator, stopped)
+    finally:
+        torch.set_num_threads(before)
     if stopped:
         raise KeyboardInterrupt
     return run
 
 
+def lasting(experiment: Experiment) -> Experiment:
+    """The same with paths that hold from any folder."""
+
+    def full(path: str) -> str:
+        return str(expanded(path).resolve()) if path and "://" not in path and expanded(path).exists() else path
+
+    file, colon, name = experiment.network.rpartition(":")
+    network = f"{full(file)}{colon}{name}" if is_own(experiment.network) else experiment.network
+    data = experiment.data if experiment.data in DATASETS else full(experiment.data)
+    return replace(experiment, network=network, data=data, test_data=full(experiment.test_data))
+
+
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
     """NETWORK-DATA, out of the last parts of paths."""
     called = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
-    data = experiment.data.rstrip("/").split("?")[0]
+    data = experiment.data.removeprefix(IN_PYTHON).rstrip("/").split("?")[0]
     return f"{called}-{Path(data).stem or 'data'}".lower().replace(" ", "_")
 
 
 class Work:
     """One training in progress: the experiment, its divided data, its network, and what is written about them."""
 
-    def __init__(self, experiment: Experiment, data: Dataset, network: str | nn.Module, compute: Compute) -> None:
-        self.experiment, self.recipe, self.data, self.compute = experiment, experiment.recipe, data, compute
+    def __init__(self, experiment: Experiment, data: Dataset, network: str | nn.Module) -> None:
+        self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
+        self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
         self.prepare = preprocessing(data, self.recipe)
         channels, size = self.prepare.channels, self.prepare.image_size
         options: dict[str, Any] = {}
@@ -116,32 +138,37 @@ class Work:
         self.description = Description(experiment.network, options, data.classes, self.prepare)
 
     @property
-    def title(self) -> str:
-        return f"{self.experiment.network or type(self.network).__name__} on {self.data.name}"
+    def is_own(self) -> bool:
+        return not self.experiment.network or is_own(self.experiment.network)
 
-    def tell(self, narrator: Narrator, place: Path) -> None:
-        """Say what will be done, before it is done."""
+    @property
+    def title(self) -> str:
+        return f"{type(self.network).__name__ if self.is_own else self.experiment.network} on {self.data.name}"
+
+    def plan(self) -> dict[str, str]:
+        """What will be done, to be said before it is done."""
         recipe, data = self.recipe, self.data
         parameters = sum(one.numel() for one in self.network.parameters())
         shape = " x ".join(map(str, (self.prepare.channels, *self.prepare.image_size)))
         name = self.experiment.network or type(self.network).__name__
-        source = "" if not self.experiment.network or is_own(name) else f" ({find_variant(name).source})"
+        source = "" if self.is_own else f" ({find_variant(name).source})"
         sizes = ", ".join(f"{len(split):,} {part}" for part, split in data.splits().items())
         early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
-        narrator.facts(
-            {
-                "network": f"{name}{source}: {parameters:,} parameters",
-                "data": f"{data.name}: {sizes} pictures",
-                "split": self.how_split(),
-                "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
-                f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
-                "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
-                f"augmentation: {augmentation(data, recipe).describe()}",
-                "device": self.compute.describe(),
-                "time": self.expected(),
-                "run": str(place),
-            }
-        )
+        return {
+            "network": f"{name}{source}: {parameters:,} parameters",
+            "data": f"{data.name}: {sizes} pictures",
+            "split": self.how_split(),
+            "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
+            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
+            "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
+            f"augmentation: {augmentation(data, recipe).describe()}",
+            "device": self.compute.describe(),
+            "time": self.expected(),
+        }
+
+    def tell_notes(self, narrator: Narrator) -> None:
+        """Say what else a person should know."""
+        recipe, data = self.recipe, self.data
         last = cuts(len(data.train), recipe.batch_size)[-1]
         if last.stop - last.start == recipe.batch_size + 1:
             narrator.say(f"note: the last batch has {recipe.batch_size + 1} pictures; one alone breaks batch norm")
@@ -170,27 +197,35 @@ class Work:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
         times: list[float] = []
         begun = last = time.perf_counter()
-        for event in events(trial, self.data, self.recipe):
-            if not isinstance(event, Step) or event.phase == "validation":
-                break
-            float(event.loss)  # waits for the device
-            now = time.perf_counter()
-            times.append(now - last)
-            last = now
-            if len(times) == 8 or now - begun > 5:
-                break
+        try:
+            for event in events(trial, self.data, self.recipe):
+                if not isinstance(event, Step) or event.phase == "validation":
+                    break
+                float(event.loss)  # waits for the device
+                now = time.perf_counter()
+                times.append(now - last)
+                last = now
+                if len(times) == 8 or now - begun > 5:
+                    break
+        except TrainingError:
+            pass  # training will tell it, with what there is by then
+        except (RuntimeError, ValueError, TypeError) as error:
+            what = " ".join(str(error).split())
+            raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
+        if not times:
+            return "not known"
         step = median(times[1:] or times)
         epoch = step * (per_epoch + checked / 3)
         whole = f", {seconds(epoch * self.recipe.epochs)} for {self.recipe.epochs}" if self.recipe.epochs > 1 else ""
         return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: Run, data_dir: str | Path | None) -> None:
         """Write what is known before training."""
         write_atomic(run.path / "recipe.yaml", self.experiment.to_yaml())
-        run.write_json("environment.json", environment(self.compute))
-        carved = {
-            part: self.data.splits()[part].ids.tolist() for part in self.data.carved if part in self.data.splits()
-        }
+        place = {"data_dir": str(expanded(data_dir).resolve())} if data_dir else {}
+        run.write_json("environment.json", environment(self.compute) | place)
+        splits = self.data.splits()
+        kept = [*self.data.carved, *(["train"] if self.recipe.train_samples != "all" else [])]
         run.write_json(
             "split.json",
             {
@@ -198,8 +233,8 @@ class Work:
                 "classes": list(self.data.classes),
                 "method": self.recipe.split,
                 "seed": self.recipe.split_seed,
-                "samples": {part: len(split) for part, split in self.data.splits().items()},
-                "taken_out_of_train": carved,
+                "samples": {part: len(split) for part, split in splits.items()},
+                "taken_out_of_train": {part: splits[part].ids.tolist() for part in kept},
             },
         )
 
@@ -209,7 +244,7 @@ class Work:
         self.begun = time.perf_counter()
         stopped = False
         with stop_signal() as asked, narrator.epochs(self.recipe.epochs, len(self.data.train)) as bar:
-            for event in events(self.state, self.data, self.recipe):
+            for event in self.told(narrator, run):
                 if isinstance(event, Step):
                     bar.step(event)
                 else:
@@ -223,6 +258,15 @@ class Work:
                     break
         self.seconds = time.perf_counter() - self.begun
         return stopped
+
+    def told(self, narrator: Narrator, run: Run) -> Iterator[Step | Record]:
+        """The events of training; an error is in the log, and the last weights are saved, before it goes on its way."""
+        try:
+            yield from events(self.state, self.data, self.recipe)
+        except LenextError as error:
+            weights.save(run.weights("last"), self.network, self.description)
+            narrator.note(f"stopped: {error}")
+            raise
 
     def finish(self, run: Run, narrator: Narrator, stopped: bool) -> None:
         """Write the last weights; then, unless it was stopped, read the test set once, with the best ones."""
@@ -251,11 +295,12 @@ class Work:
             seen = evaluate_split(self.network, self.data.test, self.prepare, self.compute, self.recipe.batch_size)
             by_class = class_figures(seen, self.data.classes)
             results |= {"test": figures_of(seen, self.data.classes), "classes": by_class, "test_reads": 1}
+            run.write_json("results.json", results)
             write_predictions(run, seen, self.data.test, self.data.classes)
             write_test_pictures(run, seen, self.data.test, self.data.classes, self.title)
+            used = f"best weights, epoch {best.epoch}" if best and self.data.validation else "last weights"
             narrator.say()
             tell_classes(narrator, by_class, "test pictures by class")
-            used = f"best weights, epoch {best.epoch}" if best and self.data.validation else "last weights"
             narrator.say(
                 f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
                 f"({used}); {seconds(self.seconds)} of training"

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
 from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
+from lenext.foundation.files import expanded
 from lenext.foundation.settings import OnBadImage
 from lenext.reporting.console import Narrator
 from lenext.runs import weights
@@ -17,7 +19,7 @@ from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_pictures, predictions
 from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
-from lenext.training.loop import Evaluation, divided, evaluate_split
+from lenext.training.loop import Evaluation, evaluate_split
 from lenext.workflows.prepare import load_data
 from lenext.workflows.train import tell_classes
 
@@ -25,10 +27,10 @@ Which = Literal["best", "last"]
 
 
 def open_weights(
-    model: str | Path | Run, which: Which = "best", network: nn.Module | None = None
+    model: str | Path | Run, which: Which = "best", network: nn.Module | str = ""
 ) -> tuple[nn.Module, Description]:
     """The network of a run's folder or of a weights file, with its weights, and what it was trained for."""
-    path = model.path if isinstance(model, Run) else Path(model).expanduser()
+    path = model.path if isinstance(model, Run) else expanded(model)
     if path.is_dir():
         path = Run.open(path).weights(which)
         if not path.is_file():
@@ -43,9 +45,9 @@ def val(
     run: str | Path | Run,
     *,
     split: Literal["train", "validation", "test"] = "validation",
-    data: str = "",
+    data: str | Dataset = "",
     which: Which = "best",
-    network: nn.Module | None = None,
+    network: nn.Module | str = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
     device: str = "auto",
@@ -59,10 +61,12 @@ def val(
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, which, network)
     experiment = run.experiment
+    prepare = description.preprocessing
+    data_dir = data_dir or run.read_json("environment.json").get("data_dir")
     if data:
-        other = load(
-            data, data_dir=data_dir, offline=offline, picture_size=description.preprocessing.stored_size,
-            fit=description.preprocessing.stored_fit, label_column=experiment.label_column,
+        other = data if isinstance(data, Dataset) else load(
+            data, data_dir=data_dir, offline=offline, picture_size=prepare.stored_size, fit=prepare.stored_fit,
+            label_column=experiment.label_column, on_bad_image=experiment.on_bad_image, channels=prepare.channels,
         )  # fmt: skip
         part = other.test or other.train
         labels = match_classes(part.labels, other.classes, description.classes, other.name)
@@ -73,7 +77,12 @@ def val(
     if tuple(chosen.images.shape[1:]) != shape:
         found = " x ".join(map(str, chosen.images.shape[1:]))
         raise DataError(f"{title}: pictures of {found}, but the run was trained on {' x '.join(map(str, shape))}")
-    compute = Compute.choose(device, precision)
+    recipe = experiment.recipe
+    compute = Compute.choose(
+        recipe.device if device == "auto" else device,
+        recipe.precision if precision == "auto" else precision,
+        recipe.memory_format,
+    )
     compute.place(module)
     seen = evaluate_split(module, chosen, description.preprocessing, compute, experiment.recipe.batch_size)
     with Narrator(quiet) as narrator:
@@ -90,10 +99,20 @@ def val(
 
 def split_of(run: Run, data: Dataset, name: str) -> Split:
     """The run's own split: by the ids that split.json keeps, or the source's own. Raises RunError or DataError."""
-    kept: dict[str, Sequence[Any]] = run.read_json("split.json").get("taken_out_of_train", {})
+    manifest = run.read_json("split.json")
+    stored, found = manifest.get("source", {}).get("sha256"), data.source.get("sha256")
+    if stored != found:
+        raise DataError(
+            f"{data.source.get('path', data.name)}: changed since the run was made; restore it, or give --data"
+        )
+    kept: dict[str, Sequence[Any]] = manifest.get("taken_out_of_train", {})
     if name in kept:
         return data.train.take(data.train.find(kept[name]))
-    splits = divided(data, run.experiment.recipe).splits() if name == "train" else data.splits()
+    if name == "train":
+        gone = {sample for ids in kept.values() for sample in ids}
+        rows = [row for row, sample in enumerate(data.train.ids.tolist()) if sample not in gone]
+        return data.train.take(torch.tensor(rows, dtype=torch.int64))
+    splits = data.splits()
     if name not in splits:
         raise RunError(f"{run.path}: it was trained without a {name} split; give --split or --data")
     return splits[name]
@@ -104,7 +123,7 @@ def predict(
     *pictures: str | Path,
     top: int = 1,
     which: Which = "best",
-    network: nn.Module | None = None,
+    network: nn.Module | str = "",
     on_bad_image: OnBadImage = "stop",
     device: str = "auto",
     precision: str = "auto",

@@ -1,0 +1,84 @@
+"""Network in Network (Lin, Chen & Yan 2013, arXiv:1312.4400): 1x1 convolutions as a small dense network at each pixel.
+
+`nin` is the network of D4, whose last block gives the classes and ends in a ReLU, so that no logit is negative.
+"""
+
+from functools import partial
+
+from torch import Tensor, nn
+
+from lenext.models.blocks import Activation, Norm, activation_layer, norm_layer, scaled
+from lenext.models.variant import Variant
+
+
+class NiNBlock(nn.Sequential):
+    """A convolution and two of 1x1, each with its activation. (N, C, H, W) to (N, out_channels, H', W')."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        activation: Activation = "relu",
+        norm: Norm = "none",
+    ) -> None:
+        layers: list[nn.Module] = []
+        for kernel in ((kernel_size, stride, padding), (1, 1, 0), (1, 1, 0)):
+            layers.append(nn.Conv2d(in_channels, out_channels, *kernel))
+            layers += [norm_layer(norm, out_channels)] if norm != "none" else []
+            layers.append(activation_layer(activation))
+            in_channels = out_channels
+        super().__init__(*layers)
+
+
+class NiN(nn.Module):
+    """Three blocks with poolings, a fourth whose channels are the classes, their average. (N, C, H, W) to (N, K).
+
+    stem: kernel size, stride and padding of the first convolution. last_activation: whether the fourth block ends in
+    its activation, as D4 has it; without it logits may be negative.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        widths: tuple[int, ...] = (96, 256, 384),
+        width: float = 1.0,
+        stem: tuple[int, ...] = (11, 4, 0),
+        activation: Activation = "relu",
+        norm: Norm = "none",
+        dropout: float = 0.5,
+        last_activation: bool = True,
+    ) -> None:
+        super().__init__()
+        first, second, third = scaled(widths, width)
+        kernel, stride, padding = stem
+        self.block1 = NiNBlock(in_channels, first, kernel, stride, padding, activation, norm)
+        self.pool1 = nn.MaxPool2d(3, 2)
+        self.block2 = NiNBlock(first, second, 5, 1, 2, activation, norm)
+        self.pool2 = nn.MaxPool2d(3, 2)
+        self.block3 = NiNBlock(second, third, 3, 1, 1, activation, norm)
+        self.pool3 = nn.MaxPool2d(3, 2)
+        self.dropout = nn.Dropout(dropout)
+        self.block4 = NiNBlock(third, num_classes, 3, 1, 1, activation)
+        if not last_activation:
+            del self.block4[-1]
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, 224, 224)
+        x = self.pool1(self.block1(x))  # (N, 96, 26, 26)
+        x = self.pool2(self.block2(x))  # (N, 256, 12, 12)
+        x = self.pool3(self.block3(x))  # (N, 384, 5, 5)
+        return self.avgpool(self.block4(self.dropout(x))).flatten(1)
+
+
+PAPER = "arXiv:1312.4400"
+SMALL = partial(NiN, widths=(96, 192, 192), stem=(5, 1, 2), norm="batch", dropout=0.3, last_activation=False)
+
+VARIANTS = {
+    "nin": Variant(NiN, 224, f"{PAPER}; D4", "as taught"),
+    "nin_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+}

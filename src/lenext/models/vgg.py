@@ -1,0 +1,105 @@
+"""VGG (Simonyan & Zisserman 2014, arXiv:1409.1556): stacks of 3x3 convolutions, each stack halving the picture.
+
+Parameter names and their order are torchvision's, so its weights load unmapped. With ten classes `vgg11` is the network
+that D1 and D4 teach; `vgg11_quarter` is D4's with a quarter of the channels and the same dense layers.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+from torch import Tensor, nn
+
+from lenext.models.blocks import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer, scaled
+from lenext.models.variant import Variant
+
+
+def stack(in_channels: int, out_channels: int, depth: int, activation: Activation, norm: Norm) -> Iterator[nn.Module]:
+    """`depth` 3x3 convolutions that keep the size, each with its activation."""
+    for _ in range(depth):
+        yield nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        if norm != "none":
+            yield norm_layer(norm, out_channels)
+        yield activation_layer(activation)
+        in_channels = out_channels
+
+
+class VGGBlock(nn.Sequential):
+    """A stack of convolutions and the pooling after it. (N, C, H, W) to (N, out_channels, H/2, W/2)."""
+
+    def __init__(self, in_channels: int, out_channels: int, depth: int, norm: Norm = "none") -> None:
+        super().__init__(*stack(in_channels, out_channels, depth, "relu", norm), nn.MaxPool2d(2))
+
+
+class VGG(nn.Module):
+    """Five stacks and three dense layers. (N, C, H, W) to (N, K).
+
+    head: `dense` is the paper's, five halvings, then 7 x 7 positions into dense layers of 4,096;
+    `average` is for small pictures: four halvings, the average over positions, one dense layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        depths: tuple[int, ...] = (1, 1, 2, 2, 2),
+        widths: tuple[int, ...] = (64, 128, 256, 512, 512),
+        width: float = 1.0,
+        head: Literal["dense", "average"] = "dense",
+        activation: Activation = "relu",
+        pooling: Pooling = "max",
+        norm: Norm = "none",
+        dropout: float = 0.5,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+    ) -> None:
+        super().__init__()
+        widths = scaled(widths, width)
+        layers: list[nn.Module] = []
+        for number, (out_channels, depth) in enumerate(zip(widths, depths, strict=True), 1):
+            layers += stack(in_channels, out_channels, depth, activation, norm)
+            if head == "dense" or number < len(widths):
+                layers.append(pooling_layer(pooling, 2, 2))
+            in_channels = out_channels
+        self.features = nn.Sequential(*layers)
+        if head == "average":
+            self.avgpool = nn.AdaptiveAvgPool2d(1)
+            self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(in_channels, num_classes))
+        else:
+            self.avgpool = nn.AdaptiveAvgPool2d(7)
+            self.classifier = nn.Sequential(
+                nn.Linear(in_channels * 49, 4096),
+                activation_layer(activation),
+                nn.Dropout(dropout),
+                nn.Linear(4096, 4096),
+                activation_layer(activation),
+                nn.Dropout(dropout),
+                nn.Linear(4096, num_classes),
+            )
+        initialize(self)
+
+    def forward(self, x: Tensor) -> Tensor:  # (N, C, 224, 224)
+        x = self.avgpool(self.features(x))  # (N, 512, 7, 7)
+        return self.classifier(x.flatten(1))
+
+
+def initialize(network: nn.Module) -> None:
+    """As torchvision draws it: He et al.'s normal for convolutions, a deviation of 0.01 for dense layers."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.01)
+            nn.init.zeros_(module.bias)
+
+
+PAPER = "arXiv:1409.1556"
+DEPTHS = {"vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
+SMALL = partial(VGG, head="average", norm="batch", dropout=0.2, num_classes=10)
+
+VARIANTS = {
+    **{name: Variant(partial(VGG, depths=depths), 224, PAPER) for name, depths in DEPTHS.items()},
+    **{f"{name}_bn": Variant(partial(VGG, depths=depths, norm="batch"), 224, PAPER) for name, depths in DEPTHS.items()},
+    "vgg11_quarter": Variant(partial(VGG, width=0.25, num_classes=10), 224, "D4", "as taught"),
+    "vgg11_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+}
