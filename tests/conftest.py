@@ -1,7 +1,10 @@
 """What many tests need: one thread, small data of our own making, and torchvision as an oracle."""
 
 import os
-from collections.abc import Callable
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for the processes that tests start too
@@ -9,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for the processes
 import numpy as np
 import pytest
 import torch
+import trustme
 from PIL import Image
 
 import lenext
@@ -57,3 +61,37 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
         return base
 
     return make
+
+
+class Quiet(BaseHTTPRequestHandler):
+    """Logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ThreadingHTTPServer]]:
+    """Starts a real HTTPS server on this machine, with a certificate of a made-up authority: `https(Handler)`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("no_proxy", "*")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    started: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+
+    def start(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+        made = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        made.asked = []  # type: ignore[attr-defined]
+        made.socket = context.wrap_socket(made.socket, server_side=True)
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        started.append((made, thread))
+        return made
+
+    yield start
+    for made, thread in started:
+        made.shutdown()
+        thread.join()
+        made.server_close()

@@ -3,12 +3,13 @@
 import sys
 
 VERBS = {
-    "train": "train a network on data and leave a run: weights, curves, confusion matrix, predictions",
-    "val": "measure a run on its validation pictures; --split test reads the test set and counts it",
+    "train": "train a network on data and leave a run: weights, curves, predictions",
+    "val": "measure a run on its validation pictures, or another split",
     "predict": "the most probable classes of your pictures: files, folders, globs",
-    "summary": "a network's layers with output shapes and parameters",
+    "summary": "a network's layers: shapes, parameters, cost, memory, receptive field",
+    "arithmetic": "the output size of a convolution or pooling, with a picture",
     "list": "what there is: models, datasets, recipes, runs",
-    "checks": "versions, device, precision, threads and the data found on this machine",
+    "checks": "versions, device, precision, threads and the data found here",
 }
 
 START = """\
@@ -20,7 +21,7 @@ Usage: lenext VERB [ARGUMENTS] [OPTIONS]
 END = """
 lenext VERB --help tells the options of a verb.
 
-  lenext train                                a LeNet on handwritten digits, in seconds, without a network
+  lenext train                                a LeNet on handwritten digits, in seconds
   lenext train resnet18_32px --data cifar10   a ResNet on small photographs
   lenext predict runs/lenet-digits photo.png  what is on it
 """
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit code is 0, 2 for a mistake that the user can mend, 130 after Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given or given[0] in ("-h", "--help", "help"):
-        verbs = "".join(f"\n  {name:<9} {about}" for name, about in VERBS.items())
+        verbs = "".join(f"\n  {name:<10} {about}" for name, about in VERBS.items())
         sys.stdout.write(f"{START}{verbs}\n{END}")
         return 0 if given else 2
     from lenext.cli import run

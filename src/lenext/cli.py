@@ -16,13 +16,16 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from lenext import __version__
 from lenext.__main__ import VERBS
-from lenext.data import DATASETS, default_data_dir
+from lenext.data import DATASETS
 from lenext.foundation.errors import ConfigurationError, LenextError, unknown
+from lenext.foundation.files import cache_folder
 from lenext.foundation.settings import Device, OnBadImage, Precision
 from lenext.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from lenext.inspection.summary import Summary
 
 app = App(
     "lenext",
@@ -68,6 +71,11 @@ def train(
         list[str] | None,
         Parameter(help="of the network, KEY=VALUE, e.g. activation=tanh; may be repeated", negative=""),
     ] = None,
+    pretrained: Annotated[bool, Parameter(negative="", help="begin with the published ImageNet weights")] = False,
+    weights: Annotated[str, Parameter(help="begin with these weights: a .pt, .pth or .safetensors file")] = "",
+    freeze: Annotated[
+        str, Parameter(help="parts not to learn, comma-separated; backbone: all but the last layer")
+    ] = "",
     test_data: Annotated[str, Parameter(help="a separate test set, e.g. a second CSV")] = "",
     label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
     on_bad_image: Annotated[
@@ -92,6 +100,8 @@ def train(
         name=name,
         runs_dir=runs_dir,
         options=options,
+        pretrained=pretrained or weights,
+        freeze=freeze,
         test_data=test_data,
         label_column=label_column,
         on_bad_image=on_bad_image or "",
@@ -140,10 +150,11 @@ def val(
 
 @app.command
 def predict(
-    run: Annotated[Path, Parameter(help="a run's folder, or a .safetensors file of its weights")],
+    run: Annotated[Path, Parameter(help="a run's folder, a .safetensors file of its weights, or a network's name")],
     pictures: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
     /,
     *,
+    pretrained: Annotated[bool, Parameter(negative="", help="of a network by name: its published weights")] = False,
     top: Annotated[int, Parameter(help="how many classes a picture")] = 1,
     format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
     weights: Annotated[Literal["best", "last"], Parameter(help="which of the run's weights")] = "best",
@@ -153,20 +164,16 @@ def predict(
     network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = "",
     device: Annotated[Device, Parameter(help="where to compute")] = "auto",
     precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto",
+    data_dir: DataDir = None,
+    offline: Offline = False,
 ) -> None:
     """The most probable classes of your pictures."""
     from lenext.workflows.use import predict as work
 
     found = work(
-        run,
-        *pictures,
-        top=top,
-        which=weights,
-        network=network,
-        on_bad_image=on_bad_image,
-        device=device,
-        precision=precision,
-    )
+        run, *pictures, top=top, which=weights, network=network, pretrained=pretrained, on_bad_image=on_bad_image,
+        device=device, precision=precision, data_dir=data_dir, offline=offline,
+    )  # fmt: skip
     rows = [one for one in found if not isinstance(one, LenextError)]
     for one in found:
         if isinstance(one, LenextError):
@@ -174,20 +181,31 @@ def predict(
     if format == "json":
         show_json([dataclasses.asdict(row) for row in rows])
         return
-    ranks = max((len(row.classes) for row in rows), default=1)
-    header = ["picture"] + [
-        word + (f"_{rank + 1}" if rank else "") for rank in range(ranks) for word in ("class", "probability")
-    ]
-    cells = [
-        [row.path, *(cell for c, p in zip(row.classes, row.probabilities, strict=True) for cell in (c, f"{p:.4f}"))]
-        for row in rows
-    ]
     if format == "csv":
         import csv
 
-        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *cells])
-    else:
-        show_table(header, cells, right=["probability"])
+        ranks = max((len(row.classes) for row in rows), default=1)
+        words = [
+            (f"class_{rank}", f"probability_{rank}") if rank > 1 else ("class", "probability")
+            for rank in range(1, ranks + 1)
+        ]
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["picture", *(word for pair in words for word in pair)])
+        for row in rows:
+            answers = zip(row.classes, row.probabilities, strict=True)
+            writer.writerow([row.path, *(cell for name, share in answers for cell in (name, f"{share:.4f}"))])
+        return
+    here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
+    show(
+        [
+            {
+                "picture": os.path.relpath(row.path, here) if here else row.path,
+                "most probable": ", ".join(f"{c} {p:.1%}" for c, p in zip(row.classes, row.probabilities, strict=True)),
+            }
+            for row in rows
+        ],
+        False,
+    )
 
 
 @app.command
@@ -195,6 +213,8 @@ def summary(
     network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")],
     /,
     *,
+    by: Annotated[Literal["layer", "block", "stage"], Parameter(help="how far to fold the table")] = "layer",
+    against: Annotated[str, Parameter(help="another network: print where the two differ")] = "",
     image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
     channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
     classes: Annotated[int | None, Parameter(help="to tell apart (default: the network's own)")] = None,
@@ -203,28 +223,85 @@ def summary(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """A network's layers with output shapes and parameters."""
-    from lenext.workflows.describe import summarize_named
+    """A network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one picture."""
+    from lenext.workflows.describe import differences, summarize_named
 
     found = summarize_named(network, dict(pair(text) for text in option or []), image_size, channels, classes)
+    if against:
+        other = summarize_named(against, {}, image_size, channels, classes)
+        rows = differences(found, other)
+        if json:
+            show_json(rows)
+        else:
+            show(rows, False)
+            totals(found)
+            totals(other)
+        return
     if json:
         show_json(dataclasses.asdict(found))
         return
+    layers = {"layer": found.layers, "block": found.blocks(), "stage": found.stages()}[by]
     rows = [
-        [
-            layer.name,
-            layer.kind,
-            " x ".join(map(str, layer.output_shape)),
-            f"{layer.parameters:,}" if layer.parameters else "",
-        ]
-        for layer in found.layers
+        {
+            by: layer.name,
+            "type": layer.kind,
+            "output": " x ".join(map(str, layer.output_shape)),
+            "parameters": layer.parameters or "",
+            "mult-adds": layer.multiply_adds or "",
+            "train": size(layer.training_bytes),
+            "eval": size(layer.evaluation_bytes),
+            "field": layer.receptive_field,
+            "stride": layer.stride,
+        }
+        for layer in layers
+        if layer.kind != "Identity"
     ]
+    show(rows, False, right=["parameters", "mult-adds", "train", "eval", "field", "stride"])
+    totals(found)
+
+
+def totals(found: "Summary") -> None:
+    """The lines under a summary."""
+    frozen = f" ({found.parameters - found.trainable:,} frozen)" if found.trainable < found.parameters else ""
     shape = " x ".join(map(str, found.input_shape))
-    show_table(
-        ["layer", "type", "output shape", "parameters"], rows, f"{found.network}, pictures of {shape}", ["parameters"]
+    layers = f"{found.convolutions} convolutions and {found.dense} dense" if found.dense else "all convolutions"
+    train, evaluation = size(found.training_bytes), size(found.evaluation_bytes)
+    sys.stdout.write(
+        f"\n{found.network} on a picture of {shape}: {found.parameters:,} parameters{frozen}, "
+        f"{found.multiply_adds:,} multiply-adds\n"
+        f"{found.convolutions + found.dense} weighted layers on the longest way: {layers}\n"
+        f"activations: {train} kept in training, {evaluation} at most in evaluation\n"
     )
-    frozen = f", {found.parameters - found.trainable:,} of them frozen" if found.trainable < found.parameters else ""
-    sys.stdout.write(f"\n{found.parameters:,} parameters{frozen}\n")
+
+
+def size(number: int) -> str:
+    """Bytes as a person says them."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= factor:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} B"
+
+
+@app.command
+def arithmetic(
+    *,
+    size: Annotated[int, Parameter(name=["--in", "--size"], help="pixels a side that go in")],
+    kernel: Annotated[int, Parameter(help="pixels a side of the kernel or pooling window")],
+    stride: Annotated[int, Parameter(help="pixels between steps")] = 1,
+    padding: Annotated[int, Parameter(help="pixels added at each side")] = 0,
+    dilation: Annotated[int, Parameter(help="pixels between the kernel's own")] = 1,
+    json: AsJson = False,
+) -> None:
+    """The output size of a convolution or pooling, with a picture of what the kernel touches."""
+    from lenext.inspection.arithmetic import Arithmetic
+
+    found = Arithmetic(size, kernel, stride, padding, dilation)
+    if json:
+        show_json(dataclasses.asdict(found) | {"output": found.output, "span": found.span, "unused": found.unused})
+        return
+    rest = f"; {found.unused} at the far end are never touched" if found.unused else ""
+    sys.stdout.write(f"output size {found.output}: {found.formula()}\nthe kernel spans {found.span} pixels{rest}\n\n")
+    sys.stdout.write(f"{found.picture()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")
 
 
 listing = App("list", help=VERBS["list"])
@@ -244,7 +321,7 @@ def datasets(*, data_dir: DataDir = None, json: AsJson = False) -> None:
     """The data sets known by name, and where they lie."""
     from lenext.workflows.machine import data_found
 
-    found = data_found(data_dir or default_data_dir())
+    found = data_found(data_dir or cache_folder())
     show([{"name": name, "about": entry.about, "where": found[name]} for name, entry in DATASETS.items()], json)
 
 
@@ -277,7 +354,7 @@ def checks(*, data_dir: DataDir = None, json: AsJson = False) -> None:
     if json:
         show_json(facts)
     else:
-        show_table(["", ""], [[name, value] for name, value in facts.items()])
+        show_table(["what", "here"], [[name, value] for name, value in facts.items()])
 
 
 def show(rows: Sequence[dict[str, Any]], as_json: bool, right: Sequence[str] = ()) -> None:
@@ -334,7 +411,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     if arguments[0] not in VERBS and arguments[0] != "--version":
-        return fail(f"{unknown('verb', arguments[0], VERBS)} `lenext --help` lists them")
+        return fail(unknown("verb", arguments[0], VERBS, "`lenext --help` lists them"))
     if arguments == ["list"]:
         return fail("list what? Give models, datasets, recipes or runs")
     try:
@@ -354,6 +431,10 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # before OSError, of which it is one
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+            return fail("out of memory; give a smaller --batch-size or --image-size")
+        raise
     except OSError as error:
         return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     return 0

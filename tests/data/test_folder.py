@@ -187,7 +187,7 @@ def test_cropping_takes_the_centre_and_padding_keeps_the_whole(tmp_path: Path) -
 def test_other_formats_are_not_opened(tmp_path: Path) -> None:
     path = saved(tmp_path, BASE, "p.tiff")
     path.rename(tmp_path / "p.png")
-    with pytest.raises(DataError, match="not a readable picture"):
+    with pytest.raises(DataError, match="not a picture of the formats"):
         read_picture(tmp_path / "p.png", 3, (8, 8))
     with pytest.raises(DataError, match="there is no such picture"):
         read_picture(tmp_path / "missing.png", 3, (8, 8))

@@ -1,23 +1,21 @@
 """Downloads against a real HTTPS server on this machine, with a certificate of a made-up authority."""
 
 import hashlib
-import ssl
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import trustme
 
 from lenext.foundation.download import RemoteFile, fetch, fetch_unpublished
 from lenext.foundation.errors import DownloadError
+from tests.conftest import Quiet
 
 CONTENT = bytes(range(256)) * 2000
 SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Quiet):
     """Answers by the path: /good, /cut (half of it), /403, /html, /other (other bytes), /http (leads to http)."""
 
     def do_GET(self) -> None:
@@ -39,27 +37,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content[start : len(content) // 2 if kind == "cut" else None])
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("no_proxy", "*")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.asked = []  # type: ignore[attr-defined]
-    made.socket = context.wrap_socket(made.socket, server_side=True)
-    thread = threading.Thread(target=made.serve_forever)
-    thread.start()
-    yield made
-    made.shutdown()
-    thread.join()
-    made.server_close()
+def server(https: Callable[..., ThreadingHTTPServer]) -> ThreadingHTTPServer:
+    return https(Handler)
 
 
 def remote(server: ThreadingHTTPServer, *kinds: str) -> RemoteFile:

@@ -278,7 +278,8 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> No
         {"network": "lenett"}, {"data": "digitz"}, {"epochz": 1}, {"image_size": 8}, {"options": {"padding": "x"}},
         {"options": {"num_classes": 3}}, {"options": {"image_size": 3}}, {"device": "tpu"}, {"recipe": "none"},
         {"test_fraction": 0.5}, {"data": tmp_path / "missing.csv"}, {"resize": "pad", "image_size": 20},
-        {"batch_size": 1, "network": "lenet5_skip"}, {"on_bad_image": "bogus"}, {"data": "x" * 300}, {"data": "~nobody/x"},
+        {"batch_size": 1, "network": "lenet5_skip"}, {"on_bad_image": "bogus"}, {"data": "x" * 300},
+        {"data": "~nobody/x"},
         {"network": "resnet18_32px", "options": {"depths": "2,2"}}, {"options": {"widths": "-1,2,3,4"}},
     ]  # fmt: skip
     for settings in wrong:

@@ -53,15 +53,15 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"optimizer": "sdg"}, "did you mean 'sgd'"),
         ({"epochs": 0}, "at least 1"),
         ({"epochs": 2.5}, "a whole number"),
-        ({"learning_rate": -1}, "a number from 0"),
-        ({"learning_rate": float("nan")}, "a number from 0"),
+        ({"learning_rate": -1}, "from 0 to 1,000,000"),
+        ({"learning_rate": float("nan")}, "from 0 to 1,000,000"),
         ({"validation_fraction": 1}, "below 1"),
         ({"validation_fraction": 0, "early_stopping": 3}, "needs a validation set"),
         ({"warmup_epochs": 2}, "rises by itself"),
         ({"warmup_epochs": 20, "schedule": "cosine"}, "more than the 10 epochs"),
         ({"nesterov": True, "momentum": 0}, "nesterov"),
         ({"nesterov": True, "optimizer": "adamw"}, "nesterov"),
-        ({"seed": -1}, "0 or more"),
+        ({"seed": -1}, "from 0 to"),
     ],
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, object], reason: str) -> None:
@@ -90,7 +90,7 @@ def test_yaml_holds_an_experiment_exactly(
     tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, data: str, options: dict[str, object]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "recipe.yaml"
-    experiment = Experiment("lenet", options, data, recipe=recipe)
+    experiment = Experiment("lenet", options, data=data, recipe=recipe)
     path.write_text(experiment.to_yaml(), encoding="utf-8")
     found = read_settings(path)
     assert Experiment(**(found | {"recipe": Recipe().changed(found["recipe"])})) == experiment

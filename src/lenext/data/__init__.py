@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lenext.foundation.errors import DataError, unknown
-from lenext.foundation.files import expanded
+from lenext.foundation.files import cache_folder, expanded
 from lenext.foundation.settings import Fit, OnBadImage, convert
 
 if TYPE_CHECKING:
@@ -64,11 +64,6 @@ class Place:
     separate_test: bool = False
 
 
-def default_data_dir() -> Path:
-    """`$LENEXT_DATA`, else `~/.cache/lenext`."""
-    return expanded(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
-
-
 def load(
     source: str | os.PathLike[str],
     *,
@@ -87,7 +82,7 @@ def load(
     The other arguments are those of `Place`. Raises DataError or DownloadError.
     """
     size = (picture_size, picture_size) if isinstance(picture_size, int) else picture_size
-    folder = expanded(data_dir) if data_dir is not None else default_data_dir()
+    folder = expanded(data_dir) if data_dir is not None else cache_folder()
     convert("fit", fit, Fit)
     convert("on_bad_image", on_bad_image, OnBadImage)
     place = Place(folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None)
@@ -100,18 +95,22 @@ def load(
 
 def load_one(source: str, place: Place) -> Dataset:
     """One source, without its separate test set."""
-    if entry := DATASETS.get(source):
+    entry, url = DATASETS.get(source), "://" in source
+    table = url or source.lower().endswith((".csv", ".csv.gz"))
+    if place.label_column != "auto" and not table:
+        raise DataError(f"label_column={place.label_column}: {source} is no CSV table; leave it out")
+    if entry:
         module, _, function = entry.loader.partition(":")
         return import_module(f"lenext.data.{module}").__dict__[function](place)
     if source.startswith(IN_PYTHON):
         raise DataError(f"the data '{source}' cannot be loaded again; give them")
-    if "://" in source:
+    if url:
         return import_module("lenext.data.table").load(source, place)
     path = expanded(source)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"{source}: there is no such file or folder")
-        raise DataError(f"{unknown('data set', source, DATASETS)} A path to your own data works too")
+        raise DataError(unknown("data set", source, DATASETS, "A path to your own data works too"))
     return import_module(f"lenext.data.{recognise(path)}").load_path(path, place)
 
 

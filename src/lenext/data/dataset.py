@@ -136,6 +136,10 @@ class Dataset:
         std[std < 1e-3] = 1.0  # a blank channel is left as it is
         return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits().items())
+        return f"Dataset({self.name}: {sizes}; {' x '.join(map(str, self.shape))}, {len(self.classes)} classes)"
+
     def splits(self) -> dict[str, Split]:
         """The splits there are, by name."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}

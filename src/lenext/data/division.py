@@ -54,7 +54,10 @@ def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: 
         return data
     rest, taken = rows_apart(data.train.labels, share, method, seed)
     if len(taken) == 0:
-        raise DataError(f"{data.name}: {len(data.train)} pictures are too few to set any aside for {name}")
+        raise DataError(
+            f"{data.name}: {len(data.train)} pictures are too few to set any aside for {name}; "
+            f"add some, or give --{name}-fraction 0"
+        )
     parts: dict[str, Any] = {"train": data.train.take(rest), name: data.train.take(taken)}
     return replace(data, carved=(*data.carved, name), **parts)
 

@@ -80,7 +80,9 @@ def are_characters(classes: Iterable[str]) -> bool:
 def visible_folders(path: Path) -> list[Path]:
     """The folders in it that are not hidden, by name."""
     try:
-        return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+        above = {path.resolve(), *path.resolve().parents}  # where a link back would lead
+        folders = (entry for entry in path.iterdir() if entry.is_dir() and entry.resolve() not in above)
+        return sorted(folder for folder in folders if not folder.name.startswith((".", "__")))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 

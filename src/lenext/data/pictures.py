@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lenext.foundation.errors import DataError
@@ -38,6 +38,12 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
         picture = Image.open(path, formats=FORMATS)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such picture") from None
+    except Image.DecompressionBombError:
+        raise DataError(f"{path}: more pixels than the {MOST_PIXELS:,} allowed; shrink or remove it") from None
+    except UnidentifiedImageError:
+        empty = os.path.getsize(path) == 0
+        what = "an empty file" if empty else "not a picture of the formats JPEG, PNG, WebP, BMP and GIF"
+        raise DataError(f"{path}: {what}; replace or remove it") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
         raise DataError(f"{path}: not a readable picture ({plain(error, path)}); replace or remove it") from error
     if picture.width * picture.height > MOST_PIXELS:

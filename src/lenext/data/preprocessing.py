@@ -17,6 +17,7 @@ class Preprocessing:
     """channels, stored_size, stored_fit: how a file becomes stored pixels, (height, width) in pixels
     image_size, resize: what the network is given; `pad` puts black around the picture instead of enlarging it
     normalization: from pixels to numbers
+    network_channels: what the network takes; grey pictures are repeated where it is more
     """
 
     channels: int
@@ -25,6 +26,12 @@ class Preprocessing:
     image_size: Size
     resize: Resize
     normalization: Normalization
+    network_channels: int = 0
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) as the network takes it."""
+        return self.network_channels or self.channels, *self.image_size
 
     @classmethod
     def of(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
@@ -51,5 +58,7 @@ class Preprocessing:
         return F.interpolate(images.float(), size=self.image_size, mode="bilinear", antialias=shrinks)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 pictures (N, C, *stored_size) to float32 (N, C, *image_size), as the network takes them."""
+        """uint8 pictures (N, C, *stored_size) to float32 (N, *input_shape)."""
+        if self.network_channels > self.channels:
+            images = images.expand(-1, self.network_channels, -1, -1)
         return self.normalization(self.resized(images))

@@ -40,6 +40,8 @@ def load_path(path: Path, place: Place) -> Dataset:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # an empty table is told below
                 values = np.loadtxt(file, np.float64, delimiter=",", ndmin=2, comments=None)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     except ValueError as error:
         raise DataError(f"{path}: {explained(str(error))}") from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
@@ -121,7 +123,8 @@ def check_pixels(pixels: NDArray[np.float64], path: Path, first_line: int) -> No
 def explained(message: str) -> str:
     """NumPy's complaint about a row, with the line of the file and what to do."""
     if found := re.search(r"could not convert string '(.*)' to float64 at row (\d+), column (\d+)", message):
-        return f"line {int(found[2]) + 2}: '{found[1]}' in column {found[3]} is not a number"
+        hint = "; separate values by commas" if ";" in found[1] else "; labels and pixels are whole numbers"
+        return f"line {int(found[2]) + 2}: '{found[1][:20]}' in column {found[3]} is not a number{hint}"
     if found := re.search(r"number of columns changed from (\d+) to (\d+) at row (\d+)", message):
         return (
             f"line {int(found[3]) + 1}: {found[2]} values where the rows above have {found[1]}; complete or remove it"

@@ -21,7 +21,7 @@ TIMEOUT = 30.0  # seconds without a byte
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its name, size in bytes, SHA-256, and the addresses it can be had from."""
+    """A published file: its name, size in bytes (0: not known), SHA-256 or how it begins, and its addresses."""
 
     name: str
     size: int
@@ -62,7 +62,7 @@ def fetch(file: RemoteFile, folder: Path, *, offline: bool = False) -> Path:
     name. Raises DownloadError when no mirror gives it, or when `offline` and it is not there.
     """
     path = folder / file.name
-    if path.is_file() and path.stat().st_size == file.size:
+    if path.is_file() and file.size in (0, path.stat().st_size):
         return path
     if offline:
         raise DownloadError(
@@ -84,26 +84,27 @@ def fetch_from(url: str, file: RemoteFile, path: Path) -> Path:
     """Fetch from one address; resumes `NAME.part`."""
     part = path.with_name(path.name + ".part")
     have = part.stat().st_size if part.exists() else 0
-    if have >= file.size:
+    if file.size and have >= file.size:
         part.unlink()
         have = 0
     with open_https(url, have) as response:
         resumed = getattr(response, "status", 200) == 206 and have > 0
-        kind = response.headers.get_content_type() if hasattr(response, "headers") else ""
-        if kind == "text/html":
+        headers: Message = getattr(response, "headers", Message())
+        if headers.get_content_type() == "text/html":
             raise DownloadError("the server answered with a web page instead of the file")
         if not resumed:
             have = 0
-        with part.open("ab" if resumed else "wb") as out, byte_bar(f"fetching {file.name}", file.size, have) as advance:
+        size = file.size or have + int(headers.get("Content-Length") or 0)
+        with part.open("ab" if resumed else "wb") as out, byte_bar(f"fetching {file.name}", size, have) as advance:
             while chunk := response.read(CHUNK):
                 have += len(chunk)
-                if have > file.size:
+                if have > size > 0:
                     break
                 out.write(chunk)
                 advance(len(chunk))
-    if have < file.size:
-        raise DownloadError(f"cut off after {have:,} of {file.size:,} bytes; the next try goes on from there")
-    if have > file.size or sha256(part) != file.sha256:
+    if have < size:
+        raise DownloadError(f"cut off after {have:,} of {size:,} bytes; the next try goes on from there")
+    if have > size > 0 or not sha256(part).startswith(file.sha256):
         part.unlink()
         if resumed:  # the beginning may have been another server's rubbish
             return fetch_from(url, file, path)

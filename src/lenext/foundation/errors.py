@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST = 60  # names that a message lists
+
 
 class LenextError(Exception):
     """Something the user can mend. The command line prints its message alone and exits with code 2."""
@@ -28,8 +30,8 @@ class TrainingError(LenextError):
     """Training that cannot go on, such as a loss that is no longer a number."""
 
 
-def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """One line for a name that is not known: the nearest known one, or all of them.
+def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> str:
+    """One line for a name that is not known: the nearest known one, or all of them; then `more`.
 
     >>> unknown("network", "lenett", ["lenet", "resnet18"])
     "there is no network 'lenett'; did you mean 'lenet'?"
@@ -40,5 +42,6 @@ def unknown(what: str, given: str, known: Iterable[str]) -> str:
     near = get_close_matches(wanted, folded, n=1, cutoff=0.6) or [
         name for name in folded if wanted and name.startswith(wanted)
     ]
-    hint = f"did you mean '{folded[near[0]]}'?" if near else f"there are: {', '.join(names)}"
-    return f"there is no {what} '{given}'; {hint}"
+    shown = ", ".join(names[:MOST]) + (", ..." if len(names) > MOST else "")
+    hint = f"did you mean '{folded[near[0]]}'?" if near else f"there are: {shown or 'none'}"
+    return f"there is no {what} '{given}'; {hint}{'' if near or not more else '.'}{' ' if more else ''}{more}"

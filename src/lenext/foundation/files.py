@@ -41,6 +41,11 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     return found
 
 
+def cache_folder() -> Path:
+    """Where published data and weights lie: `$LENEXT_DATA`, else `~/.cache/lenext`."""
+    return expanded(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:

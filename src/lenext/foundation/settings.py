@@ -32,7 +32,8 @@ def convert(what: str, value: object, kind: Any) -> Any:
     if origin is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         if str(value) not in choices:
-            raise ConfigurationError(unknown(f"value of {what}", str(value), choices))
+            near = unknown("", str(value), choices).partition("; ")[2]
+            raise ConfigurationError(f"{what}={spelled(value)}: {near}")
         return value
     if origin in (Union, UnionType):
         for member in get_args(kind):
@@ -71,7 +72,14 @@ def convert_plain(what: str, value: object, kind: Any) -> Any:
 
 
 def wrong(what: str, value: object, kind: Any) -> ConfigurationError:
-    return ConfigurationError(f"{what}={value!r}: {describe(kind)} is needed")
+    return ConfigurationError(f"{what}={spelled(value)}: {describe(kind)} is needed")
+
+
+def spelled(value: object) -> str:
+    """A value as a recipe spells it."""
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def describe(kind: Any) -> str:

@@ -1,6 +1,6 @@
 """What a network is made of and what it costs, layer by layer, measured on one blank picture."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +43,7 @@ class Summary:
     """The layers in the order in which they are called, and the totals for one picture. input_shape is (C, H, W).
 
     convolutions, dense: weighted layers on the longest way through, as networks are named by (the 18 of ResNet-18).
+    block_shapes: what the blocks with a class of their own give, which may be more than their last layer does.
     training_bytes: activations kept for the backward pass. evaluation_bytes: the most that a layer has in hand.
     """
 
@@ -57,6 +58,7 @@ class Summary:
     evaluation_bytes: int
     convolutions: int
     dense: int
+    block_shapes: Mapping[str, tuple[int, ...]]
 
     def blocks(self) -> tuple[Layer, ...]:
         """The layers folded by block: ResNet's residual blocks, VGG's stacks with their pooling, ..."""
@@ -68,7 +70,7 @@ class Summary:
                 folded.append(
                     replace(layer, name=layer.block, kind=layer.kind if layer.block == layer.name else "block")
                 )
-        return tuple(folded)
+        return tuple(replace(one, output_shape=self.block_shapes.get(one.name, one.output_shape)) for one in folded)
 
     def stages(self) -> tuple[Layer, ...]:
         """The blocks folded further, as long as the shape stays: the trace that the documents print."""
@@ -205,11 +207,25 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
         )
         saved[0] = 0
 
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def remember(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+        def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
+            shapes[name] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
+
+        return hook
+
+    parts = dict(network.named_modules())
+    handles = [parts[name].register_forward_hook(remember(name)) for name in {*blocks.values()} & set(parts)]
     picture = blank(network, input_shape)
     mark(picture, Seen())
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with at_rest(network), watched(network, lambda *_: None, after), torch.enable_grad(), Trace(), hooks:
-        output = network(picture)
+        try:
+            output = network(picture)
+        finally:
+            for handle in handles:
+                handle.remove()
     every, seen = list(network.parameters()), seen_by(output) or Seen()
     return Summary(
         name or type(network).__name__,
@@ -223,4 +239,5 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
         max((layer.evaluation_bytes for layer in layers), default=0),
         seen.convolutions,
         seen.dense,
+        {name: shape for name, shape in shapes.items() if list(parts[name].children())},
     )

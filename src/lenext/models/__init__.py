@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.files import cache_folder, expanded
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,12 +41,23 @@ MODELS = {name: family for family, names in FAMILIES.items() for name in names}
 def find_variant(name: str) -> Variant:
     """The Variant of this name. Raises ConfigurationError with the nearest name where there is none."""
     if name not in MODELS:
-        raise ConfigurationError(f"{unknown('network', name, MODELS)} A network of your own is given as FILE.py:Class")
+        raise ConfigurationError(unknown("network", name, MODELS, "A network of your own is given as FILE.py:Class"))
     return import_module(f"lenext.models.{MODELS[name]}").VARIANTS[name]
 
 
-def create(name: str, **options: Any) -> nn.Module:
+def create(
+    name: str,
+    *,
+    pretrained: bool | str | Path = False,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    **options: Any,
+) -> nn.Module:
     """Build a network: images (N, C, H, W) to logits (N, K).
+
+    pretrained: True for the published ImageNet weights (fetched once, kept in `data_dir`/weights), or a file of
+    weights. They want three channels; with other classes the last layer starts anew. Pixels must go in as
+    `lenext.models.pretrained.normalization_of(name)` says.
 
     options: `in_channels`, `num_classes` and what else the variant's constructor takes by name (see
     `find_variant(name).parameters()`); what is left out is as the variant has it. The weights are drawn from torch's
@@ -53,7 +67,29 @@ def create(name: str, **options: Any) -> nn.Module:
     chosen = find_variant(name)
     checked = chosen.checked(name, options)
     try:
-        return chosen.build(**checked)
+        network = chosen.build(**checked)
     except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
         given = ", ".join(f"{key}={value}" for key, value in checked.items())
         raise ConfigurationError(f"{name} cannot be built with {given}: {error}") from error
+    if pretrained is not False and pretrained != "":
+        load_pretrained(network, name, pretrained, data_dir, offline, checked)
+    return network
+
+
+def load_pretrained(
+    network: nn.Module,
+    name: str,
+    pretrained: Literal[True] | str | Path,
+    data_dir: str | Path | None,
+    offline: bool,
+    options: Mapping[str, Any],
+) -> None:
+    """Load published weights, or those of a file."""
+    from lenext.models.pretrained import load_published, load_state, read_state
+
+    if pretrained is not True:
+        load_state(network, read_state(expanded(pretrained)), name)
+        return
+    if options.get("in_channels", 3) != 3:
+        raise ConfigurationError(f"{name}: the published weights are for 3 channels, not {options['in_channels']}")
+    load_published(network, name, expanded(data_dir) if data_dir else cache_folder(), offline)

@@ -36,10 +36,11 @@ def create_own(name: str, options: Mapping[str, object], **follows: int) -> nn.M
             raise ConfigurationError(f"{file}: which class is the network? Give {file}:{next(iter(classes), 'Class')}")
         raise ConfigurationError(f"{file}: {unknown('network class', wanted, classes)}")
     taken = inspect.signature(classes[wanted]).parameters
+    anything = any(one.kind == one.VAR_KEYWORD for one in taken.values())
     for key in options:
-        if key not in taken:
+        if key not in taken and not anything:
             raise ConfigurationError(f"{name}: {unknown('option', key, taken)}")
-    given = {key: value for key, value in follows.items() if key in taken}
+    given = {key: value for key, value in follows.items() if key in taken or anything}
     given |= {key: from_text(value) for key, value in options.items()}  # type: ignore[misc]
     try:
         return classes[wanted](**given)

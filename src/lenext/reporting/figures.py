@@ -83,6 +83,7 @@ def curves(records: Sequence[Record], title: str, best_epoch: int | None = None)
         rate.yaxis.set_major_locator(MaxNLocator(nbins=2))
         rate.set_xlabel("epoch")
         for one in (loss, accuracy, rate):
+            one.set_xlim(0.5, max(epochs, default=1) + 0.5)
             one.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
@@ -99,6 +100,7 @@ def draw_line(axes: Axes, records: Sequence[Record], name: str, label: str, **lo
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
     """Rows the true class, columns the answer; colour is the share of the row, the numbers are pictures."""
     number = len(classes)
+    classes = [short(name, 24) for name in classes]
     with mpl.rc_context(WITHOUT_GRID):
         longest = max(map(len, classes))
         side = float(np.clip(0.52 * number, 3.2, 16))
@@ -165,3 +167,8 @@ def gallery(
             axes[0, 0].text(0, 0.5, "none", fontsize=11, transform=axes[0, 0].transAxes)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
+
+
+def short(name: str, most: int) -> str:
+    """A name of at most so many characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"

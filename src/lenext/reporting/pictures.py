@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from lenext.data.dataset import Split
-from lenext.reporting.figures import WRONG, confusion_matrix, curves, gallery, save_figure
+from lenext.reporting.figures import WRONG, confusion_matrix, curves, gallery, save_figure, short
 from lenext.runs.folder import Run
 from lenext.runs.results import confusion
 from lenext.training.loop import Evaluation
@@ -30,12 +30,10 @@ def write_test_pictures(run: Run, evaluation: Evaluation, split: Split, classes:
     for row in rows.tolist():
         answer = int(evaluation.predicted[row])
         share = float(evaluation.probabilities[row, answer])
-        captions.append(f"{short(classes[answer])} ({share:.0%})\ntrue: {short(classes[int(evaluation.labels[row])])}")
+        captions.append(
+            f"{short(classes[answer], 16)} ({share:.0%})\ntrue: {short(classes[int(evaluation.labels[row])], 16)}"
+        )
     pixels = split.images[rows] if len(rows) else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
-    shown = f"the {len(rows)} worst of {len(wrong)} mistakes" if len(wrong) > len(rows) else f"{len(wrong)} mistakes"
+    shown = f"the {len(rows)} worst of {len(wrong):,} mistakes" if len(wrong) > len(rows) else f"{len(wrong)} mistakes"
     figure = gallery(pixels.numpy(), captions, f"{title}: {shown}", colors=[WRONG] * len(rows))
     save_figure(figure, run.path / "mistakes.png")
-
-
-def short(name: str, most: int = 16) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"

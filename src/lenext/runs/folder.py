@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -37,6 +38,13 @@ class Run:
     @staticmethod
     def choose(runs_dir: Path, name: str, otherwise: str) -> Path:
         """The folder of a new run. A name that was given must be free; `otherwise` takes the next free suffix."""
+        if name and (name != Path(name).name or not name.isprintable() or len(name) > 200 or name.startswith(".")):
+            raise RunError(f"{name!r}: no name for a run; it is a folder's name, without slashes, in --runs-dir")
+        there = next((folder for folder in (runs_dir, *runs_dir.parents) if folder.exists()), Path("."))
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise RunError(
+                f"cannot make the folder {runs_dir}: {there} is {'not writable' if there.is_dir() else 'a file'}"
+            )
         path, number = runs_dir / (name or otherwise), 1
         while path.exists():
             if name:

@@ -19,7 +19,7 @@ from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.foundation.modes import at_rest
 from lenext.foundation.seeds import mixed
-from lenext.training.losses import Loss, cross_entropy
+from lenext.training.losses import Loss, default_loss
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
@@ -44,6 +44,10 @@ def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
 
 def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
     """The recipe's augmentation; `flip=auto` where a mirrored picture keeps its class."""
+    side = min(data.shape[1:])
+    for name in ("shift", "cutout"):
+        if getattr(recipe, name) >= side:
+            raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
     return Augmentation(data.mirrored if recipe.flip == "auto" else recipe.flip, recipe.shift, recipe.cutout)
 
 
@@ -59,17 +63,29 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
             yield event
 
 
-def events(state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | None = None) -> Iterator[Step | Record]:
+def events(
+    state: TrainingState,
+    data: Dataset,
+    recipe: Recipe,
+    loss: Loss | None = None,
+    prepare: Preprocessing | None = None,
+) -> Iterator[Step | Record]:
     """Train from where `state` is on divided data: a Step after each update and each batch of validation, a Record at
     the end of each epoch. Ends after the recipe's epochs, or early. Raises TrainingError when the loss is not finite.
+
+    prepare: how pictures go in, where it is not as the recipe says (with weights that bring their own normalization).
     """
-    network, compute, objective = state.network, state.compute, loss or cross_entropy(recipe.label_smoothing)
-    prepare, augment = preprocessing(data, recipe), augmentation(data, recipe)
+    network, compute, objective = (
+        state.network,
+        state.compute,
+        loss or default_loss(state.network, recipe.label_smoothing),
+    )
+    prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     per_epoch = len(cuts(len(data.train), recipe.batch_size))
     check_batch_norm(network, recipe.batch_size)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
-        begun, totals, rate = time.perf_counter(), Totals(compute.device), 0.0
-        network.train()
+        begun, totals, rate, rates = time.perf_counter(), Totals(compute.device), 0.0, 0.0
+        set_training(network)
         for position, (images, labels) in enumerate(
             training_batches(
                 data.train, prepare, augment, compute,
@@ -79,6 +95,7 @@ def events(state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | Non
             step = (epoch - 1) * per_epoch + position
             torch.manual_seed(mixed(recipe.seed, epoch, position))
             rate = learning_rate(recipe, step, recipe.epochs * per_epoch, per_epoch)
+            rates += rate
             with compute.autocast():
                 value, logits = objective(network, images, labels)
             if compute.device.type == "cpu" and not torch.isfinite(value):
@@ -102,6 +119,15 @@ def events(state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | Non
         yield record
         if recipe.early_stopping and state.best and epoch - state.best.epoch >= recipe.early_stopping:
             return
+
+
+def set_training(network: nn.Module) -> None:
+    """Training mode, but for norms that are frozen: they keep their statistics."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(one.requires_grad for one in own):
+            module.eval()
 
 
 def validation(

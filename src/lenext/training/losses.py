@@ -17,3 +17,25 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing), logits
 
     return loss
+
+
+AUXILIARY_SHARE = 0.3  # of each auxiliary classifier's loss (GoogLeNet, arXiv:1409.4842)
+
+
+def with_auxiliary(label_smoothing: float = 0.0) -> Loss:
+    """The same, with the losses of a network's auxiliary classifiers added, 0.3 of each."""
+
+    def loss(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits, *others = (one.float() for one in network.forward_with_auxiliary(images))  # type: ignore[operator]
+        value = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        for other in others:
+            value = value + AUXILIARY_SHARE * F.cross_entropy(other, labels, label_smoothing=label_smoothing)
+        return value, logits
+
+    return loss
+
+
+def default_loss(network: nn.Module, label_smoothing: float) -> Loss:
+    """Cross-entropy; over all its classifiers where a network has auxiliary ones."""
+    has = getattr(network, "aux1", None) is not None and hasattr(network, "forward_with_auxiliary")
+    return with_auxiliary(label_smoothing) if has else cross_entropy(label_smoothing)

@@ -124,24 +124,24 @@ class Recipe:
 
 INFINITE = float("inf")
 LIMITS: tuple[tuple[str, str, float, float], ...] = (
-    ("image_size", "at least 1", 1, 100_000),
+    ("image_size", "from 1 to 4096", 1, 4096),
     ("train_samples", "at least 2", 2, INFINITE),
     ("validation_fraction", "from 0 to below 1", 0, 0.999),
     ("test_fraction", "from 0 to below 1", 0, 0.999),
-    ("split_seed", "0 or more", 0, 2**63),
+    ("split_seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
     ("shift", "0 or more", 0, INFINITE),
     ("cutout", "0 or more", 0, INFINITE),
     ("epochs", "at least 1", 1, INFINITE),
     ("batch_size", "at least 1", 1, INFINITE),
-    ("learning_rate", "a number from 0", 0, 1e6),
+    ("learning_rate", "from 0 to 1,000,000", 0, 1e6),
     ("momentum", "from 0 to below 1", 0, 0.99999),
-    ("weight_decay", "a number from 0", 0, 1e6),
+    ("weight_decay", "from 0 to 1,000,000", 0, 1e6),
     ("warmup_epochs", "0 or more", 0, INFINITE),
     ("label_smoothing", "from 0 to below 1", 0, 0.999),
-    ("gradient_clip", "a number from 0", 0, 1e9),
+    ("gradient_clip", "from 0 to 1e9", 0, 1e9),
     ("early_stopping", "0 or more", 0, INFINITE),
-    ("seed", "0 or more", 0, 2**63),
-    ("threads", "at least 1", 1, 4096),
+    ("seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
+    ("threads", "from 1 to 4096", 1, 4096),
 )
 
 
@@ -149,11 +149,15 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
 class Experiment:
     """A network with its options, the data, and a Recipe: all that a run is made from.
 
-    network: a name of MODELS, or FILE.py:Class. data, test_data: names of DATASETS, or paths. label_column: of a CSV.
+    network: a name of MODELS, or FILE.py:Class. pretrained: `imagenet` for published weights, or a file of weights.
+    freeze: parts that do not learn, comma-separated; `backbone` is all but the last layer.
+    data, test_data: names of DATASETS, or paths. label_column: of a CSV.
     """
 
     network: str = "lenet"
     options: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: str = ""
+    freeze: str = ""
     data: str = "digits"
     test_data: str = ""
     label_column: str = "auto"
@@ -173,13 +177,24 @@ class Experiment:
         return text if exact else yaml.safe_dump(plain, sort_keys=False)
 
 
+class EachKeyOnce(yaml.SafeLoader):
+    """Plain YAML in which no key is set twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is set twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """What a YAML file sets: keys of an Experiment, and under `recipe` (or beside them) keys of a Recipe.
 
     Raises ConfigurationError, naming the file, for whatever else is in it.
     """
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), EachKeyOnce)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -13,12 +13,37 @@ LENET: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 64, "epochs": 30, "label_smoothing": 0.1, "shift": 1,
 }  # fmt: skip
 
+SMALL: dict[str, Any] = {"shift": 4, "weight_decay": 5e-4, "learning_rate": 0.05}  # with batch norm, 28 to 64 px
+WITHOUT_NORM: dict[str, Any] = {"learning_rate": 0.01, "gradient_clip": 1.0}
+TRANSFORMER_LIKE: dict[str, Any] = {
+    "optimizer": "adamw",
+    "learning_rate": 2e-3,
+    "weight_decay": 0.05,
+    "gradient_clip": 1.0,
+}
+
 OF_NETWORKS: dict[str, dict[str, Any]] = {
     "lenet": LENET,
     "lenet5": LENET,
     "lenet5_skip": LENET,
-    "resnet18_32px": {"shift": 4},
-}
+    **dict.fromkeys(
+        (
+            "lenet_32px", "alexnet_32px", "vgg11_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "densenet_32px",
+        ),
+        SMALL,
+    ),
+    **dict.fromkeys(
+        (
+            "alexnet", "alexnet_d2l", "alexnet_d2l_wide", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_quarter", "nin",
+            "googlenet_paper",
+        ),
+        WITHOUT_NORM,
+    ),
+    "convnext_patch4": TRANSFORMER_LIKE | {"shift": 4},
+    "convnext_patch4_corrected": TRANSFORMER_LIKE | {"shift": 4},
+    "convnext_32px": TRANSFORMER_LIKE | {"shift": 4},
+    **dict.fromkeys(("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"), TRANSFORMER_LIKE),
+}  # fmt: skip
 
 RECIPES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 3},
@@ -69,4 +94,4 @@ def named(name: str) -> dict[str, Any]:
         return read_settings(path)
     if path.suffix in (".yaml", ".yml"):
         raise ConfigurationError(f"{name}: there is no such recipe file")
-    raise ConfigurationError(f"{unknown('recipe', name, RECIPES)} A YAML file works too")
+    raise ConfigurationError(unknown("recipe", name, RECIPES, "A YAML file works too"))

@@ -37,7 +37,7 @@ class Record:
 
     train_loss and train_accuracy are running means: measured in training mode, batch by batch, while the weights
     change. Where the recipe has `evaluate_training`, the same pictures are measured once more at the end of the epoch,
-    in evaluation mode: evaluated_train_loss and evaluated_train_accuracy.
+    in evaluation mode: evaluated_train_loss and evaluated_train_accuracy. learning_rate is its mean over the steps.
     """
 
     epoch: int

@@ -1,18 +1,20 @@
 """`list` and `summary`: what there is, and what a network is made of."""
 
 from collections.abc import Mapping
+from difflib import SequenceMatcher
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.inspection.summary import Summary, summarize
+from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.own import is_own
 from lenext.runs.folder import Run, find_runs
 from lenext.training.recipe import Experiment
-from lenext.workflows.prepare import build_network, check_fit, made_for, network_options
+from lenext.workflows.prepare import check_fit, draw_network, made_for, network_options
 
 
 def describe_models() -> list[dict[str, Any]]:
@@ -76,6 +78,24 @@ def summarize_named(
     size = int(experiment.recipe.image_size)
     shape = (channels or defaults["in_channels"], size, size)
     number = classes or defaults["num_classes"]
-    module = build_network(experiment, network_options(experiment, shape[0], number, size))
+    module = draw_network(experiment, network_options(experiment, shape[0], number, size))
     check_fit(module, experiment, shape, number)
     return summarize(module, shape, network)
+
+
+def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:
+    """Layer by layer where two networks differ, in their order of calling; what is the same in both is left out."""
+
+    def said(layer: Layer) -> str:
+        shape = " x ".join(map(str, layer.output_shape))
+        return f"{layer.kind} {shape}{f' ({layer.parameters:,})' if layer.parameters else ''}"
+
+    ours, theirs = ([said(layer) for layer in one.layers] for one in (first, second))
+    rows: list[dict[str, Any]] = []
+    for tag, a, b, c, d in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+        if tag == "equal":
+            continue
+        left = [f"{layer.name}: {text}" for layer, text in zip(first.layers[a:b], ours[a:b], strict=True)]
+        right = [f"{layer.name}: {text}" for layer, text in zip(second.layers[c:d], theirs[c:d], strict=True)]
+        rows += [{first.network: x, f"{second.network} ": y} for x, y in zip_longest(left, right, fillvalue="")]
+    return rows

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from lenext.data import DATASETS, cifar, default_data_dir, idx
+from lenext.data import DATASETS, cifar, idx
 from lenext.foundation.device import Compute, cpu_has_bf16
+from lenext.foundation.files import cache_folder
 
 PACKAGES = ("lenext", "torch", "numpy", "pillow", "safetensors", "scikit-learn", "matplotlib")
 
@@ -62,7 +63,7 @@ def data_found(data_dir: Path) -> dict[str, str]:
 
 def checks(data_dir: str | Path | None = None) -> dict[str, str]:
     """What a person asks first when something is slow or missing: versions, device, precision, threads, data."""
-    folder = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    folder = Path(data_dir).expanduser() if data_dir else cache_folder()
     devices = ["cpu"]
     devices += ["cuda"] if torch.cuda.is_available() else []
     devices += ["mps"] if torch.backends.mps.is_available() else []

@@ -10,12 +10,16 @@ from torch import nn
 
 from lenext.data import load
 from lenext.data.dataset import Dataset
+from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.files import expanded
 from lenext.foundation.seeds import mixed
 from lenext.inspection.doctor import UnfitError, check, least_size
-from lenext.models import create, find_variant
+from lenext.models import MODELS, create, find_variant, load_pretrained
 from lenext.models.own import create_own, is_own
+from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
 from lenext.models.variant import SET_BY_DATA
+from lenext.training.loop import preprocessing
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, named
 
@@ -40,8 +44,12 @@ def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapp
 def made_for(experiment: Experiment) -> Experiment:
     """`image_size=auto` replaced by the size that the named network is made for; options checked."""
     recipe, network = experiment.recipe, experiment.network
+    if experiment.pretrained and recipe.initialization != "default":
+        raise ConfigurationError(f"initialization={recipe.initialization}: it would overwrite the pretrained weights")
     if not network or is_own(network):
         return experiment
+    if experiment.pretrained == "imagenet":
+        published_file(network)
     variant = find_variant(network)
     for key in experiment.options:
         if key in SET_BY_DATA:
@@ -76,7 +84,37 @@ def network_options(experiment: Experiment, channels: int, classes: int, size: i
     return {**experiment.options, **follows}
 
 
-def build_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Module:
+def prepared(data: Dataset, experiment: Experiment) -> Preprocessing:
+    """How the data's pictures go into the network; published weights bring their own normalization and channels."""
+    found = preprocessing(data, experiment.recipe)
+    if experiment.pretrained != "imagenet":
+        return found
+    if experiment.recipe.scaling != "standardize":
+        raise ConfigurationError(
+            f"scaling={experiment.recipe.scaling}: published weights bring their own; leave it out"
+        )
+    return replace(found, normalization=normalization_of(experiment.network), network_channels=3)
+
+
+def build_network(
+    experiment: Experiment, options: Mapping[str, Any], data_dir: str | Path | None = None, offline: bool = False
+) -> nn.Module:
+    """The named network, its weights drawn from the recipe's seed, or pretrained; the parts to freeze frozen."""
+    network = draw_network(experiment, options)
+    if experiment.pretrained:
+        if is_own(experiment.network):
+            if experiment.pretrained == "imagenet":
+                raise ConfigurationError(f"{experiment.network}: a network of your own has no published weights")
+            load_state(network, read_state(expanded(experiment.pretrained)), experiment.network)
+        else:
+            weights = True if experiment.pretrained == "imagenet" else experiment.pretrained
+            load_pretrained(network, experiment.network, weights, data_dir, offline, options)
+    if experiment.freeze:
+        freeze(network, experiment.freeze.split(","))
+    return network
+
+
+def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Module:
     """The named network, its weights drawn from the recipe's seed."""
     torch.manual_seed(mixed(experiment.recipe.seed))
     if is_own(experiment.network):
@@ -97,10 +135,14 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
             raise ConfigurationError(f"{name} {error}") from error
 
         def build(size: int) -> nn.Module:
-            return build_network(experiment, network_options(experiment, channels, classes, size))
+            return draw_network(experiment, network_options(experiment, channels, classes, size))
 
         least = least_size(build, channels, classes, above=height)
         hint = f"; the least size above it that works is --image-size {least}" if least else ""
+        hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
+        small = f"{MODELS.get(experiment.network, '')}_32px" if experiment.network.find("_32px") < 0 else ""
+        small = {"vgg_32px": "vgg11_32px", "resnet_32px": "resnet18_32px"}.get(small, small)
+        hint += f"; {small} is made for small pictures" if small in MODELS and height <= 64 else ""
         raise ConfigurationError(f"{name} {error}{hint}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{name} {error}") from error

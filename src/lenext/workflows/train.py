@@ -28,11 +28,20 @@ from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
 from lenext.runs.weights import Description
-from lenext.training.loop import augmentation, divided, evaluate_split, events, preprocessing
+from lenext.training.loop import augmentation, divided, evaluate_split, events
+from lenext.training.notices import chance_notice
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.machine import environment
-from lenext.workflows.prepare import build_network, check_fit, experiment_of, load_data, made_for, network_options
+from lenext.workflows.prepare import (
+    build_network,
+    check_fit,
+    experiment_of,
+    load_data,
+    made_for,
+    network_options,
+    prepared,
+)
 
 MOST_CLASSES = 20  # shown in the table at the end
 
@@ -45,6 +54,8 @@ def train(
     name: str = "",
     runs_dir: str | Path = "runs",
     options: Mapping[str, Any] | None = None,
+    pretrained: bool | str = False,
+    freeze: str = "",
     test_data: str = "",
     label_column: str = "",
     on_bad_image: str = "",
@@ -60,6 +71,8 @@ def train(
     recipe: a name of RECIPES, a YAML file, or a Recipe; `settings` are keys of a Recipe and win over it
     name, runs_dir: where the run goes; without a name it is NETWORK-DATA with the next free suffix
     options: of the network's constructor
+    pretrained: True for published ImageNet weights, or a file of weights; freeze: parts that are not to learn,
+        comma-separated, `backbone` for all but the last layer
     test_data, label_column, on_bad_image, data_dir, offline: as for `load`
 
     Raises LenextError for whatever the user can mend. On Ctrl-C the weights so far are saved, then KeyboardInterrupt.
@@ -71,6 +84,8 @@ def train(
         "label_column": label_column,
         "on_bad_image": on_bad_image,
         "options": dict(options or {}),
+        "pretrained": "imagenet" if pretrained is True else str(pretrained or ""),
+        "freeze": freeze,
     }
     experiment = experiment_of(recipe, outer, settings)
     if isinstance(network, nn.Module):
@@ -85,7 +100,7 @@ def train(
         with Narrator(quiet) as narrator:
             use_threads(experiment.recipe.threads)
             whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
-            work = Work(lasting(experiment), divided(whole, experiment.recipe), network)
+            work = Work(lasting(experiment), divided(whole, experiment.recipe), network, data_dir, offline)
             plan = work.plan()
             run = Run.create(*folder)
             narrator.write_log(run.path / "train.log")
@@ -110,7 +125,8 @@ def lasting(experiment: Experiment) -> Experiment:
     file, colon, name = experiment.network.rpartition(":")
     network = f"{full(file)}{colon}{name}" if is_own(experiment.network) else experiment.network
     data = experiment.data if experiment.data in DATASETS else full(experiment.data)
-    return replace(experiment, network=network, data=data, test_data=full(experiment.test_data))
+    weights = full(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
+    return replace(experiment, network=network, data=data, test_data=full(experiment.test_data), pretrained=weights)
 
 
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
@@ -123,18 +139,25 @@ def default_name(network: str | nn.Module, experiment: Experiment) -> str:
 class Work:
     """One training in progress: the experiment, its divided data, its network, and what is written about them."""
 
-    def __init__(self, experiment: Experiment, data: Dataset, network: str | nn.Module) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        data: Dataset,
+        network: str | nn.Module,
+        data_dir: str | Path | None,
+        offline: bool,
+    ) -> None:
         self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
         self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
-        self.prepare = preprocessing(data, self.recipe)
-        channels, size = self.prepare.channels, self.prepare.image_size
+        self.prepare = prepared(data, experiment)
+        shape, classes = self.prepare.input_shape, len(data.classes)
         options: dict[str, Any] = {}
         if isinstance(network, nn.Module):
             self.network = network
         else:
-            options = network_options(experiment, channels, len(data.classes), size[0])
-            self.network = build_network(experiment, options)
-        check_fit(self.network, experiment, (channels, *size), len(data.classes))
+            options = network_options(experiment, shape[0], classes, shape[1])
+            self.network = build_network(experiment, options, data_dir, offline)
+        check_fit(self.network, experiment, shape, classes)
         self.description = Description(experiment.network, options, data.classes, self.prepare)
 
     @property
@@ -149,9 +172,10 @@ class Work:
         """What will be done, to be said before it is done."""
         recipe, data = self.recipe, self.data
         parameters = sum(one.numel() for one in self.network.parameters())
-        shape = " x ".join(map(str, (self.prepare.channels, *self.prepare.image_size)))
+        shape = " x ".join(map(str, self.prepare.input_shape))
         name = self.experiment.network or type(self.network).__name__
         source = "" if self.is_own else f" ({find_variant(name).source})"
+        source += f", pretrained ({self.experiment.pretrained})" if self.experiment.pretrained else ""
         sizes = ", ".join(f"{len(split):,} {part}" for part, split in data.splits().items())
         early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
         return {
@@ -172,6 +196,11 @@ class Work:
         last = cuts(len(data.train), recipe.batch_size)[-1]
         if last.stop - last.start == recipe.batch_size + 1:
             narrator.say(f"note: the last batch has {recipe.batch_size + 1} pictures; one alone breaks batch norm")
+        if self.prepare.network_channels > self.prepare.channels:
+            narrator.say("note: the weights are for colour; grey pictures are repeated to three channels")
+        frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
+        if frozen:
+            narrator.say(f"note: {frozen:,} parameters are frozen")
         for note in data.notes:
             narrator.say(f"note: {note}")
         narrator.say()
@@ -198,7 +227,7 @@ class Work:
         times: list[float] = []
         begun = last = time.perf_counter()
         try:
-            for event in events(trial, self.data, self.recipe):
+            for event in events(trial, self.data, self.recipe, prepare=self.prepare):
                 if not isinstance(event, Step) or event.phase == "validation":
                     break
                 float(event.loss)  # waits for the device
@@ -209,7 +238,7 @@ class Work:
                     break
         except TrainingError:
             pass  # training will tell it, with what there is by then
-        except (RuntimeError, ValueError, TypeError) as error:
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             what = " ".join(str(error).split())
             raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
         if not times:
@@ -253,16 +282,30 @@ class Work:
                         weights.save(run.weights("best"), self.network, self.description)
                     run.write_records(self.state.records)
                     bar.record(event, best and event.val_accuracy is not None)
+                    if notice := self.notice():
+                        narrator.say(f"note: {notice}")
                 if asked():
                     stopped = True
                     break
         self.seconds = time.perf_counter() - self.begun
+        if not stopped and self.state.best and self.state.epoch < self.recipe.epochs:
+            waited = self.state.epoch - self.state.best.epoch
+            narrator.say(
+                f"stopped early: {waited} epochs without a better validation than in epoch {self.state.best.epoch}"
+            )
         return stopped
+
+    def notice(self) -> str:
+        """What the records so far give reason to say."""
+        counts = self.data.train.labels.bincount()
+        normed = any("Norm" in type(module).__name__ for module in self.network.modules())
+        share = float(counts.max() / counts.sum())
+        return chance_notice(self.state.records, share, len(self.data.classes), self.recipe, normed)
 
     def told(self, narrator: Narrator, run: Run) -> Iterator[Step | Record]:
         """The events of training; an error is in the log, and the last weights are saved, before it goes on its way."""
         try:
-            yield from events(self.state, self.data, self.recipe)
+            yield from events(self.state, self.data, self.recipe, prepare=self.prepare)
         except LenextError as error:
             weights.save(run.weights("last"), self.network, self.description)
             narrator.note(f"stopped: {error}")

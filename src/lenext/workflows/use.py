@@ -9,10 +9,13 @@ from torch import nn
 
 from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
+from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.files import expanded
 from lenext.foundation.settings import OnBadImage
+from lenext.models import MODELS, create
+from lenext.models.pretrained import SIZE, imagenet_classes, normalization_of, published_file
 from lenext.reporting.console import Narrator
 from lenext.runs import weights
 from lenext.runs.folder import Run
@@ -30,6 +33,8 @@ def open_weights(
     model: str | Path | Run, which: Which = "best", network: nn.Module | str = ""
 ) -> tuple[nn.Module, Description]:
     """The network of a run's folder or of a weights file, with its weights, and what it was trained for."""
+    if isinstance(model, str | Path) and str(model) in MODELS and not expanded(model).exists():
+        raise RunError(f"{model} is a network, not a run; with --pretrained its published weights answer")
     path = model.path if isinstance(model, Run) else expanded(model)
     if path.is_dir():
         path = Run.open(path).weights(which)
@@ -39,6 +44,15 @@ def open_weights(
         raise RunError(f"{path}: there is no such run or weights file; `lenext list runs` shows the runs there are")
     tensors, description = weights.load(path)
     return weights.restore(tensors, description, path, network), description
+
+
+def open_published(name: str, data_dir: str | Path | None, offline: bool) -> tuple[nn.Module, Description]:
+    """A network by name with its published weights, for ImageNet's classes."""
+    published_file(name)
+    module = create(name, pretrained=True, data_dir=data_dir, offline=offline)
+    size = (SIZE, SIZE)
+    prepare = Preprocessing(3, size, "crop", size, "interpolate", normalization_of(name))
+    return module, Description(name, {}, imagenet_classes(), prepare)
 
 
 def val(
@@ -60,7 +74,7 @@ def val(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, which, network)
-    experiment = run.experiment
+    experiment, results = run.experiment, run.results
     prepare = description.preprocessing
     data_dir = data_dir or run.read_json("environment.json").get("data_dir")
     if data:
@@ -91,8 +105,8 @@ def val(
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
         narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures")
         if split == "test" and not data:
-            reads = int(run.results.get("test_reads", 0)) + 1
-            run.write_json("results.json", run.results | {"test_reads": reads})
+            reads = int(results.get("test_reads", 0)) + 1
+            run.write_json("results.json", results | {"test_reads": reads})
             narrator.say(f"the test set of this run was read {reads} times; choosing by it spoils it as a test")
     return seen
 
@@ -114,7 +128,7 @@ def split_of(run: Run, data: Dataset, name: str) -> Split:
         return data.train.take(torch.tensor(rows, dtype=torch.int64))
     splits = data.splits()
     if name not in splits:
-        raise RunError(f"{run.path}: it was trained without a {name} split; give --split or --data")
+        raise RunError(f"{run.path}: it was trained without a {name} split; give another --split, or --data")
     return splits[name]
 
 
@@ -124,17 +138,24 @@ def predict(
     top: int = 1,
     which: Which = "best",
     network: nn.Module | str = "",
+    pretrained: bool = False,
     on_bad_image: OnBadImage = "stop",
     device: str = "auto",
     precision: str = "auto",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
 ) -> list[Prediction | DataError]:
-    """The most probable classes of pictures: files, folders or globs, by a run's folder or a weights file.
+    """The most probable classes of pictures: files, folders or globs, by a run's folder or a weights file; or, with
+    `pretrained`, by a network's name and its published weights.
 
     With on_bad_image=skip, a picture that cannot be read has its DataError in the list.
     """
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
-    module, description = open_weights(model, which, network)
+    if pretrained:
+        module, description = open_published(str(model), data_dir, offline)
+    else:
+        module, description = open_weights(model, which, network)
     found = find_pictures(pictures)
     compute = Compute.choose(device, precision)
     return list(
