@@ -96,6 +96,27 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert "AvgPool2d" in capsys.readouterr().out
 
 
+def test_arithmetic_and_diagrams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"arithmetic --in 28 --kernel 5 --stride 3 --padding 2 --dilation 2 --out {tmp_path}/steps.png"
+    assert main(words.split()) == 0
+    shown = capsys.readouterr().out
+    assert "output size 8" in shown
+    assert "0  0o#.#.#.#" in shown
+    assert (tmp_path / "steps.png").stat().st_size > 5000
+    assert main(["arithmetic", "--in", "224", "--kernel", "11", "--stride", "4", "--padding", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == 55
+    assert main(["diagram", "lenet", "--against", "lenet5", "--out", str(tmp_path / "two.svg")]) == 0
+    assert "lenet5" in (tmp_path / "two.svg").read_text()
+
+
+def test_differences_between_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "vgg11", "--against", "vgg11_bn", "--image-size", "32"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("BatchNorm2d") == 8
+    assert main(["summary", "lenet", "--by", "block"]) == 0
+    assert main(["summary", "nin_32px", "--by", "stage", "--json"]) == 0
+
+
 def test_a_table_with_its_test_table(tmp_path: Path, digits: object) -> None:
     from sklearn.datasets import load_digits
 

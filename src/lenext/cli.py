@@ -18,7 +18,7 @@ from lenext import __version__
 from lenext.__main__ import VERBS
 from lenext.data import DATASETS
 from lenext.foundation.errors import ConfigurationError, LenextError, unknown
-from lenext.foundation.files import cache_folder
+from lenext.foundation.files import cache_folder, write_atomic
 from lenext.foundation.settings import Device, OnBadImage, Precision
 from lenext.training.recipe import Recipe
 
@@ -282,6 +282,34 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
+MOST_SQUARES = 64
+
+
+@app.command
+def diagram(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")],
+    /,
+    *,
+    against: Annotated[str, Parameter(help="another network, to stand beside it")] = "",
+    block: Annotated[str, Parameter(help="one part alone, by its name in summary, e.g. layer2.0")] = "",
+    image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
+    channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
+    option: Annotated[
+        list[str] | None, Parameter(help="of the network, KEY=VALUE; may be repeated", negative="")
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="the SVG file (default: NETWORK.svg)")] = None,
+) -> None:
+    """A network, or one block of it, as an SVG picture drawn from the network itself."""
+    from lenext.workflows.describe import diagram_of
+
+    options = dict(pair(text) for text in option or [])
+    networks = [network, against] if against else [network]
+    text = diagram_of(networks, options, block, image_size, channels)
+    path = out or Path("-".join(one.rpartition(":")[2] for one in networks) + ".svg")
+    write_atomic(path, text)
+    sys.stdout.write(f"{path}\n")
+
+
 @app.command
 def arithmetic(
     *,
@@ -290,12 +318,21 @@ def arithmetic(
     stride: Annotated[int, Parameter(help="pixels between steps")] = 1,
     padding: Annotated[int, Parameter(help="pixels added at each side")] = 0,
     dilation: Annotated[int, Parameter(help="pixels between the kernel's own")] = 1,
+    out: Annotated[Path | None, Parameter(help="also draw the first steps into this PNG")] = None,
     json: AsJson = False,
 ) -> None:
     """The output size of a convolution or pooling, with a picture of what the kernel touches."""
     from lenext.inspection.arithmetic import Arithmetic
 
     found = Arithmetic(size, kernel, stride, padding, dilation)
+    if out:
+        from lenext.reporting.figures import save_figure, steps
+
+        if found.size + 2 * found.padding > MOST_SQUARES:
+            raise ConfigurationError(
+                f"size={found.size}: more than {MOST_SQUARES} pixels a side are no picture to read"
+            )
+        save_figure(steps(found), out)
     if json:
         show_json(dataclasses.asdict(found) | {"output": found.output, "span": found.span, "unused": found.unused})
         return

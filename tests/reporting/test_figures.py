@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lenext.inspection.arithmetic import Arithmetic
 from lenext.reporting.console import seconds
-from lenext.reporting.figures import confusion_matrix, curves, gallery, save_figure
+from lenext.reporting.figures import confusion_matrix, curves, gallery, save_figure, steps
 from lenext.training.state import Record
 
 RECORDS = [Record(n, 1.0, 2.0 / n, 0.3 * n, 2.5 / n, 0.25 * n, 0.1 / n) for n in (1, 2, 3)]
@@ -56,6 +57,19 @@ def test_gallery_shows_each_picture_as_it_is(number: int, channels: int, tmp_pat
     for one, picture in zip(shown, pictures, strict=True):
         assert np.array_equal(one.reshape(6, 6, channels), picture.transpose(1, 2, 0))
     save_figure(figure, tmp_path / "g.png")
+
+
+def test_steps_colour_what_the_kernel_touches() -> None:
+    arithmetic = Arithmetic(5, 3, stride=2, padding=1)
+    figure = steps(arithmetic)
+    above, below = figure.axes[: arithmetic.output], figure.axes[arithmetic.output :]
+    for place, (one, other) in enumerate(zip(above, below, strict=True)):
+        cells = np.asarray(one.collections[0].get_array()).reshape(7, 7, 3)
+        dark = cells.sum(2) < 1.9
+        columns = [pixel + 1 for pixel in arithmetic.touched(place)]
+        assert dark.any(0).nonzero()[0].tolist() == columns
+        out = np.asarray(other.collections[0].get_array()).reshape(3, 3, 3)
+        assert (out.sum(2) < 1.9).nonzero()[1].tolist() == [place]
 
 
 @pytest.mark.parametrize(("value", "said"), [(0.44, "0.4 s"), (12.3, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.colors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from lenext.foundation.files import atomic
+from lenext.inspection.arithmetic import Arithmetic
 from lenext.training.state import Record
 
 TRAIN, VALIDATION, QUIET, INK = "#8a94a6", "#0b6e99", "#d5d9e0", "#1f2430"
@@ -167,6 +169,47 @@ def gallery(
             axes[0, 0].text(0, 0.5, "none", fontsize=11, transform=axes[0, 0].transAxes)
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
+
+
+def steps(arithmetic: Arithmetic, most: int = 6) -> Figure:
+    """What a kernel touches, step by step along a row: the input with its padding above, the output below."""
+    shown = list(range(min(most, arithmetic.output)))
+    whole = arithmetic.size + 2 * arithmetic.padding
+    with mpl.rc_context(WITHOUT_GRID):
+        figure, axes = styled(
+            2.1 * len(shown) + 0.4, 3.9, nrows=2, ncols=len(shown), squeeze=False, height_ratios=[3, 2]
+        )
+        for column, place in enumerate(shown):
+            touched = [pixel + arithmetic.padding for pixel in arithmetic.touched(place)]
+            rows = [pixel + arithmetic.padding for pixel in arithmetic.touched(0)]
+            cells = np.full((whole, whole, 3), 0.93)
+            inner = slice(arithmetic.padding, arithmetic.padding + arithmetic.size)
+            cells[inner, inner] = mpl.colors.to_rgb("#bcd7ec")
+            for row in rows:
+                for pixel in touched:
+                    inside = inner.start <= row < inner.stop and inner.start <= pixel < inner.stop
+                    cells[row, pixel] = mpl.colors.to_rgb(VALIDATION if inside else TRAIN)
+            squares(axes[0, column], cells, f"step {place + 1}")
+            out = np.full((arithmetic.output, arithmetic.output, 3), 0.93)
+            out[0, place] = mpl.colors.to_rgb("#2f7d5f")
+            squares(axes[1, column], out, "")
+        a = arithmetic
+        words = f"kernel {a.kernel}, stride {a.stride}, padding {a.padding}, dilation {a.dilation}"
+        figure.suptitle(f"{a.size} to {a.output}: {words}", x=0.01, ha="left", fontsize=13, weight="bold")
+        axes[0, 0].set_ylabel("input, padding grey")
+        axes[1, 0].set_ylabel("output")
+        return figure
+
+
+def squares(axes: Axes, cells: NDArray[np.float64], title: str) -> None:
+    """A grid of coloured squares (rows, columns, 3)."""
+    axes.pcolormesh(cells, edgecolors="white", linewidth=1.2)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10, weight="normal")
 
 
 def short(name: str, most: int) -> str:

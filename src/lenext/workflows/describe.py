@@ -1,14 +1,16 @@
 """`list` and `summary`: what there is, and what a network is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.inspection.diagram import block, draw, whole
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.own import is_own
@@ -62,6 +64,26 @@ def summarize_named(
     network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
 ) -> Summary:
     """The summary of a network by name, for the pictures and classes asked for, else those it is made for."""
+    module, shape = network_named(network, options, image_size, channels, classes)
+    return summarize(module, shape, network)
+
+
+def diagram_of(
+    networks: Sequence[str], options: Mapping[str, Any], part: str, image_size: int | None, channels: int | None
+) -> str:
+    """An SVG of networks side by side, or of one part of each."""
+    columns = []
+    for name in networks:
+        module, shape = network_named(name, options, image_size, channels, None)
+        nodes = block(module, part, shape) if part else whole(module, shape)
+        columns.append((f"{name}: {part}" if part else name, nodes))
+    return draw(columns)
+
+
+def network_named(
+    network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
+) -> tuple[nn.Module, tuple[int, int, int]]:
+    """A network by name, and the (C, H, W) of the pictures asked for, else those it is made for."""
     for what, value in (("image_size", image_size), ("channels", channels), ("classes", classes)):
         if value is not None and value < 1:
             raise ConfigurationError(f"{what}={value}: it must be at least 1")
@@ -80,7 +102,7 @@ def summarize_named(
     number = classes or defaults["num_classes"]
     module = draw_network(experiment, network_options(experiment, shape[0], number, size))
     check_fit(module, experiment, shape, number)
-    return summarize(module, shape, network)
+    return module, shape
 
 
 def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -107,7 +107,7 @@ def build_network(
                 raise ConfigurationError(f"{experiment.network}: a network of your own has no published weights")
             load_state(network, read_state(expanded(experiment.pretrained)), experiment.network)
         else:
-            weights = True if experiment.pretrained == "imagenet" else experiment.pretrained
+            weights: Literal[True] | str = True if experiment.pretrained == "imagenet" else experiment.pretrained
             load_pretrained(network, experiment.network, weights, data_dir, offline, options)
     if experiment.freeze:
         freeze(network, experiment.freeze.split(","))

@@ -1,0 +1,70 @@
+"""Diagrams hold what the network does: its boxes, shapes and joins."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from lenext.foundation.errors import ConfigurationError
+from lenext.inspection.diagram import block, draw, whole
+from lenext.models import MODELS, create, find_variant
+
+SMALL = [name for name in MODELS if find_variant(name).image_size <= 96]
+
+
+def test_a_residual_block() -> None:
+    nodes = block(create("resnet18_32px"), "layer2.0", (3, 32, 32))
+    labels = [node.label for node in nodes]
+    times = "\u00d7"
+    assert labels == [
+        "input", f"Conv 3{times}3 /2, 128", "Batch norm", "ReLU", f"Conv 3{times}3, 128", "Batch norm",
+        f"Conv 1{times}1 /2, 128", "Batch norm", "+", "ReLU",
+    ]  # fmt: skip
+    plus = labels.index("+")
+    assert nodes[plus].inputs == (5, 7)
+    assert nodes[6].inputs == (0,)
+    assert nodes[plus].shape == (128, 16, 16)
+
+
+def test_a_block_whose_shortcut_is_its_input() -> None:
+    nodes = block(create("resnet18_32px"), "layer2.1", (3, 32, 32))
+    assert next(node for node in nodes if node.label == "+").inputs == (5, 0)
+
+
+def test_an_inception_block_has_four_ways() -> None:
+    nodes = block(create("googlenet_paper"), "inception3a", (3, 96, 96))
+    join = next(node for node in nodes if node.label == "concatenate")
+    assert len(join.inputs) == 4
+    assert join.shape == (256, 12, 12)
+    assert sum(0 in node.inputs for node in nodes) == 4
+
+
+def test_a_whole_network_counts_repeats_and_leaves_small_change_out() -> None:
+    nodes = whole(create("resnet18_32px"), (3, 32, 32))
+    assert [(node.label, node.times) for node in nodes if node.kind == "block"] == [("Basic block", 2)] * 4
+    assert not any("norm" in node.label.lower() or node.label == "ReLU" for node in nodes)
+    assert [node.inputs for node in nodes[1:]] == [(at,) for at in range(len(nodes) - 1)]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_network_is_drawn_from_picture_to_classes(name: str) -> None:
+    variant = find_variant(name)
+    shape = (variant.parameters()["in_channels"].default, variant.image_size, variant.image_size)
+    network = create(name)
+    nodes = whole(network, shape)
+    assert nodes[0].shape == shape
+    assert nodes[-1].shape[0] == 10
+    tree = ElementTree.fromstring(draw([(name, nodes), ("again <&>", nodes)]))
+    space = "{http://www.w3.org/2000/svg}"
+    assert len(tree.findall(f".//{space}rect")) == 1 + 2 * len(nodes)
+    edges = sum(len(node.inputs) for node in nodes)
+    assert len(tree.findall(f".//{space}g//{space}path")) == 2 * edges
+    width = float(tree.get("width", "0"))
+    for group in tree.findall(f"{space}g"):
+        left = float(group.get("transform", "(0 ").split("(")[1].split()[0])
+        for rect in group.findall(f"{space}rect"):
+            assert left + float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+
+
+def test_a_part_that_is_not_there() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'layer2'"):
+        block(create("resnet18_32px"), "layer_2", (3, 32, 32))
