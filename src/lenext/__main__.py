@@ -2,16 +2,7 @@
 
 import sys
 
-VERBS = {
-    "train": "train a network on data and leave a run: weights, curves, predictions",
-    "val": "measure a run on its validation pictures, or another split",
-    "predict": "the most probable classes of your pictures: files, folders, globs",
-    "summary": "a network's layers: shapes, parameters, cost, memory, receptive field",
-    "diagram": "a network, or one block of it, as an SVG picture for a slide",
-    "arithmetic": "the output size of a convolution or pooling, with a picture",
-    "list": "what there is: models, datasets, recipes, runs",
-    "checks": "versions, device, precision, threads and the data found here",
-}
+from lenext.verbs import VERBS
 
 START = """\
 lenext: build, look inside, train, compare and ship the classic convolutional networks.

@@ -5,26 +5,23 @@ torch is imported only by the verbs that compute, once their options are known t
 
 import dataclasses
 import io
-import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
 
 from lenext import __version__
-from lenext.__main__ import VERBS
 from lenext.data import DATASETS
 from lenext.foundation.errors import ConfigurationError, LenextError, unknown
 from lenext.foundation.files import cache_folder, write_atomic
 from lenext.foundation.settings import Device, OnBadImage, Precision
+from lenext.reporting.tables import bytes_spoken, show, show_json, show_table
 from lenext.training.recipe import Recipe
+from lenext.verbs import VERBS
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from lenext.inspection.summary import Summary
 
 app = App(
@@ -248,8 +245,8 @@ def summary(
             "output": " x ".join(map(str, layer.output_shape)),
             "parameters": layer.parameters or "",
             "mult-adds": layer.multiply_adds or "",
-            "train": size(layer.training_bytes),
-            "eval": size(layer.evaluation_bytes),
+            "train": bytes_spoken(layer.training_bytes),
+            "eval": bytes_spoken(layer.evaluation_bytes),
             "field": layer.receptive_field,
             "stride": layer.stride,
         }
@@ -265,21 +262,13 @@ def totals(found: "Summary") -> None:
     frozen = f" ({found.parameters - found.trainable:,} frozen)" if found.trainable < found.parameters else ""
     shape = " x ".join(map(str, found.input_shape))
     layers = f"{found.convolutions} convolutions and {found.dense} dense" if found.dense else "all convolutions"
-    train, evaluation = size(found.training_bytes), size(found.evaluation_bytes)
+    train, evaluation = bytes_spoken(found.training_bytes), bytes_spoken(found.evaluation_bytes)
     sys.stdout.write(
         f"\n{found.network} on a picture of {shape}: {found.parameters:,} parameters{frozen}, "
         f"{found.multiply_adds:,} multiply-adds\n"
         f"{found.convolutions + found.dense} weighted layers on the longest way: {layers}\n"
         f"activations: {train} kept in training, {evaluation} at most in evaluation\n"
     )
-
-
-def size(number: int) -> str:
-    """Bytes as a person says them."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= factor:
-            return f"{number / factor:.1f} {unit}"
-    return f"{number} B"
 
 
 MOST_SQUARES = 64
@@ -392,54 +381,6 @@ def checks(*, data_dir: DataDir = None, json: AsJson = False) -> None:
         show_json(facts)
     else:
         show_table(["what", "here"], [[name, value] for name, value in facts.items()])
-
-
-def show(rows: Sequence[dict[str, Any]], as_json: bool, right: Sequence[str] = ()) -> None:
-    """A list of like things, as a table or as JSON."""
-    if as_json:
-        show_json(rows)
-    elif not rows:
-        sys.stdout.write("none\n")
-    else:
-        show_table(list(rows[0]), [[spoken(value) for value in row.values()] for row in rows], right=right)
-
-
-def spoken(value: object) -> str:
-    """A cell for a person."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.2%}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def show_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def show_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()
-) -> None:
-    """A table on standard output; where that is no terminal, as wide as it needs to be."""
-    from rich.console import Console
-
-    columns = {name: "right" if name.rpartition("_")[0] in right or name in right else "left" for name in header}
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=100_000)
-    console.print(table(title, columns, rows))
-
-
-def table(title: str, columns: dict[str, str], rows: Sequence[Sequence[str]]) -> "Table":
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for name, justify in columns.items():
-        made.add_column(name, justify="right" if justify == "right" else "left", header_style="bold", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
 
 
 def run(arguments: list[str]) -> int:

@@ -1,12 +1,15 @@
 """What holds for every registered network."""
 
 from importlib import import_module
+from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError
+from lenext.inspection.doctor import UnfitError, check, least_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.own import create_own
 
@@ -112,10 +115,9 @@ class Broken(nn.Module):
 """
 
 
-def test_a_network_of_ones_own(tmp_path: object) -> None:
-    from pathlib import Path
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
 
-    path = Path(str(tmp_path)) / "net.py"
+    path = tmp_path / "net.py"
     path.write_text(OWN)
     network = create_own(f"{path}:Net", {}, in_channels=3, num_classes=4, image_size=8)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
@@ -127,3 +129,70 @@ def test_a_network_of_ones_own(tmp_path: object) -> None:
     path.write_text("import nothing_of_this_name")
     with pytest.raises(ConfigurationError, match="cannot be imported"):
         create_own(f"{path}:Net", {})
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_export_and_saving_keep_the_answers(name: str, tmp_path: Path) -> None:
+    network, images = first_of(name)
+    network.eval()
+    with torch.no_grad():
+        answers = network(images)
+        exported = torch.export.export(network, (images,)).module()(images)
+        torch.save(network.state_dict(), tmp_path / "w.pt")
+        torch.manual_seed(9)
+        again = create(name, in_channels=3, num_classes=5).eval()
+        again.load_state_dict(torch.load(tmp_path / "w.pt"))
+        assert torch.allclose(exported, answers, atol=1e-5)
+        assert torch.equal(again(images), answers)
+
+
+def choices(name: str) -> list[dict[str, object]]:
+    """Each option of a variant that has other choices, changed alone."""
+    other: list[dict[str, object]] = []
+    for key, parameter in find_variant(name).parameters().items():
+        kind = parameter.annotation
+        if get_origin(kind) is Literal:
+            other += [{key: choice} for choice in get_args(kind) if choice != parameter.default]
+        elif kind is bool:
+            other.append({key: not parameter.default})
+        elif key == "width":
+            other.append({key: 0.5})
+        elif key == "dropout":
+            other.append({key: 0.3})
+        elif key == "depths":
+            other.append({key: [max(1, depth - 1) for depth in parameter.default]})
+        elif key == "kernel_size":
+            other.append({key: 3})
+        elif key == "patch":
+            other.append({key: parameter.default // 2})
+    return other
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_option_gives_a_network_that_learns(name: str) -> None:
+    size = find_variant(name).image_size
+    images, labels = torch.randn(4, 3, size, size), torch.tensor([0, 1, 2, 3])
+    for options in choices(name):
+        torch.manual_seed(0)
+        network = create(name, in_channels=3, num_classes=5, **options)
+        value = nn.functional.cross_entropy(network(images), labels)
+        value.backward()  # type: ignore[no-untyped-call]
+        assert bool(value.detach().isfinite()), options
+        assert all(one.grad is not None and bool(one.grad.isfinite().all()) for one in network.parameters()), options
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet_32px", "nin_32px", "vgg11_32px", "googlenet_32px", "lenet_32px", "convnext_32px"]
+)
+def test_the_least_size_is_the_least(name: str) -> None:
+    def build(size: int) -> nn.Module:
+        follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
+        return create(name, **follows)
+
+    least = least_size(build, 3, 10, above=0)
+    assert least is not None
+    assert least <= 28
+    check(build(least), (3, least, least), 10)
+    if least > 1:
+        with pytest.raises(UnfitError):
+            check(build(least - 1), (3, least - 1, least - 1), 10)

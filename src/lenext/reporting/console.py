@@ -10,7 +10,6 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lenext.training.state import Record, Step
 
@@ -148,13 +147,3 @@ def seconds(value: float) -> str:
     if value < 3600:
         return f"{value // 60:.0f} min {value % 60:.0f} s"
     return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
-
-
-def plain_table(title: str, columns: dict[str, str], rows: list[list[str]]) -> Table:
-    """A table without heavy lines; `columns` are names with `left` or `right`."""
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for name, justify in columns.items():
-        table.add_column(name, justify="right" if justify == "right" else "left", header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -1,6 +1,5 @@
 """`train`: from a name and some data to a run on disk."""
 
-import copy
 import signal
 import threading
 import time
@@ -8,39 +7,33 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
 from lenext.data import DATASETS, IN_PYTHON
-from lenext.data.batches import cuts
-from lenext.data.dataset import Dataset
-from lenext.foundation.device import Compute, use_threads
-from lenext.foundation.errors import ConfigurationError, LenextError, TrainingError
+from lenext.data.dataset import Dataset, Split
+from lenext.foundation.device import use_threads
+from lenext.foundation.errors import LenextError
 from lenext.foundation.files import expanded, write_atomic
-from lenext.models import find_variant
 from lenext.models.own import is_own
-from lenext.reporting.console import Narrator, plain_table, seconds
+from lenext.reporting.console import Narrator, seconds
 from lenext.reporting.pictures import write_curves, write_test_pictures
+from lenext.reporting.tables import table
 from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
-from lenext.runs.weights import Description
-from lenext.training.loop import augmentation, divided, evaluate_split, events
+from lenext.training.loop import divided, evaluate_split, events
 from lenext.training.notices import chance_notice
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.state import Record, Step, TrainingState
+from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 from lenext.workflows.prepare import (
-    build_network,
-    check_fit,
     experiment_of,
     load_data,
     made_for,
-    network_options,
-    prepared,
 )
 
 MOST_CLASSES = 20  # shown in the table at the end
@@ -100,15 +93,18 @@ def train(
         with Narrator(quiet) as narrator:
             use_threads(experiment.recipe.threads)
             whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
-            work = Work(lasting(experiment), divided(whole, experiment.recipe), network, data_dir, offline)
-            plan = work.plan()
+            job = Job(lasting(experiment), divided(whole, experiment.recipe), network, data_dir, offline)
+            plan = job.plan()
             run = Run.create(*folder)
             narrator.write_log(run.path / "train.log")
             narrator.facts(plan | {"run": str(run.path)})
-            work.tell_notes(narrator)
-            work.begin(run, data_dir)
-            stopped = work.train(run, narrator)
-            work.finish(run, narrator, stopped)
+            for note in job.notes():
+                narrator.say(f"note: {note}")
+            narrator.say()
+            training = Training(job, run, narrator)
+            training.begin(data_dir)
+            stopped = training.train()
+            training.finish(stopped)
     finally:
         torch.set_num_threads(before)
     if stopped:
@@ -136,221 +132,116 @@ def default_name(network: str | nn.Module, experiment: Experiment) -> str:
     return f"{called}-{Path(data).stem or 'data'}".lower().replace(" ", "_")
 
 
-class Work:
-    """One training in progress: the experiment, its divided data, its network, and what is written about them."""
+class Training:
+    """A job at work: it trains, and writes the run as it goes."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        data: Dataset,
-        network: str | nn.Module,
-        data_dir: str | Path | None,
-        offline: bool,
-    ) -> None:
-        self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
-        self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
-        self.prepare = prepared(data, experiment)
-        shape, classes = self.prepare.input_shape, len(data.classes)
-        options: dict[str, Any] = {}
-        if isinstance(network, nn.Module):
-            self.network = network
-        else:
-            options = network_options(experiment, shape[0], classes, shape[1])
-            self.network = build_network(experiment, options, data_dir, offline)
-        check_fit(self.network, experiment, shape, classes)
-        self.description = Description(experiment.network, options, data.classes, self.prepare)
+    def __init__(self, job: Job, run: Run, narrator: Narrator) -> None:
+        self.job, self.run, self.narrator = job, run, narrator
+        self.state = TrainingState.begin(job.network, job.recipe)
+        self.seconds = 0.0
 
-    @property
-    def is_own(self) -> bool:
-        return not self.experiment.network or is_own(self.experiment.network)
-
-    @property
-    def title(self) -> str:
-        return f"{type(self.network).__name__ if self.is_own else self.experiment.network} on {self.data.name}"
-
-    def plan(self) -> dict[str, str]:
-        """What will be done, to be said before it is done."""
-        recipe, data = self.recipe, self.data
-        parameters = sum(one.numel() for one in self.network.parameters())
-        shape = " x ".join(map(str, self.prepare.input_shape))
-        name = self.experiment.network or type(self.network).__name__
-        source = "" if self.is_own else f" ({find_variant(name).source})"
-        source += f", pretrained ({self.experiment.pretrained})" if self.experiment.pretrained else ""
-        sizes = ", ".join(f"{len(split):,} {part}" for part, split in data.splits().items())
-        early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
-        return {
-            "network": f"{name}{source}: {parameters:,} parameters",
-            "data": f"{data.name}: {sizes} pictures",
-            "split": self.how_split(),
-            "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
-            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
-            "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
-            f"augmentation: {augmentation(data, recipe).describe()}",
-            "device": self.compute.describe(),
-            "time": self.expected(),
-        }
-
-    def tell_notes(self, narrator: Narrator) -> None:
-        """Say what else a person should know."""
-        recipe, data = self.recipe, self.data
-        last = cuts(len(data.train), recipe.batch_size)[-1]
-        if last.stop - last.start == recipe.batch_size + 1:
-            narrator.say(f"note: the last batch has {recipe.batch_size + 1} pictures; one alone breaks batch norm")
-        if self.prepare.network_channels > self.prepare.channels:
-            narrator.say("note: the weights are for colour; grey pictures are repeated to three channels")
-        frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
-        if frozen:
-            narrator.say(f"note: {frozen:,} parameters are frozen")
-        for note in data.notes:
-            narrator.say(f"note: {note}")
-        narrator.say()
-
-    def how_split(self) -> str:
-        """Where the validation and test pictures come from."""
-        own = "the source's own"
-        carved = f"taken out of train ({self.recipe.split}, seed {self.recipe.split_seed})"
-        validation = (
-            "none" if self.data.validation is None else (own if "validation" not in self.data.carved else carved)
-        )
-        test = carved if "test" in self.data.carved else own
-        return f"validation {validation}; test {'none' if self.data.test is None else test}"
-
-    def expected(self) -> str:
-        """How long an epoch will take, from a few steps of a copy of the network."""
-        per_epoch = len(cuts(len(self.data.train), self.recipe.batch_size))
-        checked = len(cuts(len(self.data.validation), self.recipe.batch_size)) if self.data.validation else 0
-        checked += per_epoch if self.recipe.evaluate_training else 0
-        try:
-            trial = TrainingState.begin(copy.deepcopy(self.network), replace(self.recipe, initialization="default"))
-        except (RuntimeError, TypeError) as error:
-            return f"not known ({type(self.network).__name__} cannot be copied: {error})"
-        times: list[float] = []
-        begun = last = time.perf_counter()
-        try:
-            for event in events(trial, self.data, self.recipe, prepare=self.prepare):
-                if not isinstance(event, Step) or event.phase == "validation":
-                    break
-                float(event.loss)  # waits for the device
-                now = time.perf_counter()
-                times.append(now - last)
-                last = now
-                if len(times) == 8 or now - begun > 5:
-                    break
-        except TrainingError:
-            pass  # training will tell it, with what there is by then
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            what = " ".join(str(error).split())
-            raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
-        if not times:
-            return "not known"
-        step = median(times[1:] or times)
-        epoch = step * (per_epoch + checked / 3)
-        whole = f", {seconds(epoch * self.recipe.epochs)} for {self.recipe.epochs}" if self.recipe.epochs > 1 else ""
-        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
-
-    def begin(self, run: Run, data_dir: str | Path | None) -> None:
+    def begin(self, data_dir: str | Path | None) -> None:
         """Write what is known before training."""
-        write_atomic(run.path / "recipe.yaml", self.experiment.to_yaml())
+        job, splits = self.job, self.job.data.splits()
+        write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())
         place = {"data_dir": str(expanded(data_dir).resolve())} if data_dir else {}
-        run.write_json("environment.json", environment(self.compute) | place)
-        splits = self.data.splits()
-        kept = [*self.data.carved, *(["train"] if self.recipe.train_samples != "all" else [])]
-        run.write_json(
+        self.run.write_json("environment.json", environment(job.compute) | place)
+        kept = [*job.data.carved, *(["train"] if job.recipe.train_samples != "all" else [])]
+        self.run.write_json(
             "split.json",
             {
-                "source": dict(self.data.source),
-                "classes": list(self.data.classes),
-                "method": self.recipe.split,
-                "seed": self.recipe.split_seed,
+                "source": dict(job.data.source),
+                "classes": list(job.data.classes),
+                "method": job.recipe.split,
+                "seed": job.recipe.split_seed,
                 "samples": {part: len(split) for part, split in splits.items()},
                 "taken_out_of_train": {part: splits[part].ids.tolist() for part in kept},
             },
         )
 
-    def train(self, run: Run, narrator: Narrator) -> bool:
+    def train(self) -> bool:
         """Train, writing records and the best weights as they come; whether it was stopped by a signal."""
-        self.state = TrainingState.begin(self.network, self.recipe)
-        self.begun = time.perf_counter()
-        stopped = False
-        with stop_signal() as asked, narrator.epochs(self.recipe.epochs, len(self.data.train)) as bar:
-            for event in self.told(narrator, run):
+        job, state, begun, stopped = self.job, self.state, time.perf_counter(), False
+        with stop_signal() as asked, self.narrator.epochs(job.recipe.epochs, len(job.data.train)) as bar:
+            for event in self.events():
                 if isinstance(event, Step):
                     bar.step(event)
                 else:
-                    best = event is self.state.best
-                    if best and event.val_accuracy is not None:
-                        weights.save(run.weights("best"), self.network, self.description)
-                    run.write_records(self.state.records)
-                    bar.record(event, best and event.val_accuracy is not None)
+                    best = event is state.best and event.val_accuracy is not None
+                    if best:
+                        weights.save(self.run.weights("best"), job.network, job.description)
+                    self.run.write_records(state.records)
+                    bar.record(event, best)
                     if notice := self.notice():
-                        narrator.say(f"note: {notice}")
+                        self.narrator.say(f"note: {notice}")
                 if asked():
                     stopped = True
                     break
-        self.seconds = time.perf_counter() - self.begun
-        if not stopped and self.state.best and self.state.epoch < self.recipe.epochs:
-            waited = self.state.epoch - self.state.best.epoch
-            narrator.say(
-                f"stopped early: {waited} epochs without a better validation than in epoch {self.state.best.epoch}"
-            )
+        self.seconds = time.perf_counter() - begun
+        if not stopped and state.best and state.epoch < job.recipe.epochs:
+            waited, best_epoch = state.epoch - state.best.epoch, state.best.epoch
+            self.narrator.say(f"stopped early: {waited} epochs without a better validation than in epoch {best_epoch}")
         return stopped
+
+    def events(self) -> Iterator[Step | Record]:
+        """The events of training; an error is in the log, and the last weights are saved, before it goes on its way."""
+        try:
+            yield from events(self.state, self.job.data, self.job.recipe, prepare=self.job.prepare)
+        except LenextError as error:
+            weights.save(self.run.weights("last"), self.job.network, self.job.description)
+            self.narrator.note(f"stopped: {error}")
+            raise
 
     def notice(self) -> str:
         """What the records so far give reason to say."""
-        counts = self.data.train.labels.bincount()
-        normed = any("Norm" in type(module).__name__ for module in self.network.modules())
+        counts = self.job.data.train.labels.bincount()
+        normed = any("Norm" in type(module).__name__ for module in self.job.network.modules())
         share = float(counts.max() / counts.sum())
-        return chance_notice(self.state.records, share, len(self.data.classes), self.recipe, normed)
+        return chance_notice(self.state.records, share, len(self.job.data.classes), self.job.recipe, normed)
 
-    def told(self, narrator: Narrator, run: Run) -> Iterator[Step | Record]:
-        """The events of training; an error is in the log, and the last weights are saved, before it goes on its way."""
-        try:
-            yield from events(self.state, self.data, self.recipe, prepare=self.prepare)
-        except LenextError as error:
-            weights.save(run.weights("last"), self.network, self.description)
-            narrator.note(f"stopped: {error}")
-            raise
-
-    def finish(self, run: Run, narrator: Narrator, stopped: bool) -> None:
+    def finish(self, stopped: bool) -> None:
         """Write the last weights; then, unless it was stopped, read the test set once, with the best ones."""
-        weights.save(run.weights("last"), self.network, self.description)
-        best, records = self.state.best, self.state.records
+        job, run, best, records = self.job, self.run, self.state.best, self.state.records
+        weights.save(run.weights("last"), job.network, job.description)
         if records:
-            write_curves(run, records, self.title, best.epoch if best else None)
+            write_curves(run, records, job.title, best.epoch if best else None)
         if stopped:
-            narrator.say(
-                f"\nstopped after {len(records)} of {self.recipe.epochs} epochs; the weights so far are in {run.path}"
-            )
+            said = f"stopped after {len(records)} of {job.recipe.epochs} epochs"
+            self.narrator.say(f"\n{said}; the weights so far are in {run.path}")
             return
-        if self.data.validation is None:
-            weights.save(run.weights("best"), self.network, self.description)
+        if job.data.validation is None:
+            weights.save(run.weights("best"), job.network, job.description)
         results: dict[str, Any] = {
             "epochs": len(records),
             "best_epoch": best.epoch if best else None,
-            "weights": "best on validation" if self.data.validation else "last",
+            "weights": "best on validation" if job.data.validation else "last",
             "training_seconds": self.seconds,
             "train_accuracy_is": "running mean, in training mode",
             "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss} if best else None,
         }
-        if self.data.test is not None:
-            tensors, description = weights.load(run.weights("best"))
-            weights.restore(tensors, description, run.weights("best"), self.network)
-            seen = evaluate_split(self.network, self.data.test, self.prepare, self.compute, self.recipe.batch_size)
-            by_class = class_figures(seen, self.data.classes)
-            results |= {"test": figures_of(seen, self.data.classes), "classes": by_class, "test_reads": 1}
-            run.write_json("results.json", results)
-            write_predictions(run, seen, self.data.test, self.data.classes)
-            write_test_pictures(run, seen, self.data.test, self.data.classes, self.title)
-            used = f"best weights, epoch {best.epoch}" if best and self.data.validation else "last weights"
-            narrator.say()
-            tell_classes(narrator, by_class, "test pictures by class")
-            narrator.say(
-                f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-                f"({used}); {seconds(self.seconds)} of training"
-            )
+        if job.data.test is not None:
+            results |= self.measure_test(job.data.test)
         run.write_json("results.json", results)
         pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
-        narrator.say(f"pictures: {pictures} in {run.path}")
+        self.narrator.say(f"pictures: {pictures} in {run.path}")
+
+    def measure_test(self, test: Split) -> dict[str, Any]:
+        """Read the test set with the best weights; write predictions and pictures, tell the figures and return them."""
+        job, run, best = self.job, self.run, self.state.best
+        tensors, description = weights.load(run.weights("best"))
+        weights.restore(tensors, description, run.weights("best"), job.network)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.recipe.batch_size)
+        by_class = class_figures(seen, job.data.classes)
+        write_predictions(run, seen, test, job.data.classes)
+        write_test_pictures(run, seen, test, job.data.classes, job.title)
+        used = f"best weights, epoch {best.epoch}" if best and job.data.validation else "last weights"
+        self.narrator.say()
+        tell_classes(self.narrator, by_class, "test pictures by class")
+        self.narrator.say(
+            f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
+            f"({used}); {seconds(self.seconds)} of training"
+        )
+        return {"test": figures_of(seen, job.data.classes), "classes": by_class, "test_reads": 1}
 
 
 def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) -> None:
@@ -361,7 +252,7 @@ def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) 
     numbers = ("precision", "recall", "f1")
     rows = [[row["class"], str(row["pictures"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
     columns = {"class": "left", "pictures": "right", "precision": "right", "recall": "right", "F1": "right"}
-    narrator.say(plain_table(title, columns, rows))
+    narrator.say(table(title, columns, rows))
 
 
 @contextmanager

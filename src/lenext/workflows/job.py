@@ -1,0 +1,134 @@
+"""What `train` knows before it begins: checked against each other, said in a few lines, with the time it will take."""
+
+import copy
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from torch import nn
+
+from lenext.data.batches import cuts
+from lenext.data.dataset import Dataset
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError, TrainingError
+from lenext.models import find_variant
+from lenext.models.own import is_own
+from lenext.reporting.console import seconds
+from lenext.runs.weights import Description
+from lenext.training.loop import augmentation, events
+from lenext.training.recipe import Experiment
+from lenext.training.state import Step, TrainingState
+from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
+
+
+class Job:
+    """A training that is about to begin: the experiment, its divided data, its network, what is known of them."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        data: Dataset,
+        network: str | nn.Module,
+        data_dir: str | Path | None,
+        offline: bool,
+    ) -> None:
+        self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
+        self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
+        self.prepare = prepared(data, experiment)
+        shape, classes = self.prepare.input_shape, len(data.classes)
+        options: dict[str, Any] = {}
+        if isinstance(network, nn.Module):
+            self.network = network
+        else:
+            options = network_options(experiment, shape[0], classes, shape[1])
+            self.network = build_network(experiment, options, data_dir, offline)
+        check_fit(self.network, experiment, shape, classes)
+        self.description = Description(experiment.network, options, data.classes, self.prepare)
+
+    @property
+    def is_own(self) -> bool:
+        return not self.experiment.network or is_own(self.experiment.network)
+
+    @property
+    def title(self) -> str:
+        return f"{type(self.network).__name__ if self.is_own else self.experiment.network} on {self.data.name}"
+
+    def plan(self) -> dict[str, str]:
+        """What will be done, to be said before it is done."""
+        recipe, data = self.recipe, self.data
+        parameters = sum(one.numel() for one in self.network.parameters())
+        shape = " x ".join(map(str, self.prepare.input_shape))
+        name = self.experiment.network or type(self.network).__name__
+        source = "" if self.is_own else f" ({find_variant(name).source})"
+        source += f", pretrained ({self.experiment.pretrained})" if self.experiment.pretrained else ""
+        sizes = ", ".join(f"{len(split):,} {part}" for part, split in data.splits().items())
+        early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
+        return {
+            "network": f"{name}{source}: {parameters:,} parameters",
+            "data": f"{data.name}: {sizes} pictures",
+            "split": self.how_split(),
+            "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
+            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
+            "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
+            f"augmentation: {augmentation(data, recipe).describe()}",
+            "device": self.compute.describe(),
+            "time": self.expected(),
+        }
+
+    def notes(self) -> list[str]:
+        """What else a person should know, one line each."""
+        recipe, data, notes = self.recipe, self.data, []
+        last = cuts(len(data.train), recipe.batch_size)[-1]
+        if last.stop - last.start == recipe.batch_size + 1:
+            notes.append(f"the last batch has {recipe.batch_size + 1} pictures; one alone breaks batch norm")
+        if self.prepare.network_channels > self.prepare.channels:
+            notes.append("the weights are for colour; grey pictures are repeated to three channels")
+        frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
+        if frozen:
+            notes.append(f"{frozen:,} parameters are frozen")
+        return [*notes, *data.notes]
+
+    def how_split(self) -> str:
+        """Where the validation and test pictures come from."""
+        own = "the source's own"
+        carved = f"taken out of train ({self.recipe.split}, seed {self.recipe.split_seed})"
+        validation = (
+            "none" if self.data.validation is None else (own if "validation" not in self.data.carved else carved)
+        )
+        test = carved if "test" in self.data.carved else own
+        return f"validation {validation}; test {'none' if self.data.test is None else test}"
+
+    def expected(self) -> str:
+        """How long an epoch will take, from a few steps of a copy of the network."""
+        per_epoch = len(cuts(len(self.data.train), self.recipe.batch_size))
+        checked = len(cuts(len(self.data.validation), self.recipe.batch_size)) if self.data.validation else 0
+        checked += per_epoch if self.recipe.evaluate_training else 0
+        try:
+            trial = TrainingState.begin(copy.deepcopy(self.network), replace(self.recipe, initialization="default"))
+        except (RuntimeError, TypeError) as error:
+            return f"not known ({type(self.network).__name__} cannot be copied: {error})"
+        times: list[float] = []
+        begun = last = time.perf_counter()
+        try:
+            for event in events(trial, self.data, self.recipe, prepare=self.prepare):
+                if not isinstance(event, Step) or event.phase == "validation":
+                    break
+                float(event.loss)  # waits for the device
+                now = time.perf_counter()
+                times.append(now - last)
+                last = now
+                if len(times) == 8 or now - begun > 5:
+                    break
+        except TrainingError:
+            pass  # training will tell it, with what there is by then
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            what = " ".join(str(error).split())
+            raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
+        if not times:
+            return "not known"
+        step = median(times[1:] or times)
+        epoch = step * (per_epoch + checked / 3)
+        whole = f", {seconds(epoch * self.recipe.epochs)} for {self.recipe.epochs}" if self.recipe.epochs > 1 else ""
+        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
