@@ -186,7 +186,7 @@ class ConvNeXtPatch4(nn.Module):
 
 PAPER = "arXiv:2201.03545"
 SMALL = partial(
-    ConvNeXt, num_classes=10, depths=(2, 2, 2), widths=(48, 96, 192), patch=2, scale=0.1, stochastic_depth=0.0
+    ConvNeXt, num_classes=10, depths=(2, 2, 2), widths=(48, 96, 192), patch=2, scale=1.0, stochastic_depth=0.0
 )  # fmt: skip
 
 VARIANTS = {

@@ -41,7 +41,7 @@ OF_NETWORKS: dict[str, dict[str, Any]] = {
     ),
     "convnext_patch4": TRANSFORMER_LIKE | {"shift": 4},
     "convnext_patch4_corrected": TRANSFORMER_LIKE | {"shift": 4},
-    "convnext_32px": TRANSFORMER_LIKE | {"shift": 4},
+    "convnext_32px": TRANSFORMER_LIKE | {"shift": 4, "learning_rate": 4e-3, "batch_size": 64},
     **dict.fromkeys(("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"), TRANSFORMER_LIKE),
 }  # fmt: skip
 
