@@ -113,6 +113,8 @@ def test_differences_between_variants(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["summary", "vgg11", "--against", "vgg11_bn", "--image-size", "32"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("BatchNorm2d") == 8
+    assert main(["summary", "convnext_patch4", "--against", "convnext_patch4_corrected"]) == 0
+    assert "norm=batch_tensor" in capsys.readouterr().out
     assert main(["summary", "lenet", "--by", "block"]) == 0
     assert main(["summary", "nin_32px", "--by", "stage", "--json"]) == 0
 
@@ -179,6 +181,10 @@ MISTAKES = [
     ("val nowhere", "no such run"),
     ("predict nowhere a.png", "no such run"),
     ("predict", "requires an argument"),
+    ("predict lenet --pretrained a.png", "lenet has no published weights"),
+    ("predict resnet18 --pretrained a.png --offline --data-dir nowhere", "--offline"),
+    ("diagram resnet18 --block layer_1", "did you mean 'layer1'"),
+    ("arithmetic --in 4 --kernel 9", "padding=3 would do"),
     ("--foo", "no verb"),
     ("summary resnet18 --option depths=2,2", "four stages"),
 ]

@@ -1,5 +1,7 @@
 """What holds for every registered network."""
 
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -13,8 +15,17 @@ from lenext.inspection.doctor import UnfitError, check, least_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.own import create_own
 from lenext.training.losses import default_loss
+from lenext.training.optim import initialize
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
+SIZES = {
+    "alexnet": 64, "alexnet_d2l": 96, "vgg11": 32, "vgg11_bn": 32, "vgg11_quarter": 32, "nin": 96, "googlenet": 32,
+    "googlenet_paper": 32, "resnet18": 32, "resnet18_d2l": 32, "densenet121": 32, "densenet_d2l": 32,
+    "convnext_tiny": 32,
+}  # fmt: skip
+"""The smallest of each family and kind that is made for larger pictures, at a size that fits."""
+BOTH = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in SIZES)]
+REST = [name for name in MODELS if name not in SMALL and name not in SIZES]
 
 
 def test_the_registry_and_the_files_agree() -> None:
@@ -33,50 +44,58 @@ def test_logits_of_any_channels_and_classes(name: str, channels: int, classes: i
     assert find_variant(name).source
 
 
-def first_of(name: str) -> tuple[nn.Module, torch.Tensor]:
+def first_of(name: str, **options: object) -> tuple[nn.Module, torch.Tensor]:
     """A network from a fixed seed, and two pictures for it."""
     torch.manual_seed(0)
-    network = create(name, in_channels=3, num_classes=5)
-    size = find_variant(name).image_size
+    size = SIZES.get(name, find_variant(name).image_size)
+    follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
+    network = create(name, in_channels=3, num_classes=5, **follows, **options)
     return network, torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BOTH)
 def test_same_seed_same_weights(name: str) -> None:
     first, second = first_of(name)[0].state_dict(), first_of(name)[0].state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BOTH)
 def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: str) -> None:
-    network, images = first_of(name)
+    """Four pictures of noise, each of another contrast; without dropout; networks without norms drawn as the documents
+    draw them. NiN's last block is as narrow as there are classes, so that ReLUs can silence a class for good: GELU
+    stands in for them, and as it is slow to begin, a loss of 1.0 is enough (ln 5 is 1.6)."""
+    takes = find_variant(name).parameters()
+    options = {"dropout": 0.0} if "dropout" in takes else {}
+    network, images = first_of(name, **options, **({"activation": "gelu"} if name == "nin" else {}))
+    if name in SIZES and not any("Norm" in type(module).__name__ for module in network.modules()):
+        initialize(network, "xavier")
     labels = torch.tensor([0, 1, 2, 3])
-    nn.functional.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
-    for key, parameter in network.named_parameters():
-        assert parameter.grad is not None, key
-        assert bool(parameter.grad.isfinite().all()), key
-        assert bool(parameter.grad.any()), key
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    for _ in range(150):
-        optimizer.zero_grad()
+    images = images * torch.tensor([0.25, 0.5, 1.0, 2.0]).view(4, 1, 1, 1)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3 if name in SMALL else 3e-4)
+    for step in range(200):
         loss = nn.functional.cross_entropy(network(images), labels)
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        for key, parameter in network.named_parameters():
+            assert parameter.grad is not None, key
+            assert bool(parameter.grad.isfinite().all()), key
+            assert step > 0 or bool(parameter.grad.any()), key
         optimizer.step()
-        if float(loss.detach()) < 0.1:
+        if float(loss.detach()) < (1.0 if name == "nin" else 0.1):
             return
     pytest.fail(f"the loss is still {float(loss.detach()):.3f}")
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BOTH)
 def test_an_answer_does_not_depend_on_the_neighbours(name: str) -> None:
     network, images = first_of(name)
     network.eval()
     with torch.no_grad():
-        alone = torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5)
+        alone = torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5, rtol=1e-3)
     assert alone != (name == "convnext_patch4")  # whose norm runs over the batch, as D3 teaches it
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BOTH)
 def test_channels_last_and_bf16(name: str) -> None:
     network, images = first_of(name)
     network.eval()
@@ -86,7 +105,7 @@ def test_channels_last_and_bf16(name: str) -> None:
         laid_out = network(images.to(memory_format=torch.channels_last))
         with torch.autocast("cpu", torch.bfloat16):
             short = network(images)
-    assert torch.allclose(plain, laid_out, atol=1e-4)
+    assert torch.allclose(plain, laid_out, atol=1e-4, rtol=1e-3)
     assert bool(short.isfinite().all())
 
 
@@ -132,7 +151,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         create_own(f"{path}:Net", {})
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", BOTH)
 def test_export_and_saving_keep_the_answers(name: str, tmp_path: Path) -> None:
     network, images = first_of(name)
     network.eval()
@@ -140,10 +159,11 @@ def test_export_and_saving_keep_the_answers(name: str, tmp_path: Path) -> None:
         answers = network(images)
         exported = torch.export.export(network, (images,)).module()(images)
         torch.save(network.state_dict(), tmp_path / "w.pt")
-        torch.manual_seed(9)
-        again = create(name, in_channels=3, num_classes=5).eval()
+        again, _ = first_of(name)
+        again.eval()
+        nn.init.zeros_(next(again.parameters()))
         again.load_state_dict(torch.load(tmp_path / "w.pt"))
-        assert torch.allclose(exported, answers, atol=1e-5)
+        assert torch.allclose(exported, answers, atol=1e-5, rtol=1e-3)
         assert torch.equal(again(images), answers)
 
 
@@ -197,3 +217,31 @@ def test_the_least_size_is_the_least(name: str) -> None:
     if least > 1:
         with pytest.raises(UnfitError):
             check(build(least - 1), (3, least - 1, least - 1), 10)
+
+
+STEP = """
+import resource, sys, torch
+from torch import nn
+from lenext.models import create
+torch.manual_seed(0)
+network = create(sys.argv[1], in_channels=3, num_classes=5)
+images, labels = torch.randn(2, 3, 64, 64), torch.tensor([0, 1])
+nn.functional.cross_entropy(network(images), labels).backward()
+assert all(bool(one.grad.isfinite().all()) for one in network.parameters())
+network.eval()
+with torch.no_grad():
+    answers = network(images)
+    assert answers.shape == (2, 5)
+    assert torch.allclose(answers, network(images.to(memory_format=torch.channels_last)), atol=1e-4)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in REST if "image_size" not in find_variant(name).parameters()])
+def test_the_rest_trains_within_four_gigabytes(name: str) -> None:
+    command = [sys.executable, "-c", STEP, name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    kilobytes = int(done.stdout) // (1024 if sys.platform == "darwin" else 1)
+    assert kilobytes < 4 * 1024**2

@@ -113,7 +113,7 @@ def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:
         return f"{layer.kind} {shape}{f' ({layer.parameters:,})' if layer.parameters else ''}"
 
     ours, theirs = ([said(layer) for layer in one.layers] for one in (first, second))
-    rows: list[dict[str, Any]] = []
+    rows = option_differences(first.network, second.network)
     for tag, a, b, c, d in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
         if tag == "equal":
             continue
@@ -121,3 +121,15 @@ def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:
         right = [f"{layer.name}: {text}" for layer, text in zip(second.layers[c:d], theirs[c:d], strict=True)]
         rows += [{first.network: x, f"{second.network} ": y} for x, y in zip_longest(left, right, fillvalue="")]
     return rows
+
+
+def option_differences(first: str, second: str) -> list[dict[str, Any]]:
+    """The options in which two variants of one constructor differ, such as a norm that has no parameters."""
+    if is_own(first) or is_own(second) or MODELS[first] != MODELS[second]:
+        return []
+    ours, theirs = (find_variant(name).parameters() for name in (first, second))
+    differing = [key for key in ours if key in theirs and ours[key].default != theirs[key].default]
+    return [
+        {first: f"option {key}={ours[key].default}", f"{second} ": f"option {key}={theirs[key].default}"}
+        for key in differing
+    ]
