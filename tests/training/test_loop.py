@@ -12,6 +12,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.training import loop
 from lenext.training.loop import divided, evaluate, events, fit
+from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, TrainingState
 
@@ -71,6 +72,8 @@ def test_records_are_what_is_measured_by_hand(few: Dataset) -> None:
     net = network()
     (record,) = fit(net, few, recipe)
     data = divided(few, recipe)
+    rates = [learning_rate(recipe, step, 2, 2) for step in range(2)]
+    assert record.learning_rate == pytest.approx(sum(rates) / 2)
     net.eval()
     for split, loss, accuracy in (
         (data.validation, record.val_loss, record.val_accuracy),

@@ -75,11 +75,8 @@ def events(
 
     prepare: how pictures go in, where it is not as the recipe says (with weights that bring their own normalization).
     """
-    network, compute, objective = (
-        state.network,
-        state.compute,
-        loss or default_loss(state.network, recipe.label_smoothing),
-    )
+    network, compute = state.network, state.compute
+    objective = loss or default_loss(network, recipe.label_smoothing)
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     per_epoch = len(cuts(len(data.train), recipe.batch_size))
     check_batch_norm(network, recipe.batch_size)
@@ -112,9 +109,8 @@ def events(
         if recipe.evaluate_training:
             measured = evaluate_split(network, data.train, prepare, compute, recipe.batch_size)
             again = measured.loss, measured.accuracy
-        record = Record(
-            epoch, time.perf_counter() - begun, train_loss, train_accuracy, seen[0], seen[1], rate, again[0], again[1]
-        )
+        taken, mean_rate = time.perf_counter() - begun, rates / per_epoch
+        record = Record(epoch, taken, train_loss, train_accuracy, seen[0], seen[1], mean_rate, again[0], again[1])
         state.add(record)
         yield record
         if recipe.early_stopping and state.best and epoch - state.best.epoch >= recipe.early_stopping:
