@@ -18,7 +18,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/pytest -n auto -m "not slow"
 
 test-slow: $(VENV)/.ready-dev
-	$(BIN)/pytest -n auto -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for the processes that tests start too
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,8 @@ import lenext
 from lenext.data.dataset import Dataset
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")
