@@ -173,13 +173,12 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
     saved: list[int] = [0]
     blocks = block_names(network)
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:  # returning the tensor would tie it to itself, never to be freed
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in kept:
             kept.add(storage.data_ptr())
-            alive.append(tensor)
+            alive.append(tensor.detach())
             saved[0] += storage.nbytes()
-        return tensor
 
     alive: list[Tensor] = []  # so that no storage is used twice within the pass
 
