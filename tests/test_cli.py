@@ -227,7 +227,7 @@ def test_help_loads_no_torch(verb: list[str], tmp_path: Path) -> None:
 def test_every_recipe_key_is_an_option() -> None:
     from dataclasses import fields
 
-    from lenext.cli import app
+    from lenext.cli.training import app
     from lenext.training.recipe import Recipe
 
     names = {name for argument in app["train"].assemble_argument_collection() for name in argument.names}

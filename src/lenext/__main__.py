@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit code is 0, 2 for a mistake that the user can mend, 130 after Ctrl-C."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given or given[0] in ("-h", "--help", "help"):
-        verbs = "".join(f"\n  {name:<10} {about}" for name, about in VERBS.items())
+        verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
         sys.stdout.write(f"{START}{verbs}\n{END}")
         return 0 if given else 2
     from lenext.cli import run

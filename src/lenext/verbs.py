@@ -1,12 +1,21 @@
-"""The verbs of the command line, each with a line about it: known before anything else is loaded."""
+"""The verbs of the command line, each with the file of `cli` that has it and a line about it: known before anything
+else is loaded."""
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    room: str
+    about: str
+
 
 VERBS = {
-    "train": "train a network on data and leave a run: weights, curves, predictions",
-    "val": "measure a run on its validation pictures, or another split",
-    "predict": "the most probable classes of your pictures: files, folders, globs",
-    "summary": "a network's layers: shapes, parameters, cost, memory, receptive field",
-    "diagram": "a network, or one block of it, as an SVG picture for a slide",
-    "arithmetic": "the output size of a convolution or pooling, with a picture",
-    "list": "what there is: models, datasets, recipes, runs",
-    "checks": "versions, device, precision, threads and the data found here",
+    "train": Verb("training", "train a network on data and leave a run: weights, curves, predictions"),
+    "val": Verb("using", "measure a run on its validation pictures, or another split"),
+    "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),
+    "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),
+    "diagram": Verb("networks", "a network, or one block of it, as an SVG picture for a slide"),
+    "arithmetic": Verb("networks", "the output size of a convolution or pooling, with a picture"),
+    "list": Verb("listing", "what there is: models, datasets, recipes, runs"),
+    "checks": Verb("listing", "versions, device, precision, threads and the data found here"),
 }

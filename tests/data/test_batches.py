@@ -99,3 +99,7 @@ def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -
     assert enlarged.shape == (5, 1, 56, 56)
     with pytest.raises(ConfigurationError, match="larger than image_size=20"):
         Preprocessing.of(digits, 20, "pad", "raw")
+    cropped = Preprocessing.of(digits, 20, "crop", "raw").resized(pictures)
+    assert torch.equal(cropped, pictures[:, :, 4:24, 4:24])
+    with pytest.raises(ConfigurationError, match="smaller than image_size=32"):
+        Preprocessing.of(digits, 32, "crop", "raw")

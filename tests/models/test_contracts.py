@@ -1,5 +1,6 @@
 """What holds for every registered network."""
 
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -16,14 +17,9 @@ from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.own import create_own
 from lenext.training.losses import default_loss
 from lenext.training.optim import initialize
+from tests.models.contract import FILE, SIZES, identity, stages
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
-SIZES = {
-    "alexnet": 64, "alexnet_d2l": 96, "vgg11": 32, "vgg11_bn": 32, "vgg11_quarter": 32, "nin": 96, "googlenet": 32,
-    "googlenet_paper": 32, "resnet18": 32, "resnet18_d2l": 32, "densenet121": 32, "densenet_d2l": 32,
-    "convnext_tiny": 32,
-}  # fmt: skip
-"""The smallest of each family and kind that is made for larger pictures, at a size that fits."""
 BOTH = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in SIZES)]
 REST = [name for name in MODELS if name not in SMALL and name not in SIZES]
 
@@ -42,6 +38,20 @@ def test_logits_of_any_channels_and_classes(name: str, channels: int, classes: i
         logits = network(torch.empty(2, channels, size, size))
     assert logits.shape == (2, classes)
     assert find_variant(name).source
+
+
+RECORDED = json.loads(FILE.read_text())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameter_counts_and_names_stay(name: str) -> None:
+    assert RECORDED[name]["1 channel, 7 classes"] == identity(name, 1, 7)
+    assert RECORDED[name]["3 channels, 10 classes"] == identity(name, 3, 10)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_stage_shapes_stay(name: str) -> None:
+    assert RECORDED[name]["stages"] == stages(name)
 
 
 def first_of(name: str, **options: object) -> tuple[nn.Module, torch.Tensor]:

@@ -15,7 +15,8 @@ from lenext.foundation.settings import Fit, Resize
 @dataclass(frozen=True)
 class Preprocessing:
     """channels, stored_size, stored_fit: how a file becomes stored pixels, (height, width) in pixels
-    image_size, resize: what the network is given; `pad` puts black around the picture instead of enlarging it
+    image_size, resize: what the network is given; `pad` puts black around the picture instead of enlarging
+    it, `crop` cuts out its middle
     normalization: from pixels to numbers
     network_channels: what the network takes; grey pictures are repeated where it is more
     """
@@ -43,6 +44,11 @@ class Preprocessing:
                 f"resize=pad: pictures of {height} x {width} px are larger than image_size={image_size}; "
                 "give a larger image_size or resize=interpolate"
             )
+        if resize == "crop" and (size[0] > height or size[1] > width):
+            raise ConfigurationError(
+                f"resize=crop: pictures of {height} x {width} px are smaller than image_size={image_size}; "
+                "give a smaller image_size or resize=interpolate"
+            )
         normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
         return cls(channels, (height, width), data.stored_fit, size, resize, normalization)
 
@@ -54,6 +60,9 @@ class Preprocessing:
         if self.resize == "pad":
             left, top = (wide - width) // 2, (tall - height) // 2
             return F.pad(images, (left, wide - width - left, top, tall - height - top))
+        if self.resize == "crop":
+            top, left = (height - tall) // 2, (width - wide) // 2
+            return images[..., top : top + tall, left : left + wide]
         shrinks = tall < height or wide < width
         return F.interpolate(images.float(), size=self.image_size, mode="bilinear", antialias=shrinks)
 

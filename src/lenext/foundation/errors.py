@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 60  # names that a message lists
+MOST = 30  # names that a message lists
 
 
 class LenextError(Exception):

@@ -159,7 +159,9 @@ def block(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[N
     """One part of a network by its layers. Raises ConfigurationError for a part that is not there."""
     parts = dict(network.named_modules())
     if name not in parts or not name:
-        raise ConfigurationError(unknown("part of the network", name, [one for one in parts if one]))
+        raise ConfigurationError(
+            unknown("part of the network", name, sorted((one for one in parts if one), key=lambda one: one.count(".")))
+        )
     shapes: list[tuple[int, ...]] = []
     handle = parts[name].register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape[1:])))
     try:

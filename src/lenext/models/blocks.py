@@ -13,9 +13,9 @@ ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": 
 POOLINGS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
-def activation_layer(name: Activation) -> nn.Module:
-    """The activation of this name."""
-    return ACTIVATIONS[name]()
+def activation_layer(name: Activation, inplace: bool = False) -> nn.Module:
+    """The activation of this name. inplace: a ReLU writes over its input, which must then be of no more use."""
+    return nn.ReLU(inplace=True) if inplace and name == "relu" else ACTIVATIONS[name]()
 
 
 def pooling_layer(name: Pooling, kernel_size: int, stride: int, padding: int = 0) -> nn.Module:

@@ -11,7 +11,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lenext.models.blocks import initialize_kaiming
+from lenext.models.blocks import (
+    Activation,
+    Norm,
+    Pooling,
+    activation_layer,
+    initialize_kaiming,
+    norm_layer,
+    pooling_layer,
+    scaled,
+)
 from lenext.models.variant import Variant
 
 
@@ -19,15 +28,24 @@ class DenseLayer(nn.Module):
     """Norm, ReLU, convolution; with a bottleneck, a 1x1 convolution to 4 x growth before the 3x3. (N, C, H, W) to
     (N, growth, H, W)."""
 
-    def __init__(self, in_channels: int, growth: int, bottleneck: int, bias: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        growth: int,
+        bottleneck: int = 4,
+        bias: bool = False,
+        dropout: float = 0.0,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+    ) -> None:
         super().__init__()
         inner = bottleneck * growth if bottleneck else in_channels
-        self.norm1 = nn.BatchNorm2d(in_channels)
-        self.relu1 = nn.ReLU(inplace=True)
+        self.norm1 = norm_layer(norm, in_channels)
+        self.relu1 = activation_layer(activation, inplace=norm != "none")
         if bottleneck:
             self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=bias)
-            self.norm2 = nn.BatchNorm2d(inner)
-            self.relu2 = nn.ReLU(inplace=True)
+            self.norm2 = norm_layer(norm, inner)
+            self.relu2 = activation_layer(activation, inplace=norm != "none")
             self.conv2 = nn.Conv2d(inner, growth, 3, padding=1, bias=bias)
         else:
             self.conv1 = nn.Conv2d(in_channels, growth, 3, padding=1, bias=bias)
@@ -53,11 +71,13 @@ class DenseBlock(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         skips: bool = True,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         for number in range(depth):
             seen = in_channels + number * growth if skips else (in_channels if number == 0 else growth)
-            layer = DenseLayer(seen, growth, bottleneck, bias, dropout)
+            layer = DenseLayer(seen, growth, bottleneck, bias, dropout, activation, norm)
             self.add_module(f"denselayer{number + 1}", layer)
         self.skips = skips
 
@@ -70,13 +90,21 @@ class DenseBlock(nn.Module):
 class Transition(nn.Sequential):
     """Norm, ReLU, 1x1 convolution, average pooling of 2. (N, C, H, W) to (N, out_channels, H/2, W/2)."""
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        bias: bool = True,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+        pooling: Pooling = "average",
+    ) -> None:
         super().__init__(
             OrderedDict(
-                norm=nn.BatchNorm2d(in_channels),
-                relu=nn.ReLU(inplace=True),
+                norm=norm_layer(norm, in_channels),
+                relu=activation_layer(activation, inplace=norm != "none"),
                 conv=nn.Conv2d(in_channels, out_channels, 1, bias=bias),
-                pool=nn.AvgPool2d(2, 2),
+                pool=pooling_layer(pooling, 2, 2),
             )
         )
 
@@ -84,8 +112,8 @@ class Transition(nn.Sequential):
 class DenseNet(nn.Module):
     """A stem, dense blocks with transitions between them, the average over positions. (N, C, H, W) to (N, K).
 
-    depths: layers of each block. bottleneck: its factor, 0 for none. stem: `halving` is the paper's, to a quarter of
-    the size; `keeping` is for small pictures.
+    depths: layers of each block. bottleneck: its factor, 0 for none. pooling: of the transitions. width: a factor of
+    growth and stem. stem: `halving` is the paper's, to a quarter of the size; `keeping` is for small pictures.
     """
 
     def __init__(
@@ -101,25 +129,33 @@ class DenseNet(nn.Module):
         stem: Literal["halving", "keeping"] = "halving",
         skips: bool = True,
         dropout: float = 0.0,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
+        pooling: Pooling = "average",
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        (growth,), (stem_width,) = scaled((growth,), width), scaled((stem_width,), width)
+        bias = bias or norm == "none"
         kernel = (3, 1, 1) if stem == "keeping" else (7, 2, 3)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv0=nn.Conv2d(in_channels, stem_width, *kernel, bias=bias),
-            norm0=nn.BatchNorm2d(stem_width),
-            relu0=nn.ReLU(inplace=True),
+            norm0=norm_layer(norm, stem_width),
+            relu0=activation_layer(activation, inplace=norm != "none"),
             pool0=nn.Identity() if stem == "keeping" else nn.MaxPool2d(3, 2, padding=1),
         )
         channels = stem_width
         for number, depth in enumerate(depths, 1):
-            layers[f"denseblock{number}"] = DenseBlock(depth, channels, growth, bottleneck, bias, dropout, skips)
+            layers[f"denseblock{number}"] = DenseBlock(
+                depth, channels, growth, bottleneck, bias, dropout, skips, activation, norm
+            )
             channels = channels + depth * growth if skips else growth
             if number < len(depths):
-                layers[f"transition{number}"] = Transition(channels, max(1, channels // 2), bias)
-                channels = max(1, channels // 2)
-        layers["norm5"] = nn.BatchNorm2d(channels)
+                before, channels = channels, max(1, channels // 2)
+                layers[f"transition{number}"] = Transition(before, channels, bias, activation, norm, pooling)
+        layers["norm5"] = norm_layer(norm, channels)
         self.features = nn.Sequential(layers)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = activation_layer(activation, inplace=norm != "none")
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(channels, num_classes)
         initialize_kaiming(self)

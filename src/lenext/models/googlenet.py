@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.models.blocks import scaled
+from lenext.models.blocks import Activation, Norm, activation_layer, norm_layer, scaled
 from lenext.models.variant import Variant
 
 
 class BasicConv2d(nn.Module):
-    """A convolution, batch norm where there is one, ReLU."""
+    """A convolution, its norm where there is one, ReLU."""
 
     def __init__(
         self,
@@ -26,14 +26,16 @@ class BasicConv2d(nn.Module):
         kernel_size: int,
         stride: int = 1,
         padding: int = 0,
-        norm: bool = True,
+        norm: Norm = "batch",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=not norm)
-        self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if norm else nn.Identity()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=norm == "none")
+        self.bn = nn.BatchNorm2d(out_channels, eps=0.001) if norm == "batch" else norm_layer(norm, out_channels)
+        self.relu = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn(self.conv(x)), inplace=True)
+        return self.relu(self.bn(self.conv(x)))
 
 
 class Inception(nn.Module):
@@ -52,10 +54,11 @@ class Inception(nn.Module):
         pooled: int,
         *,
         kernel: int = 5,
-        norm: bool = False,
+        norm: Norm = "none",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
-        conv = partial(BasicConv2d, norm=norm)
+        conv = partial(BasicConv2d, norm=norm, activation=activation)
         self.branch1 = conv(in_channels, one, 1)
         self.branch2 = nn.Sequential(conv(in_channels, three[0], 1), conv(three[0], three[1], 3, padding=1))
         self.branch3 = nn.Sequential(conv(in_channels, five[0], 1), conv(five[0], five[1], kernel, padding=kernel // 2))
@@ -68,16 +71,17 @@ class Inception(nn.Module):
 class InceptionAux(nn.Module):
     """A small classifier on a feature map within the network. (N, C, H, W) to (N, K)."""
 
-    def __init__(self, in_channels: int, num_classes: int, norm: bool) -> None:
+    def __init__(self, in_channels: int, num_classes: int, norm: Norm, activation: Activation) -> None:
         super().__init__()
-        self.conv = BasicConv2d(in_channels, 128, 1, norm=norm)
+        self.conv = BasicConv2d(in_channels, 128, 1, norm=norm, activation=activation)
+        self.relu = activation_layer(activation)
         self.fc1 = nn.Linear(2048, 1024)
         self.fc2 = nn.Linear(1024, num_classes)
         self.dropout = nn.Dropout(0.7)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv(F.adaptive_avg_pool2d(x, 4)).flatten(1)
-        return self.fc2(self.dropout(F.relu(self.fc1(x), inplace=True)))
+        return self.fc2(self.dropout(self.relu(self.fc1(x))))
 
 
 Paths = tuple[int, tuple[int, int], tuple[int, int], int]
@@ -110,15 +114,15 @@ class GoogLeNet(nn.Module):
         num_classes: int = 1000,
         width: float = 1.0,
         stem: Literal["halving", "keeping"] = "halving",
-        norm: Literal["none", "batch"] = "batch",
+        norm: Norm = "batch",
+        activation: Activation = "relu",
         kernel: int = 3,
         padded_pooling: bool = False,
         dropout: float = 0.2,
         auxiliary: bool = False,
     ) -> None:
         super().__init__()
-        normed = norm == "batch"
-        conv = partial(BasicConv2d, norm=normed)
+        conv = partial(BasicConv2d, norm=norm, activation=activation)
         first, second = scaled((64, 192), width)
 
         def pool(size: int = 3) -> nn.Module:
@@ -134,7 +138,7 @@ class GoogLeNet(nn.Module):
         out = {name: one + three[1] + five[1] + pooled for name, (one, three, five, pooled) in paths.items()}
 
         def block(name: str, before: int) -> Inception:
-            return Inception(before, *paths[name], kernel=kernel, norm=normed)
+            return Inception(before, *paths[name], kernel=kernel, norm=norm, activation=activation)
 
         self.inception3a = block("3a", second)
         self.inception3b = block("3b", out["3a"])
@@ -147,12 +151,12 @@ class GoogLeNet(nn.Module):
         self.maxpool4 = pool(2)
         self.inception5a = block("5a", out["4e"])
         self.inception5b = block("5b", out["5a"])
-        self.aux1 = InceptionAux(out["4a"], num_classes, normed) if auxiliary else None
-        self.aux2 = InceptionAux(out["4d"], num_classes, normed) if auxiliary else None
+        self.aux1 = InceptionAux(out["4a"], num_classes, norm, activation) if auxiliary else None
+        self.aux2 = InceptionAux(out["4d"], num_classes, norm, activation) if auxiliary else None
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(out["5b"], num_classes)
-        if normed:
+        if norm != "none":
             initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:

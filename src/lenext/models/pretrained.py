@@ -19,6 +19,10 @@ from lenext.foundation.normalization import Normalization
 
 ADDRESS = "https://download.pytorch.org/models/"
 SIZE = 224  # pixels a side
+SHORTER_SIDE = {
+    "resnext101_64x4d": 232, "convnext_tiny": 236, "convnext_small": 230, "convnext_base": 232, "convnext_large": 232,
+}  # fmt: skip
+"""To how many pixels a photograph is scaled before its middle is cut out, where that is not 256."""
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # GoogLeNet's, which came from another framework
 

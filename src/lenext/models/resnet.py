@@ -9,32 +9,30 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from lenext.models.blocks import initialize_kaiming, scaled
+from lenext.models.blocks import Activation, Norm, activation_layer, initialize_kaiming, norm_layer, scaled
 from lenext.models.variant import Variant
 
 Block = Callable[..., nn.Module]
-"""From (in_channels, out_channels, stride, skip=) to a residual block."""
+"""From (in_channels, out_channels, stride, skip=, activation=, norm=) to a residual block."""
 
 
 def convolution(
     in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1, bias: bool = False
 ) -> nn.Conv2d:
-    """Padded to keep the size at stride 1; without bias, as a norm follows."""
+    """Padded to keep the size at stride 1; without bias where a norm follows."""
     return nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=bias)
 
 
-def projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """The shortcut: the input itself, or where shapes differ a 1x1 convolution of it."""
+def projection(in_channels: int, out_channels: int, stride: int, norm: Norm, taught: bool = False) -> nn.Module:
+    """The shortcut: the input itself, or where shapes differ a 1x1 convolution of it, normed.
+
+    taught: with a bias instead of the norm, as the documents have it.
+    """
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
-    return nn.Sequential(convolution(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
-
-
-def taught_projection(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """As the documents have it: a biased 1x1 convolution without a norm."""
-    if in_channels == out_channels and stride == 1:
-        return nn.Identity()
-    return convolution(in_channels, out_channels, 1, stride, bias=True)
+    if taught or norm == "none":
+        return convolution(in_channels, out_channels, 1, stride, bias=True)
+    return nn.Sequential(convolution(in_channels, out_channels, 1, stride), norm_layer(norm, out_channels))
 
 
 class BasicBlock(nn.Module):
@@ -44,16 +42,24 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, *, taught: bool = False, skip: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int = 1,
+        *,
+        taught: bool = False,
+        skip: bool = True,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        self.conv1 = convolution(in_channels, out_channels, 3, stride, bias=taught)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = convolution(out_channels, out_channels, 3, bias=taught)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        shortcut = taught_projection if taught else projection
-        self.downsample = shortcut(in_channels, out_channels, stride) if skip else None
+        bias = taught or norm == "none"
+        self.conv1 = convolution(in_channels, out_channels, 3, stride, bias=bias)
+        self.bn1 = norm_layer(norm, out_channels)
+        self.relu = activation_layer(activation)
+        self.conv2 = convolution(out_channels, out_channels, 3, bias=bias)
+        self.bn2 = norm_layer(norm, out_channels)
+        self.downsample = projection(in_channels, out_channels, stride, norm, taught) if skip else None
 
     def forward(self, x: Tensor) -> Tensor:
         learned = self.relu(self.bn1(self.conv1(x)))
@@ -78,17 +84,19 @@ class Bottleneck(nn.Module):
         narrowing: int = 4,
         groups: int = 1,
         skip: bool = True,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        narrow = out_channels // narrowing
-        self.conv1 = convolution(in_channels, narrow, 1)
-        self.bn1 = nn.BatchNorm2d(narrow)
-        self.conv2 = convolution(narrow, narrow, 3, stride, groups)
-        self.bn2 = nn.BatchNorm2d(narrow)
-        self.conv3 = convolution(narrow, out_channels, 1)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = projection(in_channels, out_channels, stride) if skip else None
+        narrow, bias = out_channels // narrowing, norm == "none"
+        self.conv1 = convolution(in_channels, narrow, 1, bias=bias)
+        self.bn1 = norm_layer(norm, narrow)
+        self.conv2 = convolution(narrow, narrow, 3, stride, groups, bias)
+        self.bn2 = norm_layer(norm, narrow)
+        self.conv3 = convolution(narrow, out_channels, 1, bias=bias)
+        self.bn3 = norm_layer(norm, out_channels)
+        self.relu = activation_layer(activation)
+        self.downsample = projection(in_channels, out_channels, stride, norm) if skip else None
 
     def forward(self, x: Tensor) -> Tensor:
         learned = self.relu(self.bn1(self.conv1(x)))
@@ -97,12 +105,10 @@ class Bottleneck(nn.Module):
         return self.relu(learned if self.downsample is None else learned + self.downsample(x))
 
 
-def stage(
-    block: Block, in_channels: int, out_channels: int, depth: int, stride: int, skips: bool = True
-) -> nn.Sequential:
+def stage(block: Block, in_channels: int, out_channels: int, depth: int, stride: int) -> nn.Sequential:
     """`depth` blocks; the first one changes channels and size."""
-    first = block(in_channels, out_channels, stride, skip=skips)
-    return nn.Sequential(first, *(block(out_channels, out_channels, 1, skip=skips) for _ in range(1, depth)))
+    first = block(in_channels, out_channels, stride)
+    return nn.Sequential(first, *(block(out_channels, out_channels, 1) for _ in range(1, depth)))
 
 
 class ResNet(nn.Module):
@@ -125,20 +131,23 @@ class ResNet(nn.Module):
         stem: Literal["halving", "keeping"] = "halving",
         skips: bool = True,
         taught: bool = False,
+        activation: Activation = "relu",
+        norm: Norm = "batch",
     ) -> None:
         super().__init__()
         if len(depths) != 4 or len(widths) != 4:
             raise ValueError(f"four stages are needed, not depths {depths} and widths {widths}")
         widths, (first,) = scaled(widths, width), scaled((64,), width)
         kernel, stride = (3, 1) if stem == "keeping" else (7, 2)
-        self.conv1 = convolution(in_channels, first, kernel, stride, bias=taught)
-        self.bn1 = nn.BatchNorm2d(first)
-        self.relu = nn.ReLU(inplace=True)
+        block = partial(block, skip=skips, activation=activation, norm=norm)
+        self.conv1 = convolution(in_channels, first, kernel, stride, bias=taught or norm == "none")
+        self.bn1 = norm_layer(norm, first)
+        self.relu = activation_layer(activation)
         self.maxpool = nn.Identity() if stem == "keeping" else nn.MaxPool2d(3, 2, padding=1)
-        self.layer1 = stage(block, first, widths[0], depths[0], 1, skips)
-        self.layer2 = stage(block, widths[0], widths[1], depths[1], 2, skips)
-        self.layer3 = stage(block, widths[1], widths[2], depths[2], 2, skips)
-        self.layer4 = stage(block, widths[2], widths[3], depths[3], 2, skips)
+        self.layer1 = stage(block, first, widths[0], depths[0], 1)
+        self.layer2 = stage(block, widths[0], widths[1], depths[1], 2)
+        self.layer3 = stage(block, widths[1], widths[2], depths[2], 2)
+        self.layer4 = stage(block, widths[2], widths[3], depths[3], 2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(widths[3], num_classes)
         initialize_kaiming(self)

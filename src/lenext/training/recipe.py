@@ -35,7 +35,7 @@ class Recipe:
     image_size: int | Auto = key(
         "auto", "Pictures", "pixels a side that the network is given; auto: what it is made for"
     )
-    resize: Resize = key("interpolate", "Pictures", "enlarge by interpolation, or pad with black")
+    resize: Resize = key("interpolate", "Pictures", "interpolate, pad with black, or crop the middle")
     scaling: Scaling = key(
         "standardize", "Pictures", "by mean and deviation of the training pictures, to 0..1, to -1..1, or raw 0..255"
     )

@@ -15,7 +15,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
 from lenext.foundation.seeds import mixed
 from lenext.inspection.doctor import UnfitError, check, least_size
-from lenext.models import MODELS, create, find_variant, load_pretrained
+from lenext.models import FAMILIES, MODELS, create, find_variant, load_pretrained
 from lenext.models.own import create_own, is_own
 from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
 from lenext.models.variant import SET_BY_DATA
@@ -140,9 +140,14 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
         least = least_size(build, channels, classes, above=height)
         hint = f"; the least size above it that works is --image-size {least}" if least else ""
         hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
-        small = f"{MODELS.get(experiment.network, '')}_32px" if experiment.network.find("_32px") < 0 else ""
-        small = {"vgg_32px": "vgg11_32px", "resnet_32px": "resnet18_32px"}.get(small, small)
-        hint += f"; {small} is made for small pictures" if small in MODELS and height <= 64 else ""
+        if height <= 64 and (small := for_small_pictures(experiment.network)):
+            hint += f"; {small} is made for small pictures"
         raise ConfigurationError(f"{name} {error}{hint}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{name} {error}") from error
+
+
+def for_small_pictures(network: str) -> str:
+    """The variant of a network's family that is made for small pictures; empty where it is that one already."""
+    family = FAMILIES.get(MODELS.get(network, ""), ())
+    return next((one for one in family if one != network and find_variant(one).kind == "small pictures"), "")

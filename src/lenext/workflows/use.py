@@ -15,7 +15,7 @@ from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.files import expanded
 from lenext.foundation.settings import OnBadImage
 from lenext.models import MODELS, create
-from lenext.models.pretrained import SIZE, imagenet_classes, normalization_of, published_file
+from lenext.models.pretrained import SHORTER_SIDE, SIZE, imagenet_classes, normalization_of, published_file
 from lenext.reporting.console import Narrator
 from lenext.runs import weights
 from lenext.runs.folder import Run
@@ -50,8 +50,8 @@ def open_published(name: str, data_dir: str | Path | None, offline: bool) -> tup
     """A network by name with its published weights, for ImageNet's classes."""
     published_file(name)
     module = create(name, pretrained=True, data_dir=data_dir, offline=offline)
-    size = (SIZE, SIZE)
-    prepare = Preprocessing(3, size, "crop", size, "interpolate", normalization_of(name))
+    side = SHORTER_SIDE.get(name, 256)
+    prepare = Preprocessing(3, (side, side), "crop", (SIZE, SIZE), "crop", normalization_of(name))
     return module, Description(name, {}, imagenet_classes(), prepare)
 
 

@@ -1,0 +1,58 @@
+"""The verbs of the command line: each parses, calls its workflow and prints. One file a kind of verb.
+
+torch is imported only by the verbs that compute, once their options are known to be right.
+"""
+
+import io
+import os
+import sys
+from importlib import import_module
+
+from lenext.foundation.errors import LenextError, unknown
+from lenext.verbs import VERBS
+
+
+def run(arguments: list[str]) -> int:
+    """Parse and run; the user's mistakes become one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
+    if arguments[0] not in VERBS and arguments[0] != "--version":
+        return fail(unknown("verb", arguments[0], VERBS, "`lenext --help` lists them"))
+    if arguments == ["list"]:
+        return fail("list what? Give models, datasets, recipes or runs")
+    from cyclopts import CycloptsError, UnknownCommandError
+
+    from lenext.cli.app import app
+
+    for room in {verb.room for name, verb in VERBS.items() if name == arguments[0]}:
+        import_module(f"lenext.cli.{room}")
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except UnknownCommandError:
+        return fail(
+            f"{arguments[0]}: {unknown('thing to list', arguments[1], ['models', 'datasets', 'recipes', 'runs'])}"
+        )
+    except CycloptsError as error:
+        return fail(f"{' '.join(str(error).split())} (lenext {arguments[0]} --help tells the options)")
+    except LenextError as error:
+        return fail(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped\n")
+        return 130
+    except BrokenPipeError:  # before OSError, of which it is one
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+            return fail("out of memory; give a smaller --batch-size or --image-size")
+        raise
+    except OSError as error:
+        return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+    return 0
+
+
+def fail(message: str) -> int:
+    sys.stderr.write(f"lenext: {message}\n")
+    return 2

@@ -1,0 +1,52 @@
+"""The command line's App, and the options that verbs share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from lenext import __version__
+from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.settings import Device, Precision
+
+app = App(
+    "lenext",
+    version=__version__,
+    help_flags=["--help", "-h"],
+    version_flags=["--version"],
+    default_parameter=Parameter(show_default=lambda value: None if value in ("", None, False) else str(value)),
+)
+
+
+DataDir = Annotated[Path | None, Parameter(help="where published data lie or are put (default: $LENEXT_DATA)")]
+Offline = Annotated[bool, Parameter(negative="", help="never touch the network")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+Options = Annotated[
+    list[str] | None,
+    Parameter(name="--option", help="of the network, KEY=VALUE, e.g. activation=tanh; may be repeated", negative=""),
+]
+RunsDir = Annotated[Path, Parameter(help="where runs are")]
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How trained weights are opened and where they compute; named as the functions behind the verbs name them."""
+
+    which: Annotated[Literal["best", "last"], Parameter(name="--weights", help="which of the run's weights")] = "best"
+    network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = ""
+    device: Annotated[Device, Parameter(help="where to compute")] = "auto"
+    precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto"
+    data_dir: DataDir = None
+    offline: Offline = False
+
+
+def pairs(texts: list[str] | None) -> dict[str, str]:
+    """KEY=VALUE, each."""
+    found = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ConfigurationError(f"--option {text}: KEY=VALUE is needed, e.g. activation=tanh")
+        found[key] = value
+    return found

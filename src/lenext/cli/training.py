@@ -1,0 +1,83 @@
+"""`lenext train`: its options come from the Recipe."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from lenext.cli.app import DataDir, Offline, Options, app, pairs
+from lenext.foundation.settings import OnBadImage
+from lenext.training.recipe import Recipe
+
+
+def optional_settings() -> Any:
+    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default."""
+    hints = get_type_hints(Recipe)
+    made, groups = [], list(dict.fromkeys(one.metadata["group"] for one in dataclasses.fields(Recipe)))
+    for one in dataclasses.fields(Recipe):
+        about = one.metadata["about"]
+        if one.default != "auto" and "auto" not in about:
+            about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
+        note = Parameter(
+            help=about, group=Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
+        )
+        made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
+    settings = dataclasses.make_dataclass("Settings", made, frozen=True)
+    settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value
+    return settings
+
+
+Settings = optional_settings()
+
+
+def train(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
+    /,
+    *,
+    data: Annotated[str, Parameter(help="a name or a path: folder, CSV, pickle, IDX, CIFAR-10 (default: digits)")] = "",
+    recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file, such as a run's")] = "",
+    name: Annotated[str, Parameter(help="the run's name (default: NETWORK-DATA, next free number)")] = "",
+    runs_dir: Annotated[Path, Parameter(help="where runs go")] = Path("runs"),
+    options: Options = None,
+    pretrained: Annotated[bool, Parameter(negative="", help="begin with the published ImageNet weights")] = False,
+    weights: Annotated[str, Parameter(help="begin with these weights: a .pt, .pth or .safetensors file")] = "",
+    freeze: Annotated[
+        str, Parameter(help="parts not to learn, comma-separated; backbone: all but the last layer")
+    ] = "",
+    test_data: Annotated[str, Parameter(help="a separate test set, e.g. a second CSV")] = "",
+    label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
+    on_bad_image: Annotated[
+        OnBadImage | None, Parameter(help="a broken picture stops everything, or is left out")
+    ] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
+) -> None:
+    """Train a network on data and leave a run: weights, curves, confusion matrix, predictions.
+
+    A setting given here wins over --recipe, that over the network's own recipe, that over the defaults below.
+    """
+    given = {key: value for key, value in vars(settings).items() if value is not None}
+    from lenext.workflows.train import train as work
+
+    work(
+        network,
+        data,
+        recipe=recipe,
+        name=name,
+        runs_dir=runs_dir,
+        options=pairs(options),
+        pretrained=pretrained or weights,
+        freeze=freeze,
+        test_data=test_data,
+        label_column=label_column,
+        on_bad_image=on_bad_image or "",
+        data_dir=data_dir,
+        offline=offline,
+        **given,
+    )
+
+
+train.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
+app.command(train)

@@ -1,0 +1,83 @@
+"""`lenext val` and `lenext predict`."""
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from lenext.cli.app import Opening, app
+from lenext.foundation.errors import LenextError
+from lenext.foundation.settings import OnBadImage
+from lenext.reporting.tables import show, show_json
+
+
+@app.command
+def val(
+    run: Annotated[Path, Parameter(help="a run's folder")],
+    /,
+    *,
+    split: Annotated[
+        Literal["train", "validation", "test"], Parameter(help="of the run's data; reading test is counted")
+    ] = "validation",
+    data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
+    opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
+) -> None:
+    """Measure a run on its validation pictures."""
+    from lenext.workflows.use import val as work
+
+    work(run, split=split, data=data, **vars(opening))
+
+
+@app.command
+def predict(
+    run: Annotated[Path, Parameter(help="a run's folder, a .safetensors file of its weights, or a network's name")],
+    pictures: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
+    /,
+    *,
+    pretrained: Annotated[bool, Parameter(negative="", help="of a network by name: its published weights")] = False,
+    top: Annotated[int, Parameter(help="how many classes a picture")] = 1,
+    format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
+    on_bad_image: Annotated[
+        OnBadImage, Parameter(help="a broken picture stops everything, or is told and left out")
+    ] = "stop",
+    opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
+) -> None:
+    """The most probable classes of your pictures."""
+    from lenext.workflows.use import predict as work
+
+    found = work(run, *pictures, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
+    rows = [one for one in found if not isinstance(one, LenextError)]
+    for one in found:
+        if isinstance(one, LenextError):
+            sys.stderr.write(f"left out: {one}\n")
+    if format == "json":
+        show_json([dataclasses.asdict(row) for row in rows])
+        return
+    if format == "csv":
+        import csv
+
+        ranks = max((len(row.classes) for row in rows), default=1)
+        words = [
+            (f"class_{rank}", f"probability_{rank}") if rank > 1 else ("class", "probability")
+            for rank in range(1, ranks + 1)
+        ]
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["picture", *(word for pair in words for word in pair)])
+        for row in rows:
+            answers = zip(row.classes, row.probabilities, strict=True)
+            writer.writerow([row.path, *(cell for name, share in answers for cell in (name, f"{share:.4f}"))])
+        return
+    here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
+    show(
+        [
+            {
+                "picture": os.path.relpath(row.path, here) if here else row.path,
+                "most probable": ", ".join(f"{c} {p:.1%}" for c, p in zip(row.classes, row.probabilities, strict=True)),
+            }
+            for row in rows
+        ],
+        False,
+    )
