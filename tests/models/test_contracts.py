@@ -15,7 +15,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import UnfitError, check, least_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.own import create_own
-from lenext.training.losses import default_loss
+from lenext.training.losses import CrossEntropy
 from lenext.training.optim import initialize
 from tests.models.contract import FILE, SIZES, identity, stages
 
@@ -206,7 +206,7 @@ def test_every_option_gives_a_network_that_learns(name: str) -> None:
     for options in choices(name):
         torch.manual_seed(0)
         network = create(name, in_channels=3, num_classes=5, **options)
-        value, _ = default_loss(network, 0.0)(network, images, labels)
+        value, _ = CrossEntropy()(network, images, labels)
         value.backward()  # type: ignore[no-untyped-call]
         assert bool(value.detach().isfinite()), options
         assert all(one.grad is not None and bool(one.grad.isfinite().all()) for one in network.parameters()), options

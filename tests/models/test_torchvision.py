@@ -73,7 +73,7 @@ def test_auxiliary_heads_answer_in_training_and_leave_forward_one_tensor() -> No
 
 
 def test_auxiliary_losses_are_added() -> None:
-    from lenext.training.losses import cross_entropy, default_loss
+    from lenext.training.losses import CrossEntropy
 
     torch.manual_seed(0)
     network = create("googlenet", auxiliary=True, num_classes=5, norm="none", dropout=0.0)
@@ -81,8 +81,8 @@ def test_auxiliary_losses_are_added() -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     images, labels = torch.randn(2, 3, 96, 96), torch.tensor([0, 1])
-    value, _ = default_loss(network, 0.0)(network, images, labels)
+    value, _ = CrossEntropy()(network, images, labels)
     parts = [nn.functional.cross_entropy(one, labels) for one in network.forward_with_auxiliary(images)]  # type: ignore[operator]
     assert torch.allclose(value, parts[0] + 0.3 * (parts[1] + parts[2]))
     plain = create("googlenet", num_classes=5).eval()
-    assert torch.equal(default_loss(plain, 0.0)(plain, images, labels)[0], cross_entropy()(plain, images, labels)[0])
+    assert torch.equal(CrossEntropy()(plain, images, labels)[0], nn.functional.cross_entropy(plain(images), labels))

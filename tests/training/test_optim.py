@@ -8,8 +8,8 @@ from torch import nn
 
 from lenext.foundation.device import Compute
 from lenext.models import create
-from lenext.training.losses import cross_entropy
-from lenext.training.optim import Update, build_optimizer, initialize, learning_rate
+from lenext.training.losses import CrossEntropy
+from lenext.training.optim import Update, build_optimizers, initialize, learning_rate
 from lenext.training.recipe import Recipe
 
 PLAIN = Compute.choose("cpu", "fp32")
@@ -61,12 +61,12 @@ def test_warm_up_rises_in_a_line() -> None:
 
 def test_norms_and_biases_are_spared_the_decay() -> None:
     network = create("resnet18_32px", num_classes=3)
-    decayed, spared = build_optimizer(network, Recipe(), PLAIN).param_groups
+    decayed, spared = build_optimizers(network, Recipe(), PLAIN)[0].param_groups
     assert decayed["weight_decay"] == 5e-4
     assert spared["weight_decay"] == 0
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
-    whole = build_optimizer(network, Recipe(decay_norms_and_biases=True), PLAIN)
+    (whole,) = build_optimizers(network, Recipe(decay_norms_and_biases=True), PLAIN)
     assert [len(group["params"]) for group in whole.param_groups] == [len(list(network.parameters()))]
 
 
@@ -80,10 +80,10 @@ def test_updates_are_torchs(optimizer: str) -> None:
     kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
     options = {"sgd": {"momentum": 0.9, "nesterov": True}, "adamw": {}}[optimizer]
     reference = kinds[optimizer](theirs.parameters(), 1e-3, weight_decay=0.1, **options)
-    update = Update(ours, build_optimizer(ours, recipe, PLAIN), recipe, PLAIN)
+    update = Update(ours, recipe, PLAIN)
     images, labels = torch.randn(8, 1, 28, 28), torch.arange(8)
     for _ in range(3):
-        update(cross_entropy()(ours, images, labels)[0], 1e-3)
+        update(CrossEntropy()(ours, images, labels)[0], 1e-3)
         reference.zero_grad()
         nn.functional.cross_entropy(theirs(images), labels).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
@@ -96,16 +96,16 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
     """What an accelerator does with a loss that is not finite, without waiting for it."""
     network = create("lenet")
     before = [parameter.clone() for parameter in network.parameters()]
-    update = Update(network, build_optimizer(network, Recipe(), PLAIN), Recipe(), PLAIN)
+    update = Update(network, Recipe(), PLAIN)
     update.masks = True
-    update(cross_entropy()(network, torch.full((2, 1, 28, 28), torch.inf), torch.tensor([0, 1]))[0], 0.1)
+    update(CrossEntropy()(network, torch.full((2, 1, 28, 28), torch.inf), torch.tensor([0, 1]))[0], 0.1)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
 
 
 def test_label_smoothing_by_its_formula() -> None:
     logits = torch.randn(4, 5)
     labels = torch.arange(4)
-    loss, _ = cross_entropy(0.2)(nn.Identity(), logits, labels)
+    loss, _ = CrossEntropy(0.2)(nn.Identity(), logits, labels)
     target = nn.functional.one_hot(labels, 5) * 0.8 + 0.2 / 5
     assert float(loss) == pytest.approx(float(-(target * logits.log_softmax(1)).sum(1).mean()), abs=1e-6)
 

@@ -1,18 +1,29 @@
 """Batches of a split, in an order and with random numbers that depend on nothing but (seed, epoch)."""
 
-from collections.abc import Iterator
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lenext.data.augment import DRAWS, Augmentation
 from lenext.data.dataset import Split
+from lenext.data.pictures import PictureFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
+from lenext.foundation.memory import available
 from lenext.foundation.seeds import generator
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) as the network takes them, labels (N,); both on the device."""
+
+TOGETHER = 1 << 20  # values of pictures that are prepared in one go
+AHEAD = 2  # batches that are decoded before they are asked for
+SHARE = 0.3  # of an accelerator's free memory that the pictures may take
 
 
 def cuts(count: int, batch_size: int) -> list[slice]:
@@ -23,11 +34,30 @@ def cuts(count: int, batch_size: int) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def draw_epoch(count: int, seed: int, epoch: int, shuffle: bool) -> tuple[Tensor, Tensor]:
-    """The order (N,) of an epoch and a table (N, DRAWS) of numbers in [0, 1) by position in it."""
+def draw_epoch(
+    count: int, seed: int, epoch: int, shuffle: bool, balanced: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The order (N,) of an epoch and a table (N, DRAWS) of numbers in [0, 1) by position in it.
+
+    balanced: the labels (N,), where each class is to be drawn as often as any other, with replacement.
+    """
     draw = generator(seed, epoch)
     order = torch.randperm(count, generator=draw) if shuffle else torch.arange(count)
-    return order, torch.rand(count, DRAWS, generator=draw)
+    table = torch.rand(count, DRAWS, generator=draw)
+    if balanced is not None:
+        chances = 1 / balanced.bincount()[balanced].double()
+        order = torch.multinomial(chances, count, replacement=True, generator=draw)
+    return order, table
+
+
+def resident(split: Split, compute: Compute) -> Split:
+    """The split with its pictures in the accelerator's memory, where they are a tensor that fits there well."""
+    images = split.images
+    if compute.device.type == "cpu" or not isinstance(images, Tensor):
+        return split
+    if images.nbytes > SHARE * available(compute.device):
+        return split
+    return replace(split, images=images.to(compute.device), labels=split.labels.to(compute.device))
 
 
 def training_batches(
@@ -40,22 +70,82 @@ def training_batches(
     seed: int,
     epoch: int,
     shuffle: bool,
+    balanced: bool = False,
     start: int = 0,
 ) -> Iterator[Batch]:
     """The batches of an epoch from position `start` on."""
-    order, table = draw_epoch(len(split), seed, epoch, shuffle)
+    labels = split.labels.cpu() if balanced else None
+    order, table = draw_epoch(len(split), seed, epoch, shuffle, labels)
+    order = order.to(split.labels.device)
+    table = table.to(compute.device) if augmentation else table
     blank = [255 * mean for mean in preprocessing.normalization.mean]
-    for cut in cuts(len(split), batch_size)[start:]:
-        rows = order[cut]
-        pixels = split.images[rows].to(compute.device, non_blocking=True)
+
+    def prepared(rows: slice) -> Batch:
+        pixels = split.images[order[rows]].to(compute.device, non_blocking=True)
         if augmentation:
-            pixels = augmentation(pixels, table[cut].to(compute.device, non_blocking=True), blank)
-        yield compute.images(preprocessing(pixels)), split.labels[rows].to(compute.device, non_blocking=True)
+            pixels = augmentation(pixels, table[rows], blank)
+        return compute.images(preprocessing(pixels)), split.labels[order[rows]].to(compute.device, non_blocking=True)
+
+    yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, start))
 
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
     """Every picture once, in the order of the split, as it is."""
-    rows = torch.arange(len(split))
-    for cut in cuts(len(split), batch_size):
-        pixels = split.images[rows[cut]].to(compute.device, non_blocking=True)
-        yield compute.images(preprocessing(pixels)), split.labels[cut].to(compute.device, non_blocking=True)
+    rows = torch.arange(len(split), device=split.labels.device)
+
+    def prepared(some: slice) -> Batch:
+        pixels = split.images[rows[some]].to(compute.device, non_blocking=True)
+        return compute.images(preprocessing(pixels)), split.labels[some].to(compute.device, non_blocking=True)
+
+    yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, 0))
+
+
+def chunked(
+    prepared: Callable[[slice], Batch], parts: Sequence[slice], preprocessing: Preprocessing, start: int
+) -> Iterator[Batch]:
+    """The batches from position `start` on; small ones are prepared several at a time, always the same ones together,
+    so that a batch has the same bits wherever the epoch is begun."""
+    values = math.prod(preprocessing.input_shape) * (parts[0].stop - parts[0].start)
+    group = max(1, TOGETHER // values)
+    for first in range(start // group * group, len(parts), group):
+        some = parts[first : first + group]
+        images, labels = prepared(slice(some[0].start, some[-1].stop))
+        for cut in some[max(0, start - first) :]:
+            here = slice(cut.start - some[0].start, cut.stop - some[0].start)
+            yield images[here], labels[here]
+
+
+def ahead(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; those of pictures in files are decoded by a thread while the one before is computed with."""
+    if not isinstance(split.images, PictureFiles):
+        yield from made
+        return
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+    given_up = threading.Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not given_up.is_set():
+            with suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def work() -> None:
+        try:
+            for batch in made:
+                put(batch)
+                if given_up.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # it belongs to who asked for the batches
+            put(error)
+
+    thread = threading.Thread(target=work, name="decoding", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        given_up.set()
+        thread.join()

@@ -1,6 +1,6 @@
 """What happens to stored pixels before a network sees them; kept with the weights, so that prediction does the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -51,6 +51,11 @@ class Preprocessing:
             )
         normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
         return cls(channels, (height, width), data.stored_fit, size, resize, normalization)
+
+    def at(self, share: float) -> "Preprocessing":
+        """The same for a smaller image, of this share of the size, in whole steps of 4 px."""
+        tall, wide = (min(length, max(4, 4 * round(share * length / 4))) for length in self.image_size)
+        return replace(self, image_size=(tall, wide), resize="interpolate")
 
     def resized(self, images: Tensor) -> Tensor:
         """uint8 pictures (N, C, *stored_size) to (N, C, *image_size), still 0 to 255."""

@@ -1,6 +1,7 @@
 """How pixels become numbers for a network: it belongs to the data, never to a network's forward pass."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -21,6 +22,13 @@ class Normalization:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Pixels (N, C, H, W) of 0 to 255 in any type to float32 of the same shape."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(-1, 1, 1)
-        return torch.addcmul(-mean / std, pixels.float(), 1 / (255 * std))
+        shift, scale = constants(self, pixels.device)
+        return torch.addcmul(shift, pixels.float(), scale)
+
+
+@lru_cache(64)
+def constants(normalization: Normalization, device: torch.device) -> tuple[Tensor, Tensor]:
+    """What is added to a pixel and what it is multiplied by, (C, 1, 1); copied to a device once, not at every batch."""
+    mean, std = torch.tensor(normalization.mean), torch.tensor(normalization.std)
+    with torch.inference_mode(False):
+        return (-mean / std).view(-1, 1, 1).to(device), (1 / (255 * std)).view(-1, 1, 1).to(device)

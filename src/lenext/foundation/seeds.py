@@ -10,6 +10,12 @@ def mixed(seed: int, *position: int) -> int:
     return int(state[0] >> np.uint64(1))
 
 
+def seeds(count: int, seed: int, *position: int) -> list[int]:
+    """`count` 63-bit seeds for what comes one after the other at this position, such as the steps of an epoch."""
+    words = np.random.SeedSequence((seed, *position)).generate_state(count, np.uint64)
+    return [int(word) for word in words >> np.uint64(1)]
+
+
 def generator(seed: int, *position: int) -> torch.Generator:
     """A CPU generator for this position."""
     return torch.Generator().manual_seed(mixed(seed, *position))

@@ -1,6 +1,8 @@
 """The loop that trains any network on any data, told event by event; and the measuring of a split."""
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -11,15 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.data.augment import Augmentation
-from lenext.data.batches import batches, cuts, training_batches
+from lenext.data.batches import batches, cuts, resident, training_batches
 from lenext.data.dataset import Dataset, Split
 from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.foundation.modes import at_rest
-from lenext.foundation.seeds import mixed
-from lenext.training.losses import Loss, default_loss
+from lenext.foundation.seeds import seeds
+from lenext.training.losses import Loss, Objective, default_loss
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
@@ -48,7 +50,10 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
     for name in ("shift", "cutout"):
         if getattr(recipe, name) >= side:
             raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
-    return Augmentation(data.mirrored if recipe.flip == "auto" else recipe.flip, recipe.shift, recipe.cutout)
+    flip = data.mirrored if recipe.flip == "auto" else recipe.flip
+    return Augmentation(
+        flip, recipe.shift, recipe.cutout, recipe.random_crop, recipe.color_jitter, recipe.random_erasing
+    )
 
 
 def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss | None = None) -> Iterator[Record]:  # noqa: B008
@@ -57,10 +62,14 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
     Any nn.Module from (N, C, H, W) to logits (N, K) will do. What the data do not have of validation and test sets is
     taken out of their training pictures as the recipe says.
     """
-    data = divided(data, recipe)
-    for event in events(TrainingState.begin(network, recipe), data, recipe, loss):
-        if isinstance(event, Record):
-            yield event
+    data, state = divided(data, recipe), TrainingState.begin(network, recipe)
+    try:
+        for event in events(state, data, recipe, loss):
+            if isinstance(event, Record):
+                yield event
+    finally:
+        if state.trained is not network:
+            network.load_state_dict(state.trained.state_dict())
 
 
 def events(
@@ -70,44 +79,48 @@ def events(
     loss: Loss | None = None,
     prepare: Preprocessing | None = None,
 ) -> Iterator[Step | Record]:
-    """Train from where `state` is on divided data: a Step after each update and each batch of validation, a Record at
+    """Train from where `state` is on divided data: a Step after each batch and each batch of validation, a Record at
     the end of each epoch. Ends after the recipe's epochs, or early. Raises TrainingError when the loss is not finite.
 
     prepare: how pictures go in, where it is not as the recipe says (with weights that bring their own normalization).
     """
-    network, compute = state.network, state.compute
-    objective = loss or default_loss(network, recipe.label_smoothing)
+    network, compute, recipe, batch_size = state.network, state.compute, recipe.settled(), size_of_batch(recipe)
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
-    per_epoch = len(cuts(len(data.train), recipe.batch_size))
-    check_batch_norm(network, recipe.batch_size)
+    train, held = resident(data.train, compute), data.validation and resident(data.validation, compute)
+    loss = loss or default_loss(recipe, train.labels.to(compute.device), len(data.classes))
+    objective = compiled(Objective(network, loss), recipe.compile, compute)
+    per_epoch = len(cuts(len(train), batch_size))
+    updates = -(-per_epoch // recipe.accumulate)
+    check_batch_norm(network, batch_size)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
         begun, totals, rate, rates = time.perf_counter(), Totals(compute.device), 0.0, 0.0
         set_training(network)
+        drawn = seeds(per_epoch, recipe.seed, epoch)
         for position, (images, labels) in enumerate(
             training_batches(
-                data.train, prepare, augment, compute,
-                batch_size=recipe.batch_size, seed=recipe.seed, epoch=epoch, shuffle=recipe.shuffle,
+                train, grown(prepare, recipe, epoch), augment, compute, batch_size=batch_size, seed=recipe.seed,
+                epoch=epoch, shuffle=recipe.shuffle, balanced=recipe.balanced_sampling,
             )
         ):  # fmt: skip
-            step = (epoch - 1) * per_epoch + position
-            torch.manual_seed(mixed(recipe.seed, epoch, position))
-            rate = learning_rate(recipe, step, recipe.epochs * per_epoch, per_epoch)
+            use_seed(drawn[position], compute.device)
+            update = (epoch - 1) * updates + position // recipe.accumulate
+            rate = learning_rate(recipe, update, recipe.epochs * updates, updates)
             rates += rate
             with compute.autocast():
-                value, logits = objective(network, images, labels)
-            if compute.device.type == "cpu" and not torch.isfinite(value):
-                raise not_finite(float(value.detach()), epoch, position, rate)
-            state.update(value, rate)
+                value, logits = objective(images, labels)
+            if compute.device.type == "cpu" and not math.isfinite(value.item()):
+                raise not_finite(value.item(), epoch, position, rate)
+            state.update(value, rate, last=position == per_epoch - 1)
             plain, correct = figures(logits.detach(), labels)
             totals.add(plain, correct, len(labels))
             yield Step("train", epoch, position, per_epoch, len(labels), plain, correct, rate)
         train_loss, train_accuracy = totals.means()
         if not math.isfinite(train_loss):
             raise not_finite(train_loss, epoch, per_epoch - 1, rate)
-        seen = yield from validation(state, data.validation, prepare, recipe.batch_size, epoch)
+        seen = yield from validation(state, held, prepare, batch_size, epoch)
         again: tuple[float, float] | tuple[None, None] = (None, None)
         if recipe.evaluate_training:
-            measured = evaluate_split(network, data.train, prepare, compute, recipe.batch_size)
+            measured = evaluate_split(state.trained, data.train, prepare, compute, batch_size)
             again = measured.loss, measured.accuracy
         taken, mean_rate = time.perf_counter() - begun, rates / per_epoch
         record = Record(epoch, taken, train_loss, train_accuracy, seen[0], seen[1], mean_rate, again[0], again[1])
@@ -115,6 +128,42 @@ def events(
         yield record
         if recipe.early_stopping and state.best and epoch - state.best.epoch >= recipe.early_stopping:
             return
+
+
+def size_of_batch(recipe: Recipe) -> int:
+    """Pictures a step; `auto` has been replaced by `train`, which knows what a network needs."""
+    if isinstance(recipe.batch_size, str):
+        raise ConfigurationError("batch_size=auto: `train` finds it; in the open, give a number")
+    return recipe.batch_size
+
+
+def use_seed(seed: int, device: torch.device) -> None:
+    """Seed torch for what the network and its loss draw in one step."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # a tenth of the time that seeding every device takes
+    else:
+        torch.manual_seed(seed)
+
+
+def compiled(objective: Objective, how: str, compute: Compute) -> nn.Module:
+    """The objective, compiled if so asked."""
+    if how == "no":
+        return objective
+    device = compute.device.type
+    if how == "cuda_graphs" and device != "cuda":
+        raise ConfigurationError(
+            f"compile=cuda_graphs: it needs an NVIDIA GPU, and this runs on {device}; give yes or no"
+        )
+    if device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+        raise ConfigurationError("compile=yes: on a CPU it needs a C++ compiler, such as g++; install one, or give no")
+    mode = "reduce-overhead" if how == "cuda_graphs" else None
+    return torch.compile(objective, mode=mode)  # type: ignore[return-value]
+
+
+def grown(prepare: Preprocessing, recipe: Recipe, epoch: int) -> Preprocessing:
+    """The image size of an epoch: progressive sizes grow to the whole by two thirds of the epochs, in steps of 4 px."""
+    share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / recipe.epochs)
+    return prepare if share >= 1 else prepare.at(share)
 
 
 def set_training(network: nn.Module) -> None:
@@ -132,11 +181,11 @@ def validation(
     """Measure the validation pictures, a Step a batch; returns plain cross-entropy and accuracy, or two None."""
     if split is None:
         return None, None
-    state.network.eval()
+    network = state.trained.eval()
     totals, parts = Totals(state.compute.device), len(cuts(len(split), batch_size))
     for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
         with torch.no_grad(), state.compute.autocast():
-            value, correct = figures(state.network(images).float(), labels)
+            value, correct = figures(network(images).float(), labels)
         totals.add(value, correct, len(labels))
         yield Step("validation", epoch, position, parts, len(labels), value, correct, 0.0)
     return totals.means()
@@ -189,7 +238,7 @@ def evaluate(
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
     compute.place(network)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, recipe.batch_size)
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, size_of_batch(recipe))
 
 
 def evaluate_split(

@@ -1,12 +1,16 @@
 """The optimizer, its learning rate as a pure function of the step, and the update that a loss leads to."""
 
+import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
+from lenext.models.pretrained import head_of
+from lenext.training.muon import Muon
 from lenext.training.recipe import Recipe
 
 
@@ -23,16 +27,36 @@ def initialize(network: nn.Module, method: str) -> None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
-def build_optimizer(network: nn.Module, recipe: Recipe, compute: Compute) -> torch.optim.Optimizer:
-    """The recipe's optimizer over all that can learn; norms and biases (one dimension) are spared the weight decay."""
+def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> list[torch.optim.Optimizer]:
+    """The recipe's optimizer over all that can learn; norms and biases (one dimension) are spared the weight decay.
+
+    muon: for weights of two and more dimensions but the last layer's; the rest goes with AdamW at the same rate.
+    """
     recipe = recipe.settled()
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    learning = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if recipe.optimizer != "muon":
+        return [plain_optimizer(recipe.optimizer, list(learning.values()), recipe, compute)]
+    head = head_of(network)
+    matrices = [one for name, one in learning.items() if one.ndim > 1 and name != f"{head}.weight"]
+    taken = {id(one) for one in matrices}
+    rest = [one for one in learning.values() if id(one) not in taken]
+    fast = compute.device.type != "cpu" or compute.precision == "bf16"
+    dtype = torch.bfloat16 if fast else torch.float32
+    rate, decay = float(recipe.learning_rate), float(recipe.weight_decay)
+    muon = [Muon(matrices, rate, decay, recipe.momentum, dtype=dtype)] if matrices else []
+    return [*muon, plain_optimizer("adamw", rest, recipe, compute)] if rest else [*muon]
+
+
+def plain_optimizer(
+    name: str, learning: Sequence[nn.Parameter], recipe: Recipe, compute: Compute
+) -> torch.optim.Optimizer:
+    """SGD or AdamW over these, norms and biases without weight decay."""
     decayed = [one for one in learning if one.ndim > 1 or recipe.decay_norms_and_biases]
     spared = [one for one in learning if not (one.ndim > 1 or recipe.decay_norms_and_biases)]
     decays = ((decayed, recipe.weight_decay), (spared, 0.0))
     groups: list[dict[str, Any]] = [{"params": some, "weight_decay": decay} for some, decay in decays if some]
     common: dict[str, Any] = {"lr": recipe.learning_rate, "fused": compute.device.type in ("cpu", "cuda")}
-    if recipe.optimizer == "adamw":
+    if name == "adamw":
         return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), **common)
     return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov is True, **common)
 
@@ -64,23 +88,69 @@ def between(start: float, end: float, share: float) -> float:
 
 
 class Update:
-    """Everything between a loss and changed weights: gradient, scaling for fp16, clipping, the optimizer's step."""
+    """Everything between a loss and changed weights: gradients summed up over `accumulate` batches, scaling for fp16,
+    clipping, the optimizers' step, the averaged weights."""
 
-    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, compute: Compute) -> None:
-        self.optimizer, self.clip = optimizer, recipe.gradient_clip
+    def __init__(self, network: nn.Module, recipe: Recipe, compute: Compute) -> None:
+        self.optimizers = build_optimizers(network, recipe, compute)
+        self.average = Average(network, recipe.ema) if recipe.ema else None
+        self.clip, self.accumulate, self.summed = recipe.gradient_clip, recipe.accumulate, 0
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
         self.masks = compute.device.type == "cuda" and not self.scaler.is_enabled()
+        self.bad: Tensor | None = None
 
-    def __call__(self, loss: Tensor, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.scaler.scale(loss).backward()
+    def __call__(self, loss: Tensor, rate: float, last: bool = False) -> None:
+        """Take in a batch's loss. last: of the epoch, so that what is summed up so far is used now."""
+        self.scaler.scale(loss / self.accumulate if self.accumulate > 1 else loss).backward()
+        if self.masks:
+            bad = (~torch.isfinite(loss.detach())).float()
+            self.bad = bad if self.bad is None else torch.maximum(self.bad, bad)
+        self.summed += 1
+        if self.summed == self.accumulate or last:
+            self.step(rate)
+
+    def step(self, rate: float) -> None:
+        """Change the weights by the gradients there are."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            if self.clip:
+                self.scaler.unscale_(optimizer)
         if self.clip:
-            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        if self.masks:  # a fused optimizer leaves the weights alone where this is 1: no waiting for the device
-            setattr(self.optimizer, "found_inf", (~torch.isfinite(loss.detach())).float())  # noqa: B010
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            if self.masks:  # the optimizers leave the weights alone where this is 1: no waiting for the device
+                setattr(optimizer, "found_inf", self.bad)  # noqa: B010
+            self.scaler.step(optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.summed, self.bad = 0, None
+        if self.average:
+            self.average.update()
+
+
+class Average:
+    """The exponential moving average of a network's weights and statistics, as a network of its own.
+
+    Early on it forgets faster: the decay is at most (1 + updates) / (10 + updates).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.decay, self.updates = decay, 0
+        ours, theirs = self.network.state_dict().values(), network.state_dict().values()
+        pairs = list(zip(ours, theirs, strict=True))
+        self.ours = [one for one, _ in pairs if one.is_floating_point()]
+        self.theirs = [other for _, other in pairs if other.is_floating_point()]
+        self.counts = [(one, other) for one, other in pairs if not one.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the network's weights as they are now."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self.ours, self.theirs, 1 - decay)
+        for ours, theirs in self.counts:
+            ours.copy_(theirs)

@@ -51,19 +51,29 @@ class Recipe:
 
     flip: bool | Auto = key("auto", "Augmentation", "mirror half of the pictures; auto: where the data allow it")
     shift: int = key(0, "Augmentation", "move each picture by up to so many of its pixels")
+    random_crop: float = key(1.0, "Augmentation", "scale a box of at least this share of the area to the whole; 1: off")
+    color_jitter: float = key(0.0, "Augmentation", "brightness, contrast, saturation times 1 - this to 1 + this")
     cutout: int = key(0, "Augmentation", "blank a square of so many pixels a side")
+    random_erasing: float = key(0.0, "Augmentation", "how often a box of 2 to 33 % of the area is blanked")
+    mixup: float = key(0.0, "Augmentation", "mix pictures of a batch; both parameters of the Beta distribution; 0: off")
+    cutmix: float = key(0.0, "Augmentation", "put a box of one picture on another; as mixup; both: by turns")
+    balanced_sampling: bool = key(False, "Augmentation", "draw every class as often as any other")
+    progressive: float = key(1.0, "Augmentation", "share of the image size to begin with; all of it after two thirds")
 
     epochs: int = key(10, "Optimization", "passes over the training pictures")
-    batch_size: int = key(128, "Optimization", "pictures a step")
-    optimizer: Literal["sgd", "adamw"] = key("sgd", "Optimization", "stochastic gradient descent, or AdamW")
-    learning_rate: float | Auto = key("auto", "Optimization", "the highest rate; auto: 0.05 for sgd, 0.001 for adamw")
-    momentum: float = key(0.9, "Optimization", "momentum of sgd, or adamw's first beta")
+    batch_size: int | Auto = key(128, "Optimization", "pictures a step; auto: as many as memory allows, up to 1,024")
+    accumulate: int = key(1, "Optimization", "batches whose gradients are summed up for an update")
+    optimizer: Literal["sgd", "adamw", "muon"] = key("sgd", "Optimization", "stochastic gradient descent, AdamW, Muon")
+    learning_rate: float | Auto = key("auto", "Optimization", "the highest rate; auto: 0.05 for sgd, else 0.001")
+    momentum: float = key(0.9, "Optimization", "momentum of sgd and muon, or adamw's first beta")
     nesterov: bool | Auto = key("auto", "Optimization", "look ahead by Nesterov's rule; auto: for sgd with momentum")
-    weight_decay: float | Auto = key("auto", "Optimization", "auto: 0.0005 for sgd, 0.01 for adamw")
+    weight_decay: float | Auto = key("auto", "Optimization", "auto: 0.0005 for sgd, else 0.01")
     decay_norms_and_biases: bool = key(False, "Optimization", "apply weight decay to norms and biases too")
     schedule: Literal["constant", "cosine", "one_cycle"] = key("one_cycle", "Optimization", "how the rate goes")
     warmup_epochs: float = key(0.0, "Optimization", "epochs of linear rise before the schedule")
     label_smoothing: float = key(0.0, "Optimization", "share of the target spread over all classes")
+    class_weights: bool = key(False, "Optimization", "count every class as much as any other in the loss")
+    ema: float = key(0.0, "Optimization", "decay of an average of the weights, which is then measured and kept; 0: off")
     gradient_clip: float = key(0.0, "Optimization", "largest norm of the gradient; 0: any")
     initialization: Literal["default", "xavier", "kaiming"] = key(
         "default", "Optimization", "of weights: the network's own, Xavier uniform, or Kaiming normal"
@@ -75,6 +85,9 @@ class Recipe:
     device: Device = key("auto", "Machine", "where to compute")
     precision: Precision = key("auto", "Machine", "of the arithmetic; the weights stay fp32")
     memory_format: MemoryFormat = key("auto", "Machine", "how pictures lie in memory")
+    compile: Literal["no", "yes", "cuda_graphs"] = key(
+        "no", "Machine", "torch.compile the step: minutes at the start, for long runs; cuda_graphs: on NVIDIA GPUs"
+    )
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
 
     def __post_init__(self) -> None:
@@ -131,6 +144,14 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("split_seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
     ("shift", "0 or more", 0, INFINITE),
     ("cutout", "0 or more", 0, INFINITE),
+    ("random_crop", "from 0.01 to 1", 0.01, 1),
+    ("color_jitter", "from 0 to 1", 0, 1),
+    ("random_erasing", "from 0 to 1", 0, 1),
+    ("mixup", "from 0 to 100", 0, 100),
+    ("cutmix", "from 0 to 100", 0, 100),
+    ("progressive", "from 0.1 to 1", 0.1, 1),
+    ("accumulate", "at least 1", 1, INFINITE),
+    ("ema", "from 0 to below 1", 0, 0.999999),
     ("epochs", "at least 1", 1, INFINITE),
     ("batch_size", "at least 1", 1, INFINITE),
     ("learning_rate", "from 0 to 1,000,000", 0, 1e6),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lenext.foundation.device import Compute, use_threads
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.seeds import mixed
-from lenext.training.optim import Update, build_optimizer, initialize
+from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
 
 
@@ -79,7 +79,12 @@ class TrainingState:
             torch.manual_seed(mixed(recipe.seed))
             initialize(network, recipe.initialization)
         compute.place(network)
-        return cls(network, compute, Update(network, build_optimizer(network, recipe, compute), recipe, compute))
+        return cls(network, compute, Update(network, recipe, compute))
+
+    @property
+    def trained(self) -> nn.Module:
+        """What is measured and kept: the averaged weights where there are any, else the network."""
+        return self.update.average.network if self.update.average else self.network
 
     def add(self, record: Record) -> None:
         """Take in an epoch's figures."""

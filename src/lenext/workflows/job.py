@@ -13,6 +13,7 @@ from lenext.data.batches import cuts
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, TrainingError
+from lenext.inspection.doctor import check
 from lenext.models import find_variant
 from lenext.models.own import is_own
 from lenext.reporting.console import seconds
@@ -20,6 +21,7 @@ from lenext.runs.weights import Description
 from lenext.training.loop import augmentation, events
 from lenext.training.recipe import Experiment
 from lenext.training.state import Step, TrainingState
+from lenext.workflows.fits import fitting_batch, out_of_memory
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
 
@@ -45,6 +47,9 @@ class Job:
             options = network_options(experiment, shape[0], classes, shape[1])
             self.network = build_network(experiment, options, data_dir, offline)
         check_fit(self.network, experiment, shape, classes)
+        self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe)
+        self.recipe = replace(self.recipe, batch_size=self.batch_size)
+        self.check_progressive(shape, classes)
         self.description = Description(experiment.network, options, data.classes, self.prepare)
 
     @property
@@ -54,6 +59,17 @@ class Job:
     @property
     def title(self) -> str:
         return f"{type(self.network).__name__ if self.is_own else self.experiment.network} on {self.data.name}"
+
+    def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
+        """Try the image size that training begins with, where it grows."""
+        if self.recipe.progressive < 1:
+            small = (shape[0], *self.prepare.at(self.recipe.progressive).image_size)
+            try:
+                check(self.network, small, classes)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"progressive={self.recipe.progressive:g}: the network {error}; give more, or leave it out"
+                ) from error
 
     def plan(self) -> dict[str, str]:
         """What will be done, to be said before it is done."""
@@ -79,10 +95,10 @@ class Job:
 
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
-        recipe, data, notes = self.recipe, self.data, []
-        last = cuts(len(data.train), recipe.batch_size)[-1]
-        if last.stop - last.start == recipe.batch_size + 1:
-            notes.append(f"the last batch has {recipe.batch_size + 1} pictures; one alone breaks batch norm")
+        data, notes = self.data, list[str]()
+        last = cuts(len(data.train), self.batch_size)[-1]
+        if last.stop - last.start == self.batch_size + 1:
+            notes.append(f"the last batch has {self.batch_size + 1} pictures; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:
             notes.append("the weights are for colour; grey pictures are repeated to three channels")
         frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
@@ -102,17 +118,18 @@ class Job:
 
     def expected(self) -> str:
         """How long an epoch will take, from a few steps of a copy of the network."""
-        per_epoch = len(cuts(len(self.data.train), self.recipe.batch_size))
-        checked = len(cuts(len(self.data.validation), self.recipe.batch_size)) if self.data.validation else 0
+        per_epoch = len(cuts(len(self.data.train), self.batch_size))
+        checked = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         checked += per_epoch if self.recipe.evaluate_training else 0
         try:
-            trial = TrainingState.begin(copy.deepcopy(self.network), replace(self.recipe, initialization="default"))
+            recipe = replace(self.recipe, initialization="default", compile="no")
+            trial = TrainingState.begin(copy.deepcopy(self.network), recipe)
         except (RuntimeError, TypeError) as error:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
         times: list[float] = []
         begun = last = time.perf_counter()
         try:
-            for event in events(trial, self.data, self.recipe, prepare=self.prepare):
+            for event in events(trial, self.data, recipe, prepare=self.prepare):
                 if not isinstance(event, Step) or event.phase == "validation":
                     break
                 float(event.loss)  # waits for the device
@@ -124,6 +141,11 @@ class Job:
         except TrainingError:
             pass  # training will tell it, with what there is by then
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+            if out_of_memory(error):
+                raise ConfigurationError(
+                    f"batch_size={self.batch_size}: out of memory in the first step; --batch-size "
+                    f"{max(1, self.batch_size // 2)} may fit, --batch-size auto finds one"
+                ) from error
             what = " ".join(str(error).split())
             raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
         if not times:

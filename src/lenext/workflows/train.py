@@ -169,7 +169,7 @@ class Training:
                 else:
                     best = event is state.best and event.val_accuracy is not None
                     if best:
-                        weights.save(self.run.weights("best"), job.network, job.description)
+                        weights.save(self.run.weights("best"), state.trained, job.description)
                     self.run.write_records(state.records)
                     bar.record(event, best)
                     if notice := self.notice():
@@ -188,7 +188,7 @@ class Training:
         try:
             yield from events(self.state, self.job.data, self.job.recipe, prepare=self.job.prepare)
         except LenextError as error:
-            weights.save(self.run.weights("last"), self.job.network, self.job.description)
+            weights.save(self.run.weights("last"), self.state.trained, self.job.description)
             self.narrator.note(f"stopped: {error}")
             raise
 
@@ -202,7 +202,7 @@ class Training:
     def finish(self, stopped: bool) -> None:
         """Write the last weights; then, unless it was stopped, read the test set once, with the best ones."""
         job, run, best, records = self.job, self.run, self.state.best, self.state.records
-        weights.save(run.weights("last"), job.network, job.description)
+        weights.save(run.weights("last"), self.state.trained, job.description)
         if records:
             write_curves(run, records, job.title, best.epoch if best else None)
         if stopped:
@@ -210,7 +210,7 @@ class Training:
             self.narrator.say(f"\n{said}; the weights so far are in {run.path}")
             return
         if job.data.validation is None:
-            weights.save(run.weights("best"), job.network, job.description)
+            weights.save(run.weights("best"), self.state.trained, job.description)
         results: dict[str, Any] = {
             "epochs": len(records),
             "best_epoch": best.epoch if best else None,
@@ -230,7 +230,7 @@ class Training:
         job, run, best = self.job, self.run, self.state.best
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
-        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.recipe.batch_size)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.batch_size)
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
         write_test_pictures(run, seen, test, job.data.classes, job.title)

@@ -27,6 +27,7 @@ from lenext.workflows.prepare import load_data
 from lenext.workflows.train import tell_classes
 
 Which = Literal["best", "last"]
+EVALUATED = 256  # pictures at a time
 
 
 def open_weights(
@@ -98,7 +99,7 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    seen = evaluate_split(module, chosen, description.preprocessing, compute, experiment.recipe.batch_size)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute, EVALUATED)
     with Narrator(quiet) as narrator:
         tell_classes(narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class")
         figures = figures_of(seen, description.classes)
