@@ -1,16 +1,22 @@
 """Batches, their order, and augmentation: pure functions of (seed, epoch, position)."""
 
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lenext
 from lenext.data.augment import DRAWS, Augmentation
 from lenext.data.batches import batches, cuts, draw_epoch, training_batches
-from lenext.data.dataset import Dataset
+from lenext.data.dataset import Dataset, Split
+from lenext.data.pictures import PictureFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, DataError
 
 PLAIN = Compute(torch.device("cpu"), "fp32", torch.contiguous_format)
 
@@ -103,3 +109,95 @@ def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -
     assert torch.equal(cropped, pictures[:, :, 4:24, 4:24])
     with pytest.raises(ConfigurationError, match="smaller than image_size=32"):
         Preprocessing.of(digits, 32, "crop", "raw")
+
+
+NUMBERS = torch.rand(200, DRAWS, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_random_crop_is_a_box_of_the_picture() -> None:
+    """On a picture whose pixels say where they are, the box can be read off: its sides, its place, its shape."""
+    line = torch.arange(32.0)
+    where = torch.stack([line.view(-1, 1).expand(32, 32), line.expand(32, 32)])[None].expand(200, 2, 32, 32)
+    found = Augmentation(random_crop=0.3)(where, NUMBERS, [0.0, 0.0])
+    tall = (found[:, 0, 20, 5] - found[:, 0, 10, 5]) / 10  # of the picture's side
+    wide = (found[:, 1, 5, 20] - found[:, 1, 5, 10]) / 10
+    areas, ratios = tall * wide, wide / tall
+    assert 0.29 < float(areas.min()) < 0.4
+    assert 0.8 < float(areas.max()) <= 1.001
+    assert float(ratios.min()) > 0.74
+    assert float(ratios.max()) < 1.34
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 31
+
+
+def test_color_jitter_changes_what_it_says() -> None:
+    picture = torch.randint(60, 190, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    same = torch.full((1, DRAWS), 0.5)
+    assert torch.allclose(Augmentation(color_jitter=0.4)(picture, same, [0.0] * 3), picture.float(), atol=1e-3)
+    brighter = same.clone()
+    brighter[:, 9] = 0.75  # times 1.1 where it is 0.2 at most
+    assert torch.allclose(Augmentation(color_jitter=0.2)(picture, brighter, [0.0] * 3), picture * 1.1, atol=1e-3)
+    grey = same.clone()
+    grey[:, 11] = 0.0  # no saturation at all
+    found = Augmentation(color_jitter=1.0)(picture, grey, [0.0] * 3)
+    assert torch.allclose(found, found[:, :1].expand_as(found), atol=1e-3)
+
+
+def test_random_erasing_blanks_boxes_in_its_share_of_the_pictures() -> None:
+    pictures = torch.zeros(200, 1, 40, 40, dtype=torch.uint8)
+    found = Augmentation(random_erasing=0.25)(pictures, NUMBERS, [7.0])
+    touched = (found > 0).flatten(1).any(1)
+    assert torch.equal(touched, NUMBERS[:, 12] < 0.25)
+    for one in found[touched]:
+        rows, columns = (one[0] > 0).any(1), (one[0] > 0).any(0)
+        assert int((one > 0).sum()) == int(rows.sum()) * int(columns.sum())  # one box
+        assert 0.01 < float((one > 0).float().mean()) < 0.36
+
+
+def test_balanced_sampling_draws_classes_alike() -> None:
+    labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
+    order, table = draw_epoch(1000, 0, 1, True, labels)
+    counts = labels[order].bincount()
+    assert int(counts.min()) > 280
+    assert torch.equal(order, draw_epoch(1000, 0, 1, True, labels)[0])
+    assert torch.equal(table, draw_epoch(1000, 0, 1, True)[1])
+
+
+def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[..., Path]) -> None:
+    path = photos("train/up", "train/down", count=20)
+    in_memory = lenext.load(str(path))
+    files = PictureFiles([str(path / name) for name in in_memory.train.ids], 3, in_memory.shape[1:])
+    split = Split(files, in_memory.train.labels, in_memory.train.ids)
+    prepare = Preprocessing.of(in_memory, "auto", "interpolate", "standardize")
+
+    def made(split: Split) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        return list(
+            training_batches(split, prepare, Augmentation(shift=1), PLAIN, batch_size=8, seed=0, epoch=1, shuffle=True)
+        )
+
+    for ours, theirs in zip(made(split), made(in_memory.train), strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
+    (path / str(in_memory.train.ids[3])).write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="not a picture"):
+        made(split)
+    assert not [one for one in threading.enumerate() if one.name == "decoding"]
+
+
+def test_batches_that_nobody_takes_are_not_decoded(photos: Callable[..., Path]) -> None:
+    path = photos("train/up", "train/down", count=20)
+    data = lenext.load(str(path))
+    decoded = []
+
+    class Counted(PictureFiles):
+        def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+            decoded.append(len(rows))
+            return super().__getitem__(rows)
+
+    files = Counted([str(path / name) for name in data.train.ids], 3, data.shape[1:])
+    prepare = Preprocessing.of(data, "auto", "interpolate", "standardize")
+    some = batches(Split(files, data.train.labels, data.train.ids), prepare, PLAIN, 2)
+    next(some)
+    some.close()  # type: ignore[attr-defined]
+    assert sum(decoded) <= 4 * 2  # the one taken, two ahead, one on its way
+    assert not [one for one in threading.enumerate() if one.name == "decoding"]

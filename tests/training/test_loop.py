@@ -1,7 +1,10 @@
 """The loop: what it yields, that it can be repeated bit by bit, and that it learns."""
 
 import inspect
-from dataclasses import astuple
+import shutil
+import warnings
+from dataclasses import astuple, replace
+from typing import Any
 
 import pytest
 import torch
@@ -162,6 +165,108 @@ def test_it_learns(digits: Dataset) -> None:
     assert records[-1].val_accuracy is not None
     assert records[-1].val_accuracy > 0.9
     assert evaluate(net, digits, recipe).accuracy > 0.9
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "muon"}, {"ema": 0.9}, {"mixup": 0.5, "cutmix": 1.0}, {"class_weights": True},
+        {"balanced_sampling": True}, {"accumulate": 2, "batch_size": 16}, {"random_crop": 0.5, "random_erasing": 0.5},
+        {"color_jitter": 0.3, "cutout": 4, "flip": True},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_means_can_be_repeated_and_learns(digits: Dataset, settings: dict[str, Any]) -> None:
+    recipe = replace(QUICK, epochs=3, train_samples=500, optimizer="adamw", learning_rate=3e-3)
+    recipe = recipe.changed({"learning_rate": 3e-3} | settings)
+    first, second = network(), network()
+    records, again = list(fit(first, digits, recipe)), list(fit(second, digits, recipe))
+    assert figures(records) == figures(again)
+    for one, other in zip(first.state_dict().values(), second.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    assert records[-1].val_accuracy is not None
+    assert records[-1].val_accuracy > 0.4
+
+
+def test_accumulated_batches_are_one_large_batch(few: Dataset) -> None:
+    """Without batch norm, whose statistics are of a batch; 4 batches of 16 against one of 64, two updates an epoch."""
+    nets = []
+    for size, accumulate in ((64, 1), (16, 4)):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+        rows = torch.arange(128)
+        data = replace(few, train=few.train.take(rows), test=None, divided=True)
+        recipe = Recipe(epochs=2, batch_size=size, accumulate=accumulate, device="cpu", precision="fp32")
+        state = TrainingState.begin(net, recipe)
+        rates = [step.learning_rate for step in events(state, data, recipe) if isinstance(step, Step)]
+        assert len(set(rates)) == 4
+        nets.append(net)
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_averaged_weights_are_what_is_measured_and_what_fit_leaves(few: Dataset) -> None:
+    recipe = replace(QUICK, ema=0.5, learning_rate=0.01)
+    net = network()
+    expected = [parameter.detach().clone() for parameter in net.parameters()]
+    state = TrainingState.begin(net, recipe)
+    updates = 0
+    for event in events(state, divided(few, recipe), recipe):
+        if isinstance(event, Step) and event.phase == "train":
+            updates += 1
+            decay = min(0.5, (1 + updates) / (10 + updates))
+            pairs = zip(expected, net.parameters(), strict=True)
+            expected = [decay * old + (1 - decay) * new.detach() for old, new in pairs]
+    assert state.trained is not net
+    for one, other in zip(state.trained.parameters(), expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+    again = network()
+    list(fit(again, few, recipe))
+    for one, other in zip(again.state_dict().values(), state.trained.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_image_sizes_grow_to_the_whole(few: Dataset) -> None:
+    recipe = replace(QUICK, epochs=6, progressive=0.5, precision="fp32")
+    sizes = []
+
+    class Sized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 10, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            sizes.append(x.shape[-1] if self.training else 0)
+            return self.layer(x).mean((2, 3))
+
+    list(fit(Sized(), few, recipe))
+    seen = list(dict.fromkeys(size for size in sizes if size))
+    assert seen == [16, 20, 24, 28]
+    assert sizes[-3:-1] == [28, 28]
+
+
+def without_dropout() -> nn.Module:
+    return nn.Sequential(*(layer for layer in network().children() if not isinstance(layer, nn.Dropout)))
+
+
+def test_a_compiled_step_is_the_same(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(QUICK, epochs=1, precision="fp32")
+    if shutil.which("g++"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own
+            (ours,) = fit(without_dropout(), few, replace(recipe, compile="yes"))
+        (theirs,) = fit(without_dropout(), few, recipe)
+        assert ours.train_loss == pytest.approx(theirs.train_loss, abs=1e-4)
+    with pytest.raises(ConfigurationError, match="NVIDIA"):
+        list(fit(network(), few, replace(recipe, compile="cuda_graphs")))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    with pytest.raises(ConfigurationError, match="C\\+\\+ compiler"):
+        list(fit(network(), few, replace(recipe, compile="yes")))
+
+
+def test_an_automatic_batch_size_is_for_train(few: Dataset) -> None:
+    with pytest.raises(ConfigurationError, match="give a number"):
+        list(fit(network(), few, replace(QUICK, batch_size="auto")))
 
 
 def test_the_loop_stays_on_one_screen() -> None:

@@ -61,6 +61,8 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
 
     Any nn.Module from (N, C, H, W) to logits (N, K) will do. What the data do not have of validation and test sets is
     taken out of their training pictures as the recipe says.
+
+    loss: instead of the recipe's, whose label_smoothing, class_weights, mixup and cutmix then count for nothing.
     """
     data, state = divided(data, recipe), TrainingState.begin(network, recipe)
     try:

@@ -73,7 +73,7 @@ class Mixing:
 def with_box(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
     """Pictures with a box of 1 - share of the others in them; and their own share, exactly."""
     height, width = images.shape[-2:]
-    tall, wide = (round(length * (1 - share) ** 0.5) for length in (height, width))
+    tall, wide = (int(length * (1 - share) ** 0.5) for length in (height, width))
     top, left = (int(torch.randint(0, length - side + 1, ())) for length, side in ((height, tall), (width, wide)))
     mixed = images.clone()
     mixed[..., top : top + tall, left : left + wide] = others[..., top : top + tall, left : left + wide]

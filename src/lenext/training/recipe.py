@@ -99,6 +99,8 @@ class Recipe:
                 raise ConfigurationError(f"{name}={value}: it must be {allowed}")
         if self.early_stopping and self.validation_fraction == 0:
             raise ConfigurationError("early_stopping needs a validation set; leave out validation_fraction=0")
+        if self.balanced_sampling and not self.shuffle:
+            raise ConfigurationError("balanced_sampling: it draws at random; leave out shuffle=false")
         if self.warmup_epochs and self.schedule == "one_cycle":
             raise ConfigurationError(
                 "warmup_epochs: one_cycle rises by itself; give schedule=cosine or constant with it"

@@ -1,0 +1,64 @@
+"""Losses against formulas written out, and what mixing does to pictures and labels."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lenext.training.losses import CrossEntropy, Mixing, class_weights, default_loss, with_box
+from lenext.training.recipe import Recipe
+
+
+class Keep(nn.Module):
+    """Remembers its pictures and answers with fixed logits."""
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits, self.seen = logits, torch.empty(0)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen = images
+        return self.logits
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_the_loss_of_mixed_pictures_is_shared_as_they_are(mixup: float, cutmix: float) -> None:
+    torch.manual_seed(0)
+    images, labels, logits = torch.zeros(4, 1, 8, 8), torch.arange(4), torch.randn(4, 4)
+    images += torch.arange(4.0).view(4, 1, 1, 1) ** 2  # so that the mean of a mixed picture tells the shares
+    for _ in range(20):
+        network = Keep(logits)
+        value, _ = Mixing(CrossEntropy(), mixup, cutmix, 4)(network, images, labels)
+        own, other = images.mean((1, 2, 3)), images.roll(1, 0).mean((1, 2, 3))
+        shares = (network.seen.mean((1, 2, 3)) - other) / (own - other)
+        assert torch.allclose(shares, shares[:1].expand(4), atol=1e-5)
+        assert float(shares[0]) > 0.49
+        expected = shares[0] * F.cross_entropy(logits, labels) + (1 - shares[0]) * F.cross_entropy(
+            logits, labels.roll(1)
+        )
+        assert float(value) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_box_is_of_the_share_that_is_said() -> None:
+    torch.manual_seed(0)
+    for share in (0.5, 0.77, 0.99, 1.0):
+        mixed, exact = with_box(torch.zeros(2, 3, 17, 32), torch.ones(2, 3, 17, 32), share)
+        assert float(mixed.mean()) == pytest.approx(1 - exact, abs=1e-6)
+        assert exact == pytest.approx(share, abs=0.05)
+
+
+def test_weighted_classes_count_the_same() -> None:
+    labels = torch.tensor([0] * 90 + [2] * 10)
+    weights = class_weights(labels, 3)
+    assert weights.tolist() == pytest.approx([100 / 180, 0, 5])
+    loss = default_loss(Recipe(class_weights=True), labels, 3)
+    logits = torch.randn(100, 3)
+    by_class = [F.cross_entropy(logits[labels == one], labels[labels == one]) for one in (0, 2)]
+    assert float(loss(Keep(logits), logits, labels)[0]) == pytest.approx(float(sum(by_class)) / 2, abs=1e-5)
+
+
+def test_without_options_it_is_plain_cross_entropy() -> None:
+    loss = default_loss(Recipe(), torch.arange(3), 3)
+    assert isinstance(loss, CrossEntropy)
+    logits = torch.randn(3, 3)
+    assert torch.equal(loss(Keep(logits), logits, torch.arange(3))[0], F.cross_entropy(logits, torch.arange(3)))
