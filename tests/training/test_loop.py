@@ -103,7 +103,7 @@ def test_evaluate_counts_each_picture_once_and_leaves_the_mode(few: Dataset) -> 
 
 def test_ties_are_counted_as_argmax_has_them() -> None:
     """Coarse logits tie often; the accuracy while training and the one measured afterwards must not differ by that."""
-    from lenext.training.loop import Evaluation
+    from lenext.training.evaluation import Evaluation
 
     draw = torch.Generator().manual_seed(0)
     scores = torch.randint(0, 3, (1000, 10), generator=draw).float()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -91,13 +92,15 @@ def training_batches(
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
     """Every picture once, in the order of the split, as it is."""
-    rows = torch.arange(len(split), device=split.labels.device)
-
-    def prepared(some: slice) -> Batch:
-        pixels = split.images[rows[some]].to(compute.device, non_blocking=True)
-        return compute.images(preprocessing(pixels)), split.labels[some].to(compute.device, non_blocking=True)
-
+    prepared = partial(plain_batch, split, preprocessing, compute)
     yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, 0))
+
+
+def plain_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
+    """These pictures of a split as they are."""
+    rows = torch.arange(some.start, some.stop, device=split.labels.device)
+    pixels = split.images[rows].to(compute.device, non_blocking=True)
+    return compute.images(preprocessing(pixels)), split.labels[some].to(compute.device, non_blocking=True)
 
 
 def chunked(

@@ -28,7 +28,7 @@ class VGGBlock(nn.Sequential):
     """A stack of convolutions and the pooling after it. (N, C, H, W) to (N, out_channels, H/2, W/2)."""
 
     def __init__(self, in_channels: int, out_channels: int, depth: int, norm: Norm = "none") -> None:
-        super().__init__(*stack(in_channels, out_channels, depth, "relu", norm), nn.MaxPool2d(2))
+        super().__init__(*stack(in_channels, out_channels, depth, "relu", norm), pooling_layer("max", 2, 2))
 
 
 class VGG(nn.Module):

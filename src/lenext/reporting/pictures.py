@@ -8,7 +8,7 @@ from lenext.data.dataset import Split
 from lenext.reporting.figures import WRONG, confusion_matrix, curves, gallery, save_figure, short
 from lenext.runs.folder import Run
 from lenext.runs.results import confusion
-from lenext.training.loop import Evaluation
+from lenext.training.evaluation import Evaluation
 from lenext.training.state import Record
 
 MISTAKES = 32  # pictures shown

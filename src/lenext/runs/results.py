@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lenext.data.dataset import Split
 from lenext.runs.folder import Run
-from lenext.training.loop import Evaluation
+from lenext.training.evaluation import Evaluation
 
 TOP5_FROM = 10  # classes; below, the five most probable say little
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,8 +18,8 @@ from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
-from lenext.foundation.modes import at_rest
 from lenext.foundation.seeds import seeds
+from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
 from lenext.training.losses import Loss, Objective, default_loss
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
@@ -119,10 +118,10 @@ def events(
         train_loss, train_accuracy = totals.means()
         if not math.isfinite(train_loss):
             raise not_finite(train_loss, epoch, per_epoch - 1, rate)
-        seen = yield from validation(state, held, prepare, batch_size, epoch)
+        seen = yield from validation(state, held, prepare, epoch)
         again: tuple[float, float] | tuple[None, None] = (None, None)
         if recipe.evaluate_training:
-            measured = evaluate_split(state.trained, data.train, prepare, compute, batch_size)
+            measured = evaluate_split(state.trained, train, prepare, compute)
             again = measured.loss, measured.accuracy
         taken, mean_rate = time.perf_counter() - begun, rates / per_epoch
         record = Record(epoch, taken, train_loss, train_accuracy, seen[0], seen[1], mean_rate, again[0], again[1])
@@ -178,12 +177,12 @@ def set_training(network: nn.Module) -> None:
 
 
 def validation(
-    state: TrainingState, split: Split | None, prepare: Preprocessing, batch_size: int, epoch: int
+    state: TrainingState, split: Split | None, prepare: Preprocessing, epoch: int
 ) -> Generator[Step, None, tuple[float, float] | tuple[None, None]]:
     """Measure the validation pictures, a Step a batch; returns plain cross-entropy and accuracy, or two None."""
     if split is None:
         return None, None
-    network = state.trained.eval()
+    network, batch_size = state.trained.eval(), measured_together(prepare, state.compute)
     totals, parts = Totals(state.compute.device), len(cuts(len(split), batch_size))
     for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
         with torch.no_grad(), state.compute.autocast():
@@ -196,35 +195,6 @@ def validation(
 def figures(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Plain cross-entropy and how many are right, both on the device."""
     return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum()
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by picture (N,); on the CPU."""
-
-    probabilities: Tensor
-    labels: Tensor
-    losses: Tensor
-
-    @property
-    def predicted(self) -> Tensor:
-        return self.probabilities.argmax(1)
-
-    @property
-    def loss(self) -> float:
-        return float(self.losses.double().mean())
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of pictures whose most probable class is the true one."""
-        return self.top(1)
-
-    def top(self, k: int) -> float:
-        """The fraction of pictures whose true class is among the k most probable."""
-        ranked = self.probabilities.sort(
-            dim=1, descending=True, stable=True
-        ).indices  # of equals the first, as argmax has it
-        return int((ranked[:, :k] == self.labels[:, None]).sum()) / len(self.labels)
 
 
 def evaluate(
@@ -240,20 +210,7 @@ def evaluate(
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
     compute.place(network)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, size_of_batch(recipe))
-
-
-def evaluate_split(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, batch_size: int
-) -> Evaluation:
-    """Measure a network that is on its device already, each picture once."""
-    logits = []
-    with at_rest(network), torch.inference_mode(), compute.autocast():
-        for images, _ in batches(split, prepare, compute, batch_size):
-            logits.append(network(images).float())
-    scores = torch.cat(logits).cpu()
-    losses = F.cross_entropy(scores, split.labels, reduction="none")
-    return Evaluation(scores.softmax(1), split.labels, losses)
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute)
 
 
 def check_batch_norm(network: nn.Module, batch_size: int) -> None:

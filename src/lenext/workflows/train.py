@@ -24,7 +24,8 @@ from lenext.reporting.tables import table
 from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
-from lenext.training.loop import divided, evaluate_split, events
+from lenext.training.evaluation import evaluate_split
+from lenext.training.loop import divided, events
 from lenext.training.notices import chance_notice
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.state import Record, Step, TrainingState
@@ -230,7 +231,7 @@ class Training:
         job, run, best = self.job, self.run, self.state.best
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
-        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.batch_size)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute)
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
         write_test_pictures(run, seen, test, job.data.classes, job.title)

@@ -22,12 +22,11 @@ from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_pictures, predictions
 from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
-from lenext.training.loop import Evaluation, evaluate_split
+from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.workflows.prepare import load_data
 from lenext.workflows.train import tell_classes
 
 Which = Literal["best", "last"]
-EVALUATED = 256  # pictures at a time
 
 
 def open_weights(
@@ -99,7 +98,7 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    seen = evaluate_split(module, chosen, description.preprocessing, compute, EVALUATED)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute)
     with Narrator(quiet) as narrator:
         tell_classes(narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class")
         figures = figures_of(seen, description.classes)

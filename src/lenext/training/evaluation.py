@@ -1,0 +1,106 @@
+"""Measuring a network on a split, as fast as the machine can."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lenext.data.batches import batches, cuts, plain_batch
+from lenext.data.dataset import Split
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.modes import at_rest
+
+STATELESS = ("torch.nn.", "lenext.models.")  # whose modules keep nothing of a forward pass in evaluation mode
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by picture (N,); on the CPU."""
+
+    probabilities: Tensor
+    labels: Tensor
+    losses: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.probabilities.argmax(1)
+
+    @property
+    def loss(self) -> float:
+        return float(self.losses.double().mean())
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of pictures whose most probable class is the true one."""
+        return self.top(1)
+
+    def top(self, k: int) -> float:
+        """The fraction of pictures whose true class is among the k most probable."""
+        ranked = self.probabilities.sort(
+            dim=1, descending=True, stable=True
+        ).indices  # of equals the first, as argmax has it
+        return int((ranked[:, :k] == self.labels[:, None]).sum()) / len(self.labels)
+
+
+def measured_together(prepare: Preprocessing, compute: Compute) -> int:
+    """How many pictures are measured at a time: few enough for a CPU's caches, many enough to keep a device busy."""
+    values = 1 << (18 if compute.device.type == "cpu" else 24)
+    return max(8, min(1024, 1 << (max(1, values // math.prod(prepare.input_shape)).bit_length() - 1)))
+
+
+def evaluate_split(network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute) -> Evaluation:
+    """Measure a network that is on its device already, each picture once."""
+    size = measured_together(prepare, compute)
+    with at_rest(network):
+        if can_be_shared_out(network, compute):
+            scores = torch.cat(list(shared_out(network, split, prepare, compute, size)))
+        else:
+            made = batches(split, prepare, compute, size)
+            scores = torch.cat([answers(network, images, compute) for images, _ in made]).cpu()
+    labels = split.labels.cpu()
+    losses = F.cross_entropy(scores, labels, reduction="none")
+    return Evaluation(scores.softmax(1), labels, losses)
+
+
+def answers(network: nn.Module, images: Tensor, compute: Compute) -> Tensor:
+    """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own."""
+    with torch.inference_mode(), compute.autocast():
+        return network(images).float()
+
+
+def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
+    """Whether each thread may compute batches of its own: on a CPU, with modules that are known to bear it."""
+    known = all(f"{type(module).__module__}.".startswith(STATELESS) for module in network.modules())
+    return known and compute.device.type == "cpu" and torch.get_num_threads() > 1
+
+
+def shared_out(
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int
+) -> Iterator[Tensor]:
+    """The logits of each batch, in order; every thread prepares and computes one alone, which serves small networks
+    better than all threads on the same one. A few batches are under way at a time, so that memory stays flat."""
+
+    def work(some: slice) -> Tensor:
+        return answers(network, plain_batch(split, prepare, compute, some)[0], compute)
+
+    workers = torch.get_num_threads()
+    waiting: deque[Future[Tensor]] = deque()
+    for some in cuts(len(split), size):
+        if len(waiting) == 2 * workers:
+            yield waiting.popleft().result()
+        waiting.append(single_threads(workers).submit(work, some))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@cache
+def single_threads(workers: int) -> ThreadPoolExecutor:
+    """Threads whose arithmetic takes one core each; made once."""
+    return ThreadPoolExecutor(workers, "measuring", lambda: torch.set_num_threads(1))
