@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lenext.data.dataset import Dataset as Dataset
     from lenext.data.dataset import Split as Split
     from lenext.foundation.errors import LenextError as LenextError
+    from lenext.foundation.timing import timed as timed
     from lenext.inspection.summary import summarize as summarize
     from lenext.models import MODELS as MODELS
     from lenext.models import create as create
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lenext.training.loop import evaluate as evaluate
     from lenext.training.loop import events as events
     from lenext.training.loop import fit as fit
+    from lenext.training.rates import find_learning_rate as find_learning_rate
     from lenext.training.recipe import Experiment as Experiment
     from lenext.training.recipe import Recipe as Recipe
     from lenext.training.recipes import RECIPES as RECIPES
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows.machine import checks as checks
+    from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.train import train as train
     from lenext.workflows.use import predict as predict
     from lenext.workflows.use import val as val
@@ -57,10 +60,13 @@ HOMES = {
     "create": "models",
     "evaluate": "training.loop",
     "events": "training.loop",
+    "find_learning_rate": "training.rates",
     "fit": "training.loop",
     "load": "data",
+    "lr_find": "workflows.rates",
     "predict": "workflows.use",
     "summarize": "inspection.summary",
+    "timed": "foundation.timing",
     "train": "workflows.train",
     "val": "workflows.use",
 }

@@ -11,6 +11,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("training", "train a network on data and leave a run: weights, curves, predictions"),
+    "lr-find": Verb("training", "the learning rate to begin with, found by trying, with a picture"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),
     "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),

@@ -79,5 +79,30 @@ def train(
     )
 
 
-train.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
+def lr_find(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
+    /,
+    *,
+    data: Annotated[str, Parameter(help="a name or a path, as for train (default: digits)")] = "",
+    recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file")] = "",
+    options: Options = None,
+    label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
+    out: Annotated[Path, Parameter(help="the picture")] = Path("learning_rate.png"),
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
+) -> None:
+    """Try rising learning rates on a copy of the network, and suggest one."""
+    given = {key: value for key, value in vars(settings).items() if value is not None}
+    from lenext.workflows.rates import lr_find as work
+
+    work(
+        network, data, recipe=recipe, options=pairs(options), label_column=label_column, out=out, data_dir=data_dir,
+        offline=offline, **given,
+    )  # fmt: skip
+
+
+for verb in (train, lr_find):
+    verb.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
 app.command(train)
+app.command(lr_find, name="lr-find")

@@ -17,6 +17,7 @@ from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fit
 
 STATISTICS_SAMPLE = 10_000  # pictures that the mean and deviation are taken from, at the most
+OF_FILES = 2_000  # and where each has to be decoded for it
 
 
 class Images(Protocol):
@@ -120,10 +121,12 @@ class Dataset:
 
     @cached_property
     def normalization(self) -> Normalization:
-        """Mean and deviation by channel, of the training pictures alone (of 10,000 of them, where there are more)."""
+        """Mean and deviation by channel, of the training pictures alone (of 10,000 of them, where there are more; of
+        2,000 that stay in their files)."""
         rows = torch.arange(len(self.train))
-        if len(rows) > STATISTICS_SAMPLE:
-            rows = torch.randperm(len(rows), generator=generator(0))[:STATISTICS_SAMPLE].sort().values
+        most = OF_FILES if isinstance(self.train.images, PictureFiles) else STATISTICS_SAMPLE
+        if len(rows) > most:
+            rows = torch.randperm(len(rows), generator=generator(0))[:most].sort().values
         total = torch.zeros(self.shape[0], dtype=torch.float64)
         squares, count = total.clone(), 0
         for some in rows.split(500):

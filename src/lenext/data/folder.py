@@ -1,5 +1,6 @@
 """A person's own pictures: `train/ val/ test/` of class folders (or their other usual names), or classes alone."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import torch
 
 from lenext.data import Place
 from lenext.data.dataset import Dataset, Split, match_classes, shortened
-from lenext.data.pictures import GREY_MODES, PictureFiles, Size, is_picture, open_picture
+from lenext.data.headers import Header, read_headers
+from lenext.data.pictures import GREY_MODES, PictureFiles, Size, is_picture
 from lenext.foundation.errors import DataError
 
 NAMES = {
@@ -36,12 +38,12 @@ def load_path(path: Path, place: Place) -> Dataset:
     """Read the folders' names, look at each file's header, decode what fits into memory. Raises DataError."""
     piles, notes = gather(path)
     classes = piles["train"].classes
-    left_out, modes, sizes = look(piles.values(), place.on_bad_image)
+    left_out, modes, sizes = look(path, piles.values(), place.on_bad_image)
     notes += left_out
     channels = place.channels if place.channels != "auto" else (1 if modes <= set(GREY_MODES) else 3)
     size = picture_size(place, sizes)
     total = sum(len(pile.paths) for pile in piles.values()) * channels * size[0] * size[1]
-    splits = {}
+    splits, prefix = {}, "" if path == Path() else f"{path}{os.sep}"
     for name, pile in piles.items():
         for label, class_name in enumerate(pile.classes):
             if label not in pile.labels:
@@ -50,7 +52,7 @@ def load_path(path: Path, place: Place) -> Dataset:
         if absent := sorted(set(classes) - set(pile.classes)):
             notes.append(f"{pile.root.name} has no pictures of: {shortened(absent)}")
         files = PictureFiles(pile.paths, channels, size, place.fit)
-        ids = np.array([Path(file).relative_to(path).as_posix() for file in pile.paths])
+        ids = np.array([file.removeprefix(prefix).replace(os.sep, "/") for file in pile.paths])
         in_memory = total <= IN_MEMORY
         splits[name] = read_split(files, Split(files, labels, ids), place, in_memory=in_memory, notes=notes)
     if "test" not in splits and "validation" in splits and not place.separate_test:
@@ -116,9 +118,9 @@ def pile(split: str, root: Path, notes: list[str]) -> Pile:
         raise DataError(f"{root}: only the class '{classes[0].name}'; at least two class folders are needed")
     paths, labels, others = [], [], []
     for label, folder in enumerate(classes):
-        files = sorted(file for file in folder.rglob("*") if file.is_file() and not is_hidden(file, root))
+        files = files_below(folder)
         pictures = [readable(file) for file in files if is_picture(file)]
-        others += [file.name for file in files if not is_picture(file)]
+        others += [os.path.basename(file) for file in files if not is_picture(file)]
         paths += pictures
         labels += [label] * len(pictures)
     if others:
@@ -126,36 +128,38 @@ def pile(split: str, root: Path, notes: list[str]) -> Pile:
     return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
 
 
-def readable(file: Path) -> str:
+def files_below(folder: Path) -> list[str]:
+    """Every visible file below a folder, in order."""
+    found: list[str] = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
+    return sorted((file for file in found if os.path.isfile(file)), key=lambda file: file.split(os.sep))
+
+
+def readable(file: str) -> str:
     """The file's name, which must be text."""
     try:
-        str(file).encode()
+        file.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{str(file)!a}: a file name that is no UTF-8 text; rename it") from None
-    return str(file)
+        raise DataError(f"{file!a}: a file name that is no UTF-8 text; rename it") from None
+    return file
 
 
-def is_hidden(file: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(root).parts)
-
-
-def look(piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str], set[str], set[Size]]:
-    """Open every header: drop or name the broken ones; return notes, the colour modes and the sizes there are."""
-    notes: list[str] = []
-    modes: set[str] = set()
-    sizes: set[Size] = set()
+def look(root: Path, piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str], set[str], set[Size]]:
+    """Read every header: drop or name the broken ones; return notes, the colour modes and the sizes there are."""
+    piles, notes = list(piles), list[str]()
+    headers = read_headers(root, [path for pile in piles for path in pile.paths])
+    modes = {header.mode for header in headers if isinstance(header, Header)}
+    sizes = {(header.height, header.width) for header in headers if isinstance(header, Header)}
+    for header in headers:
+        if isinstance(header, DataError):
+            if on_bad_image == "stop":
+                raise hinted(header) from header
+            notes.append(f"left out: {header}")
+    rest = iter(headers)
     for pile in piles:
-        kept = []
-        for at, path in enumerate(pile.paths):
-            try:
-                with open_picture(path) as picture:
-                    modes.add(picture.mode)
-                    sizes.add((picture.height, picture.width))
-                kept.append(at)
-            except DataError as error:
-                if on_bad_image == "stop":
-                    raise hinted(error) from error
-                notes.append(f"left out: {error}")
+        kept = [at for at, header in zip(range(len(pile.paths)), rest, strict=False) if isinstance(header, Header)]
         pile.paths, pile.labels = [pile.paths[at] for at in kept], [pile.labels[at] for at in kept]
     return notes, modes, sizes
 

@@ -100,9 +100,10 @@ def decoders() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count())
 
 
-def is_picture(path: Path) -> bool:
+def is_picture(path: str | Path) -> bool:
     """Whether the name is one of a visible picture file."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    name = os.path.basename(path)
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 class PictureFiles:

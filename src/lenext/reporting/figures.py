@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lenext.foundation.files import atomic
 from lenext.inspection.arithmetic import Arithmetic
+from lenext.training.rates import RateSearch
 from lenext.training.state import Record
 
 TRAIN, VALIDATION, QUIET, INK = "#8a94a6", "#0b6e99", "#d5d9e0", "#1f2430"
@@ -97,6 +98,22 @@ def draw_line(axes: Axes, records: Sequence[Record], name: str, label: str, **lo
     if points:
         epochs, values = zip(*points, strict=True)
         axes.plot(epochs, values, marker="o" if len(points) == 1 else None, label=label, **look)
+
+
+def learning_rates(found: RateSearch, title: str) -> Figure:
+    """The smoothed loss by the learning rate, with the rate that is suggested."""
+    with mpl.rc_context(STYLE):
+        figure, axes = styled(7.5, 4.2)
+        axes.plot(found.rates, found.losses, color=VALIDATION, linewidth=2)
+        loss = found.losses[found.rates.index(found.suggestion)]
+        words = f"suggested: {found.suggestion:.2g}"
+        axes.plot([found.suggestion], [loss], "o", color=WRONG, label=words, zorder=5)
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss, smoothed")
+        axes.set_title(title)
+        axes.legend(loc="lower left")
+        return figure
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:

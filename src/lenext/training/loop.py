@@ -20,7 +20,7 @@ from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.foundation.seeds import seeds
 from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
-from lenext.training.losses import Loss, Objective, default_loss
+from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
@@ -89,7 +89,9 @@ def events(
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     train, held = resident(data.train, compute), data.validation and resident(data.validation, compute)
     loss = loss or default_loss(recipe, train.labels.to(compute.device), len(data.classes))
-    objective = compiled(Objective(network, loss), recipe.compile, compute)
+    reported = isinstance(loss, CrossEntropy) and loss.is_plain(network)
+    bare = Objective(network, loss)
+    objective = compiled(bare, recipe.compile, compute)
     per_epoch = len(cuts(len(train), batch_size))
     updates = -(-per_epoch // recipe.accumulate)
     check_batch_norm(network, batch_size)
@@ -108,11 +110,11 @@ def events(
             rate = learning_rate(recipe, update, recipe.epochs * updates, updates)
             rates += rate
             with compute.autocast():
-                value, logits = objective(images, labels)
+                value, logits = (objective if len(labels) == batch_size else bare)(images, labels)
             if compute.device.type == "cpu" and not math.isfinite(value.item()):
                 raise not_finite(value.item(), epoch, position, rate)
             state.update(value, rate, last=position == per_epoch - 1)
-            plain, correct = figures(logits.detach(), labels)
+            plain, correct = figures(logits.detach(), labels, value.detach() if reported else None)
             totals.add(plain, correct, len(labels))
             yield Step("train", epoch, position, per_epoch, len(labels), plain, correct, rate)
         train_loss, train_accuracy = totals.means()
@@ -147,18 +149,23 @@ def use_seed(seed: int, device: torch.device) -> None:
 
 
 def compiled(objective: Objective, how: str, compute: Compute) -> nn.Module:
-    """The objective, compiled if so asked."""
-    if how == "no":
+    """The objective, compiled if so asked; `auto` has been settled by `train`, which knows the network and the data."""
+    if how in ("auto", "no"):
         return objective
     device = compute.device.type
     if how == "cuda_graphs" and device != "cuda":
         raise ConfigurationError(
             f"compile=cuda_graphs: it needs an NVIDIA GPU, and this runs on {device}; give yes or no"
         )
-    if device == "cpu" and not any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))):
+    if device == "cpu" and not has_compiler():
         raise ConfigurationError("compile=yes: on a CPU it needs a C++ compiler, such as g++; install one, or give no")
     mode = "reduce-overhead" if how == "cuda_graphs" else None
     return torch.compile(objective, mode=mode)  # type: ignore[return-value]
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler, which compiling for a CPU needs."""
+    return any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
 
 
 def grown(prepare: Preprocessing, recipe: Recipe, epoch: int) -> Preprocessing:
@@ -192,9 +199,9 @@ def validation(
     return totals.means()
 
 
-def figures(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Plain cross-entropy and how many are right, both on the device."""
-    return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).sum()
+def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Plain cross-entropy, where it is not known already, and how many are right, both on the device."""
+    return F.cross_entropy(logits, labels) if known is None else known, (logits.argmax(1) == labels).sum()
 
 
 def evaluate(

@@ -24,16 +24,15 @@ class CrossEntropy:
     def __init__(self, label_smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.label_smoothing, self.weights = label_smoothing, weights
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is what is reported, too."""
-        return self.label_smoothing == 0 and self.weights is None
+    def is_plain(self, network: nn.Module) -> bool:
+        """Whether its value is what is reported, too."""
+        return self.label_smoothing == 0 and self.weights is None and not has_auxiliary(network)
 
     def of(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.label_smoothing)
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        if getattr(network, "aux1", None) is None or not hasattr(network, "forward_with_auxiliary"):
+        if not has_auxiliary(network):
             logits = network(images).float()
             return self.of(logits, labels), logits
         logits, *others = (one.float() for one in network.forward_with_auxiliary(images))  # type: ignore[operator]
@@ -41,6 +40,11 @@ class CrossEntropy:
         for other in others:
             value = value + AUXILIARY_SHARE * self.of(other, labels)
         return value, logits
+
+
+def has_auxiliary(network: nn.Module) -> bool:
+    """Whether it has auxiliary classifiers in use."""
+    return getattr(network, "aux1", None) is not None and hasattr(network, "forward_with_auxiliary")
 
 
 class Mixing:

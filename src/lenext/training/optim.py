@@ -51,8 +51,9 @@ def plain_optimizer(
     name: str, learning: Sequence[nn.Parameter], recipe: Recipe, compute: Compute
 ) -> torch.optim.Optimizer:
     """SGD or AdamW over these, norms and biases without weight decay."""
-    decayed = [one for one in learning if one.ndim > 1 or recipe.decay_norms_and_biases]
-    spared = [one for one in learning if not (one.ndim > 1 or recipe.decay_norms_and_biases)]
+    alike = recipe.decay_norms_and_biases or recipe.weight_decay == 0
+    decayed = [one for one in learning if one.ndim > 1 or alike]
+    spared = [one for one in learning if not (one.ndim > 1 or alike)]
     decays = ((decayed, recipe.weight_decay), (spared, 0.0))
     groups: list[dict[str, Any]] = [{"params": some, "weight_decay": decay} for some, decay in decays if some]
     common: dict[str, Any] = {"lr": recipe.learning_rate, "fused": compute.device.type in ("cpu", "cuda")}

@@ -85,8 +85,8 @@ class Recipe:
     device: Device = key("auto", "Machine", "where to compute")
     precision: Precision = key("auto", "Machine", "of the arithmetic; the weights stay fp32")
     memory_format: MemoryFormat = key("auto", "Machine", "how pictures lie in memory")
-    compile: Literal["no", "yes", "cuda_graphs"] = key(
-        "no", "Machine", "torch.compile the step: minutes at the start, for long runs; cuda_graphs: on NVIDIA GPUs"
+    compile: Literal["auto", "no", "yes", "cuda_graphs"] = key(
+        "auto", "Machine", "torch.compile the step; auto: in runs long enough to win by it; cuda_graphs: on NVIDIA GPUs"
     )
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
 

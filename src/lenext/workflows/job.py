@@ -1,11 +1,12 @@
 """What `train` knows before it begins: checked against each other, said in a few lines, with the time it will take."""
 
 import copy
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -18,8 +19,9 @@ from lenext.models import find_variant
 from lenext.models.own import is_own
 from lenext.reporting.console import seconds
 from lenext.runs.weights import Description
-from lenext.training.loop import augmentation, events
+from lenext.training.loop import augmentation, events, has_compiler
 from lenext.training.recipe import Experiment
+from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
 from lenext.workflows.fits import fitting_batch, out_of_memory
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
@@ -48,7 +50,7 @@ class Job:
             self.network = build_network(experiment, options, data_dir, offline)
         check_fit(self.network, experiment, shape, classes)
         self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe)
-        self.recipe = replace(self.recipe, batch_size=self.batch_size)
+        self.recipe = replace(self.recipe, batch_size=self.batch_size, compile=self.compiles())
         self.check_progressive(shape, classes)
         self.description = Description(experiment.network, options, data.classes, self.prepare)
 
@@ -59,6 +61,14 @@ class Job:
     @property
     def title(self) -> str:
         return f"{type(self.network).__name__ if self.is_own else self.experiment.network} on {self.data.name}"
+
+    def compiles(self) -> Literal["no", "yes", "cuda_graphs"]:
+        """Whether the step is compiled: `auto` goes by a table, as timing would not give the same bits again."""
+        recipe, pictures = self.recipe, len(self.data.train) * self.recipe.epochs
+        if recipe.compile != "auto":
+            return recipe.compile
+        pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf) and recipe.progressive == 1
+        return "yes" if pays and self.compute.device.type == "cpu" and has_compiler() else "no"
 
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
         """Try the image size that training begins with, where it grows."""
@@ -89,7 +99,7 @@ class Job:
             f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
             "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
             f"augmentation: {augmentation(data, recipe).describe()}",
-            "device": self.compute.describe(),
+            "device": self.compute.describe() + (", compiled" if self.recipe.compile != "no" else ""),
             "time": self.expected(),
         }
 

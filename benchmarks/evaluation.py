@@ -1,0 +1,122 @@
+"""Measuring 10,000 pictures: python -m benchmarks.evaluation [NETWORK ...].
+
+lenext against ONNX Runtime (the best of four batch sizes, fp32), eager mode in fp32 and torch.compile. All are given
+the same pictures; lenext prepares them from uint8 within the time, the others find them prepared.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.contestants import arrays, build, load
+from benchmarks.harness import race, report, serve, spread
+
+NETWORKS = (
+    "lenet", "alexnet_32px", "vgg11_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "densenet_32px",
+    "convnext_32px",
+)  # fmt: skip
+PICTURES = 10_000
+ONNX = ("onnxruntime-32", "onnxruntime-64", "onnxruntime-256", "onnxruntime-1000")
+OTHERS = ("eager", "compiled")
+Work = Callable[[int], float]
+
+
+def ours(network: str) -> Work:
+    from lenext.data.preprocessing import Preprocessing
+    from lenext.foundation.device import Compute
+    from lenext.training.evaluation import evaluate_split
+
+    data, compute = load(network), Compute.choose("cpu")
+    assert data.test is not None
+    prepare = Preprocessing.of(data, "auto", "interpolate", "standardize")
+    model = compute.place(build(network, data.shape[1]).eval())
+    test = data.test.take(torch.arange(PICTURES))
+    return lambda _: clocked(lambda: evaluate_split(model, test, prepare, compute))
+
+
+def onnxruntime(network: str, batch: int) -> Work:
+    import onnxruntime as ort
+
+    images, _ = arrays(network, load(network).shape[1], PICTURES)
+    model = build(network, images.shape[-1]).eval()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            model, (images[:2],), str(path), dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
+        )
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    pictures = images.numpy()
+
+    def work() -> None:
+        parts = [session.run(None, {"x": pictures[at : at + batch]})[0] for at in range(0, PICTURES, batch)]
+        np.concatenate(parts).argmax(1)
+
+    return lambda _: clocked(work)
+
+
+def eager(network: str, *, compiled: bool) -> Work:
+    images, _ = arrays(network, load(network).shape[1], PICTURES)
+    model = build(network, images.shape[-1]).eval()
+    run = torch.compile(model) if compiled else model
+
+    def work() -> None:
+        with torch.inference_mode():
+            torch.cat([run(some) for some in images.split(250)]).argmax(1)
+
+    return lambda _: clocked(work)
+
+
+def clocked(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def main(wanted: list[str]) -> None:
+    rows, ratios = [], {}
+    for network in wanted or NETWORKS:
+        contestants = {name: (name, network) for name in ("lenext", *ONNX, *OTHERS)}
+        found = race("benchmarks.evaluation", contestants, 1, 5)
+        times = {name: spread(some) for name, some in found.items()}
+        mine = times["lenext"]["median"]
+        best = min(times[name]["median"] for name in ONNX)
+        ratios[network] = best / mine
+        for name, time_ in times.items():
+            if name in ONNX and time_["median"] > best:
+                continue
+            rows.append(
+                {
+                    "network": network,
+                    "who": name,
+                    "s": time_["median"],
+                    "middle half": f"{time_['low']:.4g} to {time_['high']:.4g}",
+                    "images/s": PICTURES / time_["median"],
+                    "lenext is faster": time_["median"] / mine,
+                }
+            )
+    figures = {
+        "geometric mean of (ONNX Runtime / lenext)": prod(ratios.values()) ** (1 / len(ratios)),
+        "least": min(ratios.values()),
+    }
+    report("evaluation", rows, figures)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1 and sys.argv[1] in ("lenext", *ONNX, *OTHERS):
+        who, network = sys.argv[1:3]
+        if who == "lenext":
+            serve(ours(network))
+        elif who in ONNX:
+            serve(onnxruntime(network, int(who.rpartition("-")[2])))
+        else:
+            serve(eager(network, compiled=who == "compiled"))
+    else:
+        main([one for one in sys.argv[1:] if not one.startswith("--")])

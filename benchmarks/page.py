@@ -1,0 +1,62 @@
+"""docs/benchmarks.md out of results/*.json, so that no figure in it is written by hand: python -m benchmarks.page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, said
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PARTS = {
+    "training": ("Training, small pictures", "python -m benchmarks.training"),
+    "training-224px": ("Training at 224 px, from pictures of 32 px", "python -m benchmarks.training --large"),
+    "accuracy": ("Time to accuracy", "python -m benchmarks.accuracy mnistTrain.csv mnistTest.csv"),
+    "evaluation": ("Measuring 10,000 pictures", "python -m benchmarks.evaluation"),
+    "precision": ("What bf16 costs in accuracy", "python -m benchmarks.precision"),
+    "startup": ("Start-up", "python -m benchmarks.startup"),
+    "folder": ("A folder of 100,000 JPEGs", "python -m benchmarks.folder FOLDER"),
+}
+ABOUT = {
+    "training": """The same network, pictures and batch (128), SGD with momentum, no augmentation. Each contestant is a
+process of its own; they take turns. `documents` is the loop of the course documents; `last-...` and `first-...` are the
+bare step on one batch that is there already, by layout (channels last or first), precision and compilation: the fastest
+of them is the limit. `lenext-compiled` is `--compile yes`, as `auto` has it for long runs of these networks.""",
+    "training-224px": """The networks as the documents teach them, batches of 128, against their loop, which resizes
+picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
+    "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",
+    "evaluation": """lenext prepares the pictures from bytes within its time; the others are given them prepared. ONNX
+Runtime with the best of four batch sizes.""",
+    "precision": "The same seeds in fp32 and under bf16 autocast.",
+    "startup": "Medians of 9, in turn.",
+    "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",
+}
+START = """# Benchmarks
+
+Each table is written by the command above it, side by side with the others in one run; `python -m benchmarks.page`
+makes this page out of `benchmarks/results/`. Take the ratios: machines differ. The peers come with
+`pip install -e .[bench]`; data are looked for in `$LENEXT_DATA`."""
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns), *([said(row.get(key, "")) for key in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    parts = [START]
+    for name, (title, command) in PARTS.items():
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        found = json.loads(path.read_text())
+        machine = found["machine"]
+        versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
+        figures = "\n".join(f"- {key}: **{said(value)}**" for key, value in found["figures"].items())
+        where = f"{machine['threads']} threads, CPU with {machine['cpu']}, GPU {machine['gpu']}; {versions}."
+        parts.append(f"## {title}\n\n`{command}`\n\n{ABOUT[name]}\n\n{figures}\n\n{table(found['rows'])}\n\n{where}")
+    PAGE.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What the headers of many picture files say, remembered between starts as long as the files do not change."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lenext.data.pictures import open_picture
+from lenext.foundation.errors import DataError
+from lenext.foundation.files import cache_folder, write_atomic
+from lenext.foundation.progress import count_bar
+
+WORTH = 1000  # files from which on it is worth remembering them
+
+
+@dataclass(frozen=True)
+class Header:
+    """Colour mode and size in pixels of a picture, as its file says."""
+
+    mode: str
+    height: int
+    width: int
+
+
+def read_headers(root: Path, paths: Sequence[str]) -> list[Header | DataError]:
+    """The header of each file below `root`, or what is wrong with it."""
+    memory = Memory(root) if len(paths) >= WORTH else None
+    found: list[Header | DataError] = []
+    with count_bar("looking at pictures", len(paths)) as advance:
+        for path in paths:
+            found.append((memory and memory.recall(path)) or look(path))
+            if memory and isinstance(found[-1], Header):
+                memory.keep(path, found[-1])
+            advance(1)
+    if memory:
+        memory.write()
+    return found
+
+
+def look(path: str) -> Header | DataError:
+    """Open a file and read its header."""
+    try:
+        with open_picture(path) as picture:
+            return Header(picture.mode, picture.height, picture.width)
+    except DataError as error:
+        return error
+
+
+class Memory:
+    """Headers by path, each with the file's size and time of change, in a file of the cache folder that may be deleted
+    at any time. What cannot be read there is forgotten, what cannot be written is not kept."""
+
+    def __init__(self, root: Path) -> None:
+        digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()
+        self.file = cache_folder() / "headers" / f"{digest[:24]}.json"
+        self.known: dict[str, list[int | str]] = {}
+        self.kept: dict[str, list[int | str]] = {}
+        with suppress(OSError, ValueError, AttributeError):
+            self.known = dict(json.loads(self.file.read_text(encoding="utf-8")).items())
+
+    def recall(self, path: str) -> Header | None:
+        """What was remembered of a file, if it is as it was."""
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            size, changed, mode, height, width = self.known[path]
+            state = os.stat(path)
+            if (state.st_size, state.st_mtime_ns) == (size, changed):
+                return Header(str(mode), int(height), int(width))
+        return None
+
+    def keep(self, path: str, header: Header) -> None:
+        with suppress(OSError):
+            state = os.stat(path)
+            self.kept[path] = [state.st_size, state.st_mtime_ns, header.mode, header.height, header.width]
+
+    def write(self) -> None:
+        if self.kept != self.known:
+            with suppress(OSError, DataError):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(self.file, json.dumps(self.kept, separators=(",", ":")))

@@ -1,0 +1,86 @@
+"""The learning rate found by trying: a copy of the network is trained while the rate rises from tiny to huge."""
+
+import copy
+import math
+from dataclasses import dataclass, replace
+from itertools import count
+
+from torch import nn
+
+from lenext.data.batches import cuts, training_batches
+from lenext.data.dataset import Dataset
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.errors import TrainingError
+from lenext.foundation.seeds import mixed
+from lenext.training.loop import augmentation, divided, preprocessing, set_training, size_of_batch, use_seed
+from lenext.training.losses import default_loss
+from lenext.training.recipe import Recipe
+from lenext.training.state import TrainingState
+
+MEMORY = 0.9  # of the running mean that smooths the losses
+LOST = 3.0  # times the best smoothed loss: training has come apart
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """rates: as they were tried, rising (Smith, arXiv:1506.01186). losses: the smoothed loss after each. suggestion: a
+    tenth of the rate with the lowest loss, where it still falls well, for the highest rate of a schedule."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def find_learning_rate(
+    network: nn.Module,
+    data: Dataset,
+    recipe: Recipe = Recipe(),  # noqa: B008
+    *,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 120,
+    prepare: Preprocessing | None = None,
+) -> RateSearch:
+    """Try rates from `lowest` to `highest`, one a step; the network itself is left alone. Ends early where the loss is
+    three times the best, or not finite. Raises TrainingError where no rate made it fall."""
+    data, recipe = divided(data, recipe), replace(recipe.settled(), ema=0.0)
+    state = TrainingState.begin(copy.deepcopy(network), recipe)
+    prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
+    loss = default_loss(recipe, data.train.labels.to(state.compute.device), len(data.classes))
+    set_training(state.network)
+    batch_size = size_of_batch(recipe)
+    per_epoch = len(cuts(len(data.train), batch_size))
+    rates: list[float] = []
+    losses: list[float] = []
+    mean = 0.0
+    batches = (
+        batch
+        for epoch in count(1)
+        for batch in training_batches(
+            data.train, prepare, augment, state.compute, batch_size=batch_size, seed=recipe.seed, epoch=epoch,
+            shuffle=recipe.shuffle, balanced=recipe.balanced_sampling,
+        )
+    )  # fmt: skip
+    for step, (images, labels) in zip(range(steps), batches, strict=False):
+        rate = lowest * (highest / lowest) ** (step / (steps - 1))
+        use_seed(mixed(recipe.seed, 0, step), state.compute.device)
+        with state.compute.autocast():
+            value, _ = loss(state.network, images, labels)
+        seen = value.item()
+        mean = MEMORY * mean + (1 - MEMORY) * seen
+        smoothed = mean / (1 - MEMORY ** (step + 1))
+        if not math.isfinite(smoothed) or (losses and smoothed > LOST * min(losses)):
+            break
+        rates.append(rate)
+        losses.append(smoothed)
+        state.update(value, rate, last=(step + 1) % per_epoch == 0)
+    return RateSearch(tuple(rates), tuple(losses), tenth_of_lowest(rates, losses))
+
+
+def tenth_of_lowest(rates: list[float], losses: list[float]) -> float:
+    """Of the rates tried, the one nearest to a tenth of that with the lowest loss. Raises TrainingError where the loss
+    never fell."""
+    lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
+    if lowest < 3 or losses[lowest] > 0.99 * losses[0]:
+        raise TrainingError("no learning rate made the loss fall; look at the data and the network first")
+    return min(rates, key=lambda rate: abs(math.log(rate / (rates[lowest] / 10))))

@@ -1,0 +1,48 @@
+"""`lr-find`: which learning rate to begin with, for a network on some data."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lenext.foundation.device import use_threads
+from lenext.foundation.files import expanded
+from lenext.reporting.console import Narrator
+from lenext.reporting.figures import learning_rates, save_figure
+from lenext.training.loop import divided
+from lenext.training.rates import RateSearch, find_learning_rate
+from lenext.workflows.job import Job
+from lenext.workflows.prepare import experiment_of, load_data, made_for
+
+
+def lr_find(
+    network: str = "",
+    data: str | Path = "",
+    *,
+    recipe: str = "",
+    options: Mapping[str, Any] | None = None,
+    label_column: str = "",
+    out: str | Path = "learning_rate.png",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool = False,
+    **settings: Any,
+) -> RateSearch:
+    """Train a copy of the network while the rate rises, draw the loss by the rate into `out`, and suggest one.
+
+    network, data, recipe, options, settings: as for `train`. Raises LenextError for whatever the user can mend.
+    """
+    outer = {"network": network, "data": str(data), "label_column": label_column, "options": dict(options or {})}
+    experiment = experiment_of(recipe, outer, settings)
+    experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
+    use_threads(experiment.recipe.threads)
+    whole = load_data(experiment, data_dir, offline)
+    job = Job(experiment, divided(whole, experiment.recipe), experiment.network, data_dir, offline)
+    found = find_learning_rate(job.network, job.data, job.recipe, prepare=job.prepare)
+    path = expanded(out)
+    save_figure(learning_rates(found, job.title), path)
+    with Narrator(quiet) as narrator:
+        now = float(experiment.recipe.learning_rate)
+        narrator.say(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")
+        narrator.say(f"--learning-rate {found.suggestion:.2g} tries it; the curve is in {path}")
+    return found

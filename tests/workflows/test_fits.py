@@ -1,0 +1,64 @@
+"""Batches and memory: what fits is found, what does not is refused with what would."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError
+from lenext.models import create
+from lenext.training.recipe import Recipe
+from lenext.workflows import fits
+from lenext.workflows.fits import fitting_batch, out_of_memory
+
+CPU = Compute.choose("cpu", "fp32")
+SHAPE = (3, 32, 32)
+
+
+def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
+    monkeypatch.setattr(fits, "available", lambda _: int(free))
+
+
+def test_auto_is_the_largest_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, auto = create("resnet18_32px"), Recipe(batch_size="auto")
+    with_free(monkeypatch, 1e12)
+    assert fitting_batch(network, SHAPE, CPU, auto) == 1024
+    sizes = []
+    for free in (4e9, 2e9, 1e9, 0.5e9):
+        with_free(monkeypatch, free)
+        sizes.append(fitting_batch(network, SHAPE, CPU, auto))
+        assert sizes[-1].bit_count() == 1
+        assert fitting_batch(network, SHAPE, CPU, replace(auto, batch_size=sizes[-1])) == sizes[-1]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[-1]
+
+
+def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = create("resnet18_32px")
+    with_free(monkeypatch, 2e9)
+    with pytest.raises(ConfigurationError, match=r"--batch-size (\d+) fits \(with --accumulate") as caught:
+        fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192))
+    fitting = int(str(caught.value).split("--batch-size ")[1].split()[0])
+    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=fitting)) == fitting
+    with_free(monkeypatch, 1e8)
+    with pytest.raises(ConfigurationError, match="for one picture"):
+        fitting_batch(network, SHAPE, CPU, Recipe())
+
+
+def test_a_network_that_cannot_be_measured_keeps_its_batch() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("not with one picture")
+
+    assert fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size=7)) == 7
+    with pytest.raises(ConfigurationError, match="give a number"):
+        fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size="auto"))
+
+
+def test_errors_of_memory_are_known() -> None:
+    assert out_of_memory(MemoryError())
+    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not out_of_memory(RuntimeError("shapes differ"))
