@@ -241,7 +241,7 @@ def keras(network: str, size: int, batch: int) -> Work:
 
 
 def in_keras(network: str, keras: Any, channels: int, size: int) -> Any:
-    """LeNet, VGG-11 and ResNet-18 for small pictures, in Keras' own layers."""
+    """LeNet, and ResNet-18 for small pictures, in Keras' own layers."""
     layers = keras.layers
     given = keras.Input((size, size, channels))
     x = given
@@ -256,13 +256,6 @@ def in_keras(network: str, keras: Any, channels: int, size: int) -> Any:
         x = layers.Conv2D(width, kernel, stride, padding="same", use_bias=False)(x)
         return layers.BatchNormalization()(x)
 
-    if network == "vgg11_32px":
-        for stage, (width, depth) in enumerate(zip((64, 128, 256, 512, 512), (1, 1, 2, 2, 2), strict=True)):
-            for _ in range(depth):
-                x = layers.ReLU()(conv(x, width))
-            x = layers.MaxPool2D()(x) if stage < 4 else x
-        x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
-        return keras.Model(given, layers.Dense(10)(x))
     if network != "resnet18_32px":
         raise ValueError(f"{network} is not written out in Keras here")
     x = layers.ReLU()(conv(x, 64))
@@ -305,7 +298,7 @@ def limit(how: str, network: str, size: int, batch: int) -> Work:
     return work
 
 
-LIMITS = ("last-autocast", "last-bf16", "last-fp32", "first-autocast", "last-bf16-compiled", "last-autocast-compiled")
+LIMITS = ("last-autocast", "last-bf16", "last-fp32", "last-bf16-compiled", "last-autocast-compiled")
 MAKERS: dict[str, Callable[[str, int, int], Work]] = {
     "lenext": ours, "lenext-compiled": partial(ours, compiled="yes"), "documents": documents, "lightning": lightning,
     "fastai": fastai, "keras-torch": keras, "keras-jax": keras,

@@ -25,7 +25,7 @@ of them is the limit. `lenext-compiled` is `--compile yes`, as `auto` has it for
 picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
     "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",
     "evaluation": """lenext prepares the pictures from bytes within its time; the others are given them prepared. ONNX
-Runtime with the best of four batch sizes.""",
+Runtime with the better of two batch sizes.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.data.batches import batches, cuts, plain_batch
+from lenext.data.batches import batches, cuts, plain_batch, resident
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
@@ -57,7 +57,7 @@ def measured_together(prepare: Preprocessing, compute: Compute) -> int:
 
 def evaluate_split(network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute) -> Evaluation:
     """Measure a network that is on its device already, each picture once."""
-    size = measured_together(prepare, compute)
+    size, split = measured_together(prepare, compute), resident(split, compute)
     with at_rest(network):
         if can_be_shared_out(network, compute):
             scores = torch.cat(list(shared_out(network, split, prepare, compute, size)))

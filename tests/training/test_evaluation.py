@@ -1,0 +1,77 @@
+"""Measuring a split: the same whether batches are shared out to threads or not."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.training import evaluation
+from lenext.training.evaluation import can_be_shared_out, evaluate_split, measured_together
+
+CPU = Compute.choose("cpu", "fp32")
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_shared_out_or_not_it_is_the_same(digits: Dataset, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "measured_together", lambda *_: 32)
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    torch.manual_seed(0)
+    network = lenext.create("lenet", dropout=0.5)
+    network.train()
+    assert can_be_shared_out(network, CPU)
+    shared = evaluate_split(network, digits.train, prepare, CPU)
+    assert network.training
+    assert torch.is_grad_enabled()
+    monkeypatch.setattr(evaluation, "can_be_shared_out", lambda *_: False)
+    alone = evaluate_split(network, digits.train, prepare, CPU)
+    assert torch.allclose(shared.probabilities, alone.probabilities, atol=1e-6)
+    assert torch.equal(shared.labels, alone.labels)
+    assert len(shared.labels) == len(digits.train)
+
+
+def test_a_module_of_ones_own_sees_one_batch_after_the_other(digits: Dataset, threads: None) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.inside = nn.Linear(784, 10), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.inside += 1
+            time.sleep(0.001)
+            assert self.inside == 1
+            self.inside -= 1
+            return self.layer(x.flatten(1))
+
+    network = Own()
+    assert not can_be_shared_out(nn.Sequential(network), CPU)
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    assert len(evaluate_split(network, digits.train, prepare, CPU).labels) == len(digits.train)
+
+
+def test_an_error_in_a_thread_comes_out(digits: Dataset, threads: None) -> None:
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        evaluate_split(nn.Sequential(nn.Flatten(), nn.Linear(3, 10)), digits.train, prepare, CPU)
+
+
+def test_few_large_pictures_and_many_small_ones_are_measured_together() -> None:
+    from lenext.foundation.normalization import Normalization
+
+    def size(side: int) -> int:
+        plain = Normalization.fixed("unit", 3)
+        return measured_together(Preprocessing(3, (side, side), "crop", (side, side), "interpolate", plain), CPU)
+
+    assert [size(side) for side in (4, 32, 224)] == [1024, 64, 8]

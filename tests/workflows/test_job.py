@@ -1,0 +1,44 @@
+"""What `train` settles before it begins."""
+
+from dataclasses import replace
+
+import pytest
+
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError
+from lenext.training.loop import divided
+from lenext.training.recipe import Experiment, Recipe
+from lenext.workflows import job
+from lenext.workflows.job import Job
+
+
+def job_of(data: Dataset, network: str, **settings: object) -> Job:
+    experiment = Experiment(network, data="digits", recipe=Recipe(device="cpu").changed(settings).settled())
+    return Job(experiment, divided(data, experiment.recipe), network, None, offline=True)
+
+
+def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "has_compiler", lambda: True)
+    pictures = len(divided(few, Recipe()).train)
+    monkeypatch.setattr(job, "COMPILING_PAYS", {"lenet": 3 * pictures})
+    assert job_of(few, "lenet", epochs=2).recipe.compile == "no"
+    assert job_of(few, "lenet", epochs=3).recipe.compile == "yes"
+    assert "compiled" in job_of(few, "lenet", epochs=3).plan()["device"]
+    assert job_of(few, "lenet_32px", epochs=3).recipe.compile == "no"
+    assert job_of(few, "lenet", epochs=3, compile="no").recipe.compile == "no"
+    monkeypatch.setattr(job, "has_compiler", lambda: False)
+    assert job_of(few, "lenet", epochs=3).recipe.compile == "no"
+
+
+def test_a_progressive_size_that_a_network_cannot_take_is_refused(few: Dataset) -> None:
+    with pytest.raises(ConfigurationError, match=r"progressive=0\.5: the network"):
+        job_of(few, "lenet", progressive=0.5)
+    assert job_of(few, "resnet18_32px", progressive=0.5, train_samples=60).recipe.progressive == 0.5
+
+
+def test_an_automatic_batch_is_found(few: Dataset) -> None:
+    found = job_of(few, "lenet", batch_size="auto")
+    assert found.recipe.batch_size == found.batch_size
+    assert found.batch_size.bit_count() == 1
+    assert "batches of" in found.plan()["recipe"]
+    assert replace(found.recipe, batch_size=5).batch_size == 5
