@@ -92,7 +92,7 @@ def main(wanted: list[str]) -> None:
         found = race("benchmarks.evaluation", contestants, PICTURES // 1_000, 3)
         times = {name: spread(some) for name, some in found.items()}
         mine = times["lenext"]["median"]
-        best = min(times[name]["median"] for name in ONNX)
+        best = min(times[name]["median"] for name in ONNX if name in times)
         ratios[network] = best / mine
         for name, time_ in times.items():
             if name in ONNX and time_["median"] > best:

@@ -24,8 +24,9 @@ of them is the limit. `lenext-compiled` is `--compile yes`, as `auto` has it for
     "training-224px": """The networks as the documents teach them, batches of 128, against their loop, which resizes
 picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
     "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",
-    "evaluation": """lenext prepares the pictures from bytes within its time; the others are given them prepared. ONNX
-Runtime with the better of two batch sizes.""",
+    "evaluation": """lenext computes in bf16 where the CPU has it, the others in fp32,
+as each does unless told otherwise. lenext prepares the pictures from bytes within its time; the others are given them
+prepared. ONNX Runtime with the better of two batch sizes.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",

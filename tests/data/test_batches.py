@@ -128,6 +128,9 @@ def test_a_random_crop_is_a_box_of_the_picture() -> None:
     assert float(ratios.max()) < 1.34
     assert float(found.min()) >= 0
     assert float(found.max()) <= 31
+    nearly = Augmentation(random_crop=0.95)(where, NUMBERS, [0.0, 0.0])
+    tall, wide = nearly[:, 0, 20, 5] - nearly[:, 0, 10, 5], nearly[:, 1, 5, 20] - nearly[:, 1, 5, 10]
+    assert float((tall * wide / 100).min()) > 0.949
 
 
 def test_color_jitter_changes_what_it_says() -> None:

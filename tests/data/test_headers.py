@@ -54,9 +54,24 @@ def test_a_broken_memory_is_forgotten(tmp_path: Path, small: Path, content: str)
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path, small: Path) -> None:
+    paths = pictures(tmp_path / "some")
     small.parent.mkdir()
     small.write_text("a file where the folder would be")
-    assert len(read_headers(tmp_path / "some", pictures(tmp_path / "some"))) == 4
+    assert len(read_headers(tmp_path / "some", paths)) == 4
+    small.unlink()
+    read_headers(tmp_path / "some", paths)
+    (file,) = small.iterdir()
+    file.unlink()
+    (file / "in the way").mkdir(parents=True)
+    assert len(read_headers(tmp_path / "some", paths)) == 4
+
+
+def test_the_spelling_of_a_folder_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = pictures(tmp_path / "some")
+    first = read_headers(tmp_path / "some", paths)
+    monkeypatch.setattr(headers, "look", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.chdir(tmp_path)
+    assert read_headers(Path("some"), [f"some/{Path(path).name}" for path in paths]) == first
 
 
 def test_broken_pictures_are_named_each_time(tmp_path: Path) -> None:

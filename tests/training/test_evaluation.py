@@ -1,5 +1,6 @@
 """Measuring a split: the same whether batches are shared out to threads or not."""
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -65,6 +66,27 @@ def test_an_error_in_a_thread_comes_out(digits: Dataset, threads: None) -> None:
     prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         evaluate_split(nn.Sequential(nn.Flatten(), nn.Linear(3, 10)), digits.train, prepare, CPU)
+
+
+def test_an_error_leaves_nothing_running_and_nothing_changed(digits: Dataset, threads: None) -> None:
+    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(3, 10)).train()
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        evaluate_split(network, digits.train, prepare, CPU)
+    time.sleep(0.05)
+    assert int(network[0].num_batches_tracked) == 0  # type: ignore[arg-type]
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [3]
+
+
+def test_hooks_are_called_in_order(digits: Dataset, threads: None) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    assert can_be_shared_out(network, CPU)
+    network[1].register_forward_hook(lambda *_: None)
+    assert not can_be_shared_out(network, CPU)
 
 
 def test_few_large_pictures_and_many_small_ones_are_measured_together() -> None:

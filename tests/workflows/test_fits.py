@@ -24,13 +24,13 @@ def with_free(monkeypatch: pytest.MonkeyPatch, free: float) -> None:
 def test_auto_is_the_largest_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     network, auto = create("resnet18_32px"), Recipe(batch_size="auto")
     with_free(monkeypatch, 1e12)
-    assert fitting_batch(network, SHAPE, CPU, auto) == 1024
+    assert fitting_batch(network, SHAPE, CPU, auto, 10**6) == 1024
     sizes = []
     for free in (4e9, 2e9, 1e9, 0.5e9):
         with_free(monkeypatch, free)
-        sizes.append(fitting_batch(network, SHAPE, CPU, auto))
+        sizes.append(fitting_batch(network, SHAPE, CPU, auto, 10**6))
         assert sizes[-1].bit_count() == 1
-        assert fitting_batch(network, SHAPE, CPU, replace(auto, batch_size=sizes[-1])) == sizes[-1]
+        assert fitting_batch(network, SHAPE, CPU, replace(auto, batch_size=sizes[-1]), 10**6) == sizes[-1]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1]
 
@@ -39,12 +39,27 @@ def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyP
     network = create("resnet18_32px")
     with_free(monkeypatch, 2e9)
     with pytest.raises(ConfigurationError, match=r"--batch-size (\d+) fits \(with --accumulate") as caught:
-        fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192))
+        fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192), 10**6)
     fitting = int(str(caught.value).split("--batch-size ")[1].split()[0])
-    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=fitting)) == fitting
+    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=fitting), 10**6) == fitting
     with_free(monkeypatch, 1e8)
     with pytest.raises(ConfigurationError, match="for one picture"):
-        fitting_batch(network, SHAPE, CPU, Recipe())
+        fitting_batch(network, SHAPE, CPU, Recipe(), 10**6)
+
+
+def test_a_step_has_no_more_pictures_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = create("resnet18_32px")
+    with_free(monkeypatch, 2e9)
+    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192), 50) == 8192
+    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size="auto"), 1300) == 128
+
+
+def test_a_frozen_network_still_has_layers_in_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = create("resnet18_32px").requires_grad_(False)
+    with_free(monkeypatch, 1e9)
+    assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size="auto"), 10**6) <= 1024
+    with pytest.raises(ConfigurationError, match="fits"):
+        fitting_batch(network, SHAPE, CPU, Recipe(batch_size=10**5), 10**6)
 
 
 def test_a_network_that_cannot_be_measured_keeps_its_batch() -> None:
@@ -52,9 +67,9 @@ def test_a_network_that_cannot_be_measured_keeps_its_batch() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("not with one picture")
 
-    assert fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size=7)) == 7
+    assert fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size=7), 100) == 7
     with pytest.raises(ConfigurationError, match="give a number"):
-        fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size="auto"))
+        fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size="auto"), 100)
 
 
 def test_errors_of_memory_are_known() -> None:

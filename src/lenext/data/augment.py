@@ -77,7 +77,9 @@ def cropped(images: Tensor, least: float, numbers: Tensor) -> Tensor:
     area, ratio, across, down = numbers.unbind(1)
     area = least + (1 - least) * area
     stretch = ((2 * ratio - 1) * math.log(4 / 3)).exp().sqrt()
-    wide, tall = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
+    root = area.sqrt()
+    stretch = stretch.clamp(root, 1 / root)  # within the picture, without losing area
+    wide, tall = root * stretch, root / stretch
     left, top = (2 * across - 1) * (1 - wide), (2 * down - 1) * (1 - tall)  # of its centre, in -1 to 1
     zero = torch.zeros_like(wide)
     boxes = torch.stack([torch.stack([wide, zero, left], 1), torch.stack([zero, tall, top], 1)], 1)

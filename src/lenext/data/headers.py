@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lenext.data.pictures import open_picture
-from lenext.foundation.errors import DataError
+from lenext.foundation.errors import DataError, LenextError
 from lenext.foundation.files import cache_folder, write_atomic
 from lenext.foundation.progress import count_bar
 
@@ -54,6 +54,7 @@ class Memory:
     at any time. What cannot be read there is forgotten, what cannot be written is not kept."""
 
     def __init__(self, root: Path) -> None:
+        self.root = f"{root}{os.sep}"
         digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()
         self.file = cache_folder() / "headers" / f"{digest[:24]}.json"
         self.known: dict[str, list[int | str]] = {}
@@ -61,10 +62,14 @@ class Memory:
         with suppress(OSError, ValueError, AttributeError):
             self.known = dict(json.loads(self.file.read_text(encoding="utf-8")).items())
 
+    def name(self, path: str) -> str:
+        """The path below the root, however the root was spelled."""
+        return path.removeprefix(self.root)
+
     def recall(self, path: str) -> Header | None:
         """What was remembered of a file, if it is as it was."""
         with suppress(OSError, ValueError, TypeError, KeyError):
-            size, changed, mode, height, width = self.known[path]
+            size, changed, mode, height, width = self.known[self.name(path)]
             state = os.stat(path)
             if (state.st_size, state.st_mtime_ns) == (size, changed):
                 return Header(str(mode), int(height), int(width))
@@ -73,10 +78,10 @@ class Memory:
     def keep(self, path: str, header: Header) -> None:
         with suppress(OSError):
             state = os.stat(path)
-            self.kept[path] = [state.st_size, state.st_mtime_ns, header.mode, header.height, header.width]
+            self.kept[self.name(path)] = [state.st_size, state.st_mtime_ns, header.mode, header.height, header.width]
 
     def write(self) -> None:
         if self.kept != self.known:
-            with suppress(OSError, DataError):
+            with suppress(OSError, LenextError):
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(self.file, json.dumps(self.kept, separators=(",", ":")))

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
 
@@ -76,8 +76,11 @@ def answers(network: nn.Module, images: Tensor, compute: Compute) -> Tensor:
 
 
 def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
-    """Whether each thread may compute batches of its own: on a CPU, with modules that are known to bear it."""
-    known = all(f"{type(module).__module__}.".startswith(STATELESS) for module in network.modules())
+    """Whether each thread may compute batches of its own: on a CPU, with modules that are known to bear it and have no
+    hooks."""
+    modules = list(network.modules())
+    known = all(f"{type(module).__module__}.".startswith(STATELESS) for module in modules)
+    known &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     return known and compute.device.type == "cpu" and torch.get_num_threads() > 1
 
 
@@ -92,12 +95,18 @@ def shared_out(
 
     workers = torch.get_num_threads()
     waiting: deque[Future[Tensor]] = deque()
-    for some in cuts(len(split), size):
-        if len(waiting) == 2 * workers:
+    try:
+        for some in cuts(len(split), size):
+            if len(waiting) == 2 * workers:
+                yield waiting.popleft().result()
+            waiting.append(single_threads(workers).submit(work, some))
+        while waiting:
             yield waiting.popleft().result()
-        waiting.append(single_threads(workers).submit(work, some))
-    while waiting:
-        yield waiting.popleft().result()
+    finally:  # after an error nothing goes on behind the caller's back, and new threads get what they had
+        for one in waiting:
+            one.cancel()
+        wait(waiting)
+        torch.set_num_threads(workers)
 
 
 @cache

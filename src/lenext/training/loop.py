@@ -3,8 +3,10 @@
 import math
 import os
 import shutil
+import sysconfig
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -62,6 +64,8 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
     taken out of their training pictures as the recipe says.
 
     loss: instead of the recipe's, whose label_smoothing, class_weights, mixup and cutmix then count for nothing.
+    With `ema`, the records measure the averaged weights, which the network is given at the end; to save them on the
+    way, go through `events` and take `state.trained`.
     """
     data, state = divided(data, recipe), TrainingState.begin(network, recipe)
     try:
@@ -89,7 +93,7 @@ def events(
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     train, held = resident(data.train, compute), data.validation and resident(data.validation, compute)
     loss = loss or default_loss(recipe, train.labels.to(compute.device), len(data.classes))
-    reported = isinstance(loss, CrossEntropy) and loss.is_plain(network)
+    reported = isinstance(loss, CrossEntropy) and loss.is_plain(network) and recipe.compile != "cuda_graphs"
     bare = Objective(network, loss)
     objective = compiled(bare, recipe.compile, compute)
     per_epoch = len(cuts(len(train), batch_size))
@@ -98,7 +102,7 @@ def events(
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
         begun, totals, rate, rates = time.perf_counter(), Totals(compute.device), 0.0, 0.0
         set_training(network)
-        drawn = seeds(per_epoch, recipe.seed, epoch)
+        drawn = seeds(per_epoch, recipe.seed, epoch, 1)  # the epoch alone is the seed of its order
         for position, (images, labels) in enumerate(
             training_batches(
                 train, grown(prepare, recipe, epoch), augment, compute, batch_size=batch_size, seed=recipe.seed,
@@ -113,7 +117,7 @@ def events(
                 value, logits = (objective if len(labels) == batch_size else bare)(images, labels)
             if compute.device.type == "cpu" and not math.isfinite(value.item()):
                 raise not_finite(value.item(), epoch, position, rate)
-            state.update(value, rate, last=position == per_epoch - 1)
+            state.update(value, rate, *summed(position, per_epoch, recipe.accumulate))
             plain, correct = figures(logits.detach(), labels, value.detach() if reported else None)
             totals.add(plain, correct, len(labels))
             yield Step("train", epoch, position, per_epoch, len(labels), plain, correct, rate)
@@ -131,6 +135,14 @@ def events(
         yield record
         if recipe.early_stopping and state.best and epoch - state.best.epoch >= recipe.early_stopping:
             return
+
+
+def summed(position: int, per_epoch: int, accumulate: int) -> tuple[float, bool]:
+    """The share that a batch's loss has in its update, and whether the update comes after it; an epoch's last batches
+    make an update of their own."""
+    first = position // accumulate * accumulate
+    count = min(accumulate, per_epoch - first)
+    return 1 / count, position == first + count - 1
 
 
 def size_of_batch(recipe: Recipe) -> int:
@@ -158,18 +170,25 @@ def compiled(objective: Objective, how: str, compute: Compute) -> nn.Module:
             f"compile=cuda_graphs: it needs an NVIDIA GPU, and this runs on {device}; give yes or no"
         )
     if device == "cpu" and not has_compiler():
-        raise ConfigurationError("compile=yes: on a CPU it needs a C++ compiler, such as g++; install one, or give no")
+        raise ConfigurationError(
+            "compile=yes: on a CPU it needs a C++ compiler and Python's headers (g++, python3-dev); give no"
+        )
     mode = "reduce-overhead" if how == "cuda_graphs" else None
     return torch.compile(objective, mode=mode)  # type: ignore[return-value]
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler, which compiling for a CPU needs."""
-    return any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+    """Whether there are a C++ compiler and Python's headers, which compiling for a CPU needs."""
+    return Path(sysconfig.get_path("include"), "Python.h").exists() and any(
+        map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))
+    )
 
 
 def grown(prepare: Preprocessing, recipe: Recipe, epoch: int) -> Preprocessing:
-    """The image size of an epoch: progressive sizes grow to the whole by two thirds of the epochs, in steps of 4 px."""
+    """How an epoch prepares its pictures: progressive sizes grow by 4 px, to the whole by two thirds of the epochs, and
+    the last epoch has the whole in any case."""
+    if epoch == recipe.epochs:
+        return prepare
     share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / recipe.epochs)
     return prepare if share >= 1 else prepare.at(share)
 

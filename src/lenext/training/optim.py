@@ -36,7 +36,8 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
     learning = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     if recipe.optimizer != "muon":
         return [plain_optimizer(recipe.optimizer, list(learning.values()), recipe, compute)]
-    head = head_of(network)
+    weighted = any(isinstance(module, nn.Linear | nn.Conv2d) for module in network.modules())
+    head = head_of(network) if weighted else ""
     matrices = [one for name, one in learning.items() if one.ndim > 1 and name != f"{head}.weight"]
     taken = {id(one) for one in matrices}
     rest = [one for one in learning.values() if id(one) not in taken]
@@ -89,26 +90,25 @@ def between(start: float, end: float, share: float) -> float:
 
 
 class Update:
-    """Everything between a loss and changed weights: gradients summed up over `accumulate` batches, scaling for fp16,
-    clipping, the optimizers' step, the averaged weights."""
+    """Everything between a loss and changed weights: gradients summed up over batches, scaling for fp16, clipping, the
+    optimizers' step, the averaged weights."""
 
     def __init__(self, network: nn.Module, recipe: Recipe, compute: Compute) -> None:
         self.optimizers = build_optimizers(network, recipe, compute)
         self.average = Average(network, recipe.ema) if recipe.ema else None
-        self.clip, self.accumulate, self.summed = recipe.gradient_clip, recipe.accumulate, 0
+        self.clip = recipe.gradient_clip
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
         self.masks = compute.device.type == "cuda" and not self.scaler.is_enabled()
         self.bad: Tensor | None = None
 
-    def __call__(self, loss: Tensor, rate: float, last: bool = False) -> None:
-        """Take in a batch's loss. last: of the epoch, so that what is summed up so far is used now."""
-        self.scaler.scale(loss / self.accumulate if self.accumulate > 1 else loss).backward()
+    def __call__(self, loss: Tensor, rate: float, share: float = 1.0, due: bool = True) -> None:
+        """Take in a batch's loss. share: of it in the update; due: whether the update comes now, or after more."""
+        self.scaler.scale(loss if share == 1 else loss * share).backward()
         if self.masks:
             bad = (~torch.isfinite(loss.detach())).float()
             self.bad = bad if self.bad is None else torch.maximum(self.bad, bad)
-        self.summed += 1
-        if self.summed == self.accumulate or last:
+        if due:
             self.step(rate)
 
     def step(self, rate: float) -> None:
@@ -127,7 +127,7 @@ class Update:
         self.scaler.update()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.summed, self.bad = 0, None
+        self.bad = None
         if self.average:
             self.average.update()
 

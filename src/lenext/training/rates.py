@@ -12,7 +12,7 @@ from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
 from lenext.foundation.seeds import mixed
-from lenext.training.loop import augmentation, divided, preprocessing, set_training, size_of_batch, use_seed
+from lenext.training.loop import augmentation, divided, preprocessing, set_training, size_of_batch, summed, use_seed
 from lenext.training.losses import default_loss
 from lenext.training.recipe import Recipe
 from lenext.training.state import TrainingState
@@ -73,7 +73,7 @@ def find_learning_rate(
             break
         rates.append(rate)
         losses.append(smoothed)
-        state.update(value, rate, last=(step + 1) % per_epoch == 0)
+        state.update(value, rate, *summed(step % per_epoch, per_epoch, recipe.accumulate))
     return RateSearch(tuple(rates), tuple(losses), tenth_of_lowest(rates, losses))
 
 

@@ -99,6 +99,12 @@ class Recipe:
                 raise ConfigurationError(f"{name}={value}: it must be {allowed}")
         if self.early_stopping and self.validation_fraction == 0:
             raise ConfigurationError("early_stopping needs a validation set; leave out validation_fraction=0")
+        if self.balanced_sampling and self.class_weights:
+            raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
+        if self.compile == "cuda_graphs" and self.accumulate > 1:
+            raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
+        if self.progressive < 1 and self.resize != "interpolate":
+            raise ConfigurationError(f"progressive: it scales pictures; leave out resize={self.resize}")
         if self.balanced_sampling and not self.shuffle:
             raise ConfigurationError("balanced_sampling: it draws at random; leave out shuffle=false")
         if self.warmup_epochs and self.schedule == "one_cycle":

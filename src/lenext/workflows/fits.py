@@ -13,10 +13,13 @@ MOST = 1024  # pictures a step that `auto` takes: more rarely train faster, and 
 BY_WEIGHT = 16  # bytes a parameter needs: itself, its gradient, the optimizer's two averages
 
 
-def fitting_batch(network: nn.Module, input_shape: tuple[int, int, int], compute: Compute, recipe: Recipe) -> int:
+def fitting_batch(
+    network: nn.Module, input_shape: tuple[int, int, int], compute: Compute, recipe: Recipe, pictures: int
+) -> int:
     """The recipe's batch size; `auto` is the largest power of two, up to 1,024, that fits into the memory there is.
 
-    What a step needs is estimated from what the backward pass keeps of one picture. Raises ConfigurationError, with a
+    pictures: that there are to train on; a step has no more. What it needs is estimated from what the backward pass
+    keeps of one picture, and what a layer has in hand. Raises ConfigurationError, with a
     size that fits, where one that was asked for is too large.
     """
     try:
@@ -25,7 +28,8 @@ def fitting_batch(network: nn.Module, input_shape: tuple[int, int, int], compute
         if recipe.batch_size == "auto":
             raise ConfigurationError("batch_size=auto: this network cannot be measured; give a number") from None
         return recipe.batch_size
-    one = seen.training_bytes * (1 if compute.precision == "fp32" else 0.75)  # some layers stay fp32
+    kept = seen.training_bytes + seen.evaluation_bytes
+    one = max(1.0, kept * (1 if compute.precision == "fp32" else 0.75))  # some layers stay fp32
     free = available(compute.device)
     fixed = BY_WEIGHT * seen.parameters
     most = int((free - fixed) / one)
@@ -35,9 +39,12 @@ def fitting_batch(network: nn.Module, input_shape: tuple[int, int, int], compute
             "give a smaller --image-size, or a smaller network"
         )
     if recipe.batch_size == "auto":
-        return min(MOST, 1 << (max(1, int(0.7 * most)).bit_length() - 1))
-    if recipe.batch_size > most:
-        needed, fits = (fixed + one * recipe.batch_size) / 1e9, 1 << (max(1, int(0.9 * most)).bit_length() - 1)
+        return min(MOST, 1 << (max(1, min(int(0.7 * most), pictures // 8)).bit_length() - 1))
+    if min(recipe.batch_size, pictures) > most:
+        needed, fits = (
+            (fixed + one * min(recipe.batch_size, pictures)) / 1e9,
+            1 << (max(1, int(0.9 * most)).bit_length() - 1),
+        )
         raise ConfigurationError(
             f"batch_size={recipe.batch_size}: a step would need about {needed:.1f} GB, and {free / 1e9:.1f} GB are "
             f"free; --batch-size {fits} fits (with --accumulate {-(-recipe.batch_size // fits)} for the same updates)"

@@ -3,6 +3,7 @@
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -20,11 +21,14 @@ from lenext.models.own import is_own
 from lenext.reporting.console import seconds
 from lenext.runs.weights import Description
 from lenext.training.loop import augmentation, events, has_compiler
-from lenext.training.recipe import Experiment
+from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
 from lenext.workflows.fits import fitting_batch, out_of_memory
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
+
+HOW = ("accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
+MIXED = ("mixup", "cutmix", "balanced_sampling", "progressive")
 
 
 class Job:
@@ -49,8 +53,9 @@ class Job:
             options = network_options(experiment, shape[0], classes, shape[1])
             self.network = build_network(experiment, options, data_dir, offline)
         check_fit(self.network, experiment, shape, classes)
-        self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe)
+        self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe, len(data.train))
         self.recipe = replace(self.recipe, batch_size=self.batch_size, compile=self.compiles())
+        self.experiment = replace(experiment, recipe=self.recipe)
         self.check_progressive(shape, classes)
         self.description = Description(experiment.network, options, data.classes, self.prepare)
 
@@ -67,7 +72,8 @@ class Job:
         recipe, pictures = self.recipe, len(self.data.train) * self.recipe.epochs
         if recipe.compile != "auto":
             return recipe.compile
-        pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf) and recipe.progressive == 1
+        pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
+        pays &= recipe.progressive == 1 and not recipe.mixup and not recipe.cutmix  # whose steps differ in shape
         return "yes" if pays and self.compute.device.type == "cpu" and has_compiler() else "no"
 
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
@@ -96,12 +102,17 @@ class Job:
             "data": f"{data.name}: {sizes} pictures",
             "split": self.how_split(),
             "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
-            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}, seed {recipe.seed}",
+            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}{self.also(HOW)}, seed {recipe.seed}",
             "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
-            f"augmentation: {augmentation(data, recipe).describe()}",
+            f"augmentation: {augmentation(data, recipe).describe()}{self.also(MIXED)}",
             "device": self.compute.describe() + (", compiled" if self.recipe.compile != "no" else ""),
             "time": self.expected(),
         }
+
+    def also(self, names: Sequence[str]) -> str:
+        """Those of these settings that are not as they are by default."""
+        values = {name: getattr(self.recipe, name) for name in names}
+        return "".join(f", {name} {value}" for name, value in values.items() if value != getattr(Recipe, name))
 
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
@@ -132,7 +143,7 @@ class Job:
         checked = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         checked += per_epoch if self.recipe.evaluate_training else 0
         try:
-            recipe = replace(self.recipe, initialization="default", compile="no")
+            recipe = replace(self.recipe, initialization="default", compile="no", progressive=1.0)
             trial = TrainingState.begin(copy.deepcopy(self.network), recipe)
         except (RuntimeError, TypeError) as error:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
