@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lenext.data.augment import DRAWS, Augmentation
-from lenext.data.dataset import Split
+from lenext.data.dataset import Images, Split
 from lenext.data.pictures import PictureFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
@@ -82,7 +82,7 @@ def training_batches(
     blank = [255 * mean for mean in preprocessing.normalization.mean]
 
     def prepared(rows: slice) -> Batch:
-        pixels = split.images[order[rows]].to(compute.device, non_blocking=True)
+        pixels = compute.images(taken(split.images, order[rows]))
         if augmentation:
             pixels = augmentation(pixels, table[rows], blank)
         return compute.images(preprocessing(pixels)), split.labels[order[rows]].to(compute.device, non_blocking=True)
@@ -99,8 +99,13 @@ def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_
 def plain_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
     """These pictures of a split as they are."""
     rows = torch.arange(some.start, some.stop, device=split.labels.device)
-    pixels = split.images[rows].to(compute.device, non_blocking=True)
+    pixels = compute.images(taken(split.images, rows))
     return compute.images(preprocessing(pixels)), split.labels[some].to(compute.device, non_blocking=True)
+
+
+def taken(images: Images, rows: Tensor) -> Tensor:
+    """These pictures; of a tensor by the function that takes a third of the time of indexing."""
+    return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
 
 def chunked(

@@ -1,5 +1,6 @@
 """What happens to stored pixels before a network sees them; kept with the weights, so that prediction does the same."""
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -72,7 +73,9 @@ class Preprocessing:
         return F.interpolate(images.float(), size=self.image_size, mode="bilinear", antialias=shrinks)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 pictures (N, C, *stored_size) to float32 (N, *input_shape)."""
+        """uint8 pictures (N, C, *stored_size) to float32 (N, *input_shape), in the memory format that they have."""
         if self.network_channels > self.channels:
             images = images.expand(-1, self.network_channels, -1, -1)
+        if self.resize == "interpolate" and math.prod(self.image_size) > math.prod(self.stored_size):
+            return self.resized(self.normalization(images))  # both are linear, and the smaller picture costs less
         return self.normalization(self.resized(images))

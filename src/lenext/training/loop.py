@@ -100,7 +100,7 @@ def events(
     updates = -(-per_epoch // recipe.accumulate)
     check_batch_norm(network, batch_size)
     for epoch in range(state.epoch + 1, recipe.epochs + 1):
-        begun, totals, rate, rates = time.perf_counter(), Totals(compute.device), 0.0, 0.0
+        begun, totals, rate, rates = time.perf_counter(), Totals(), 0.0, 0.0
         set_training(network)
         drawn = seeds(per_epoch, recipe.seed, epoch, 1)  # the epoch alone is the seed of its order
         for position, (images, labels) in enumerate(
@@ -209,7 +209,7 @@ def validation(
     if split is None:
         return None, None
     network, batch_size = state.trained.eval(), measured_together(prepare, state.compute)
-    totals, parts = Totals(state.compute.device), len(cuts(len(split), batch_size))
+    totals, parts = Totals(), len(cuts(len(split), batch_size))
     for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
         with torch.no_grad(), state.compute.autocast():
             value, correct = figures(network(images).float(), labels)

@@ -95,19 +95,20 @@ class TrainingState:
 
 
 class Totals:
-    """Sums over batches, kept on the device."""
+    """Sums over batches; the figures stay on the device, one by one, until the sums are asked for."""
 
-    def __init__(self, device: torch.device) -> None:
-        kind = torch.float32 if device.type == "mps" else torch.float64
-        self.loss = torch.zeros((), dtype=kind, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.samples = 0
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.correct: list[Tensor] = []
+        self.samples: list[int] = []
 
     def add(self, loss: Tensor, correct: Tensor, samples: int) -> None:
-        self.loss += loss * samples
-        self.correct += correct
-        self.samples += samples
+        self.losses.append(loss)
+        self.correct.append(correct)
+        self.samples.append(samples)
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy by picture; waits for the device."""
-        return float(self.loss) / self.samples, int(self.correct) / self.samples
+        samples = torch.tensor(self.samples, dtype=torch.float64)
+        losses = torch.stack(self.losses).cpu().double()
+        return float((losses * samples).sum() / samples.sum()), int(torch.stack(self.correct).sum()) / sum(self.samples)
