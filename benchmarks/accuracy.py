@@ -22,7 +22,7 @@ from lenext.training.loop import divided, events, preprocessing
 from lenext.training.recipes import OF_NETWORKS
 from lenext.training.state import Record, TrainingState
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 
 
 class Rows(Dataset[tuple[Tensor, int]]):

@@ -10,7 +10,7 @@ from lenext.training.loop import divided, events
 from lenext.training.recipes import OF_NETWORKS
 from lenext.training.state import Record, TrainingState
 
-TASKS = {"lenet": ("mnist", {"epochs": 4}), "vgg11_32px": ("cifar10", {"epochs": 3, "train_samples": 10_000})}
+TASKS = {"lenet": ("mnist", {"epochs": 4}), "vgg11_32px": ("cifar10", {"epochs": 3, "train_samples": 5_000})}
 SEEDS = (0, 1, 2)
 
 
