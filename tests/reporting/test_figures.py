@@ -8,7 +8,8 @@ from PIL import Image
 
 from lenext.inspection.arithmetic import Arithmetic
 from lenext.reporting.console import seconds
-from lenext.reporting.figures import confusion_matrix, curves, gallery, save_figure, steps
+from lenext.reporting.figures import confusion_matrix, curves, gallery, learning_rates, save_figure, steps
+from lenext.training.rates import RateSearch
 from lenext.training.state import Record
 
 RECORDS = [Record(n, 1.0, 2.0 / n, 0.3 * n, 2.5 / n, 0.25 * n, 0.1 / n) for n in (1, 2, 3)]
@@ -75,3 +76,10 @@ def test_steps_colour_what_the_kernel_touches() -> None:
 @pytest.mark.parametrize(("value", "said"), [(0.44, "0.4 s"), (12.3, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_durations(value: float, said: str) -> None:
     assert seconds(value) == said
+
+
+def test_learning_rates_are_numbers_that_can_be_read() -> None:
+    figure = learning_rates(RateSearch((1e-4, 1e-3, 1e-2), (2.3, 2.0, 2.5), 1e-3), "t")
+    (axes,) = figure.axes
+    assert list(axes.get_lines()[0].get_xdata()) == [1e-4, 1e-3, 1e-2]
+    assert axes.xaxis.get_major_formatter()(1e-3, 0) == "0.001"

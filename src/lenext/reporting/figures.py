@@ -109,6 +109,7 @@ def learning_rates(found: RateSearch, title: str) -> Figure:
         words = f"suggested: {found.suggestion:.2g}"
         axes.plot([found.suggestion], [loss], "o", color=WRONG, label=words, zorder=5)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")  # a power would be written as mathematics
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss, smoothed")
         axes.set_title(title)
