@@ -1,7 +1,7 @@
 """Time to accuracy: python -m benchmarks.accuracy CSV TEST_CSV.
 
 LeNet on 5,000 rows of MNIST to 93 % of the test set: lenext against a loop like document D0's (a Dataset that makes a
-tensor of a row when it is asked for, batches of 64 in file order, SGD 0.001 on raw pixels, 45 epochs), three seeds
+tensor of a row when it is asked for, batches of 64 in file order, SGD 0.001 on raw pixels, 45 epochs), five seeds
 each, in turn. And LeNet on all of MNIST to 99 %. The test set is looked at after every epoch here, only to see when.
 """
 

@@ -199,8 +199,6 @@ def fastai(network: str, size: int, batch: int) -> Work:
 
 
 def fastai_sgd() -> Any:
-    from functools import partial
-
     from fastai.optimizer import SGD
 
     return partial(SGD, mom=MOMENTUM)

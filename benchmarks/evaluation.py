@@ -6,7 +6,6 @@ the same pictures; lenext prepares them from uint8 within the time, the others f
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.contestants import arrays, build, load
+from benchmarks.contestants import Work, arrays, build, load
 from benchmarks.harness import race, report, serve, spread
+from lenext.foundation.timing import timed
 
 NETWORKS = (
     "lenet", "alexnet_32px", "vgg11_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "densenet_32px",
@@ -24,7 +24,6 @@ NETWORKS = (
 PICTURES = 10_000
 ONNX = ("onnxruntime-64", "onnxruntime-256")
 OTHERS = ("eager", "compiled")
-Work = Callable[[int], float]
 
 
 def ours(network: str) -> Work:
@@ -80,9 +79,9 @@ def eager(network: str, *, compiled: bool) -> Work:
 
 
 def clocked(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+    with timed("cpu") as timer:
+        work()
+    return timer.seconds
 
 
 def main(wanted: list[str]) -> None:

@@ -18,9 +18,9 @@ PARTS = {
 }
 ABOUT = {
     "training": """The same network, pictures and batch (128), SGD with momentum, no augmentation. Each contestant is a
-process of its own; they take turns. `documents` is the loop of the course documents; `last-...` and `first-...` are the
-bare step on one batch that is there already, by layout (channels last or first), precision and compilation: the fastest
-of them is the limit. `lenext-compiled` is `--compile yes`, as `auto` has it for long runs of these networks.""",
+process of its own; they take turns. `documents` is the loop of the course documents; `last-...` are the bare step on
+one batch that is there already, channels last, by precision and compilation: the fastest of them is the limit.
+`lenext-compiled` is `--compile yes`, as `auto` has it for long runs of these networks.""",
     "training-224px": """The networks as the documents teach them, batches of 128, against their loop, which resizes
 picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
     "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, out_of_memory
 from lenext.models import create
 from lenext.training.recipe import Recipe
 from lenext.workflows import fits
-from lenext.workflows.fits import fitting_batch, out_of_memory
+from lenext.workflows.fits import fitting_batch
 
 CPU = Compute.choose("cpu", "fp32")
 SHAPE = (3, 32, 32)

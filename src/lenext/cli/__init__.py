@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-from lenext.foundation.errors import LenextError, unknown
+from lenext.foundation.errors import LenextError, out_of_memory, unknown
 from lenext.verbs import VERBS
 
 
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+        if out_of_memory(error):
             return fail("out of memory; give a smaller --batch-size or --image-size")
         raise
     except OSError as error:

@@ -81,11 +81,9 @@ def training_batches(
     table = table.to(compute.device) if augmentation else table
     blank = [255 * mean for mean in preprocessing.normalization.mean]
 
-    def prepared(rows: slice) -> Batch:
-        pixels = compute.images(taken(split.images, order[rows]))
-        if augmentation:
-            pixels = augmentation(pixels, table[rows], blank)
-        return compute.images(preprocessing(pixels)), split.labels[order[rows]].to(compute.device, non_blocking=True)
+    def prepared(some: slice) -> Batch:
+        change = partial(augmentation, numbers=table[some], blank=blank) if augmentation else None
+        return batch_of(split, preprocessing, compute, order[some], change)
 
     yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, start))
 
@@ -99,12 +97,24 @@ def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_
 def plain_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
     """These pictures of a split as they are."""
     rows = torch.arange(some.start, some.stop, device=split.labels.device)
+    return batch_of(split, preprocessing, compute, rows)
+
+
+def batch_of(
+    split: Split,
+    preprocessing: Preprocessing,
+    compute: Compute,
+    rows: Tensor,
+    change: Callable[[Tensor], Tensor] | None = None,
+) -> Batch:
+    """These rows of a split, their pictures changed before they are prepared, if so asked."""
     pixels = compute.images(taken(split.images, rows))
-    return compute.images(preprocessing(pixels)), split.labels[some].to(compute.device, non_blocking=True)
+    images = preprocessing(change(pixels) if change else pixels)
+    return compute.images(images), split.labels[rows].to(compute.device, non_blocking=True)
 
 
 def taken(images: Images, rows: Tensor) -> Tensor:
-    """These pictures; of a tensor by the function that takes a third of the time of indexing."""
+    """These pictures; of a tensor by the function that takes a ninth of the time of indexing."""
     return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
 

@@ -31,9 +31,7 @@ def read_headers(root: Path, paths: Sequence[str]) -> list[Header | DataError]:
     found: list[Header | DataError] = []
     with count_bar("looking at pictures", len(paths)) as advance:
         for path in paths:
-            found.append((memory and memory.recall(path)) or look(path))
-            if memory and isinstance(found[-1], Header):
-                memory.keep(path, found[-1])
+            found.append(memory.look(path) if memory else look(path))
             advance(1)
     if memory:
         memory.write()
@@ -62,23 +60,26 @@ class Memory:
         with suppress(OSError, ValueError, AttributeError):
             self.known = dict(json.loads(self.file.read_text(encoding="utf-8")).items())
 
-    def name(self, path: str) -> str:
-        """The path below the root, however the root was spelled."""
-        return path.removeprefix(self.root)
+    def look(self, path: str) -> Header | DataError:
+        """What was remembered of a file, if it is as it was, else what it says now, to be remembered."""
+        name = path.removeprefix(self.root)  # however the root was spelled
+        try:
+            now = os.stat(path)
+        except OSError:
+            return look(path)
+        state: list[int | str] = [now.st_size, now.st_mtime_ns]
+        header = self.recall(name, state) or look(path)
+        if isinstance(header, Header):
+            self.kept[name] = [*state, header.mode, header.height, header.width]
+        return header
 
-    def recall(self, path: str) -> Header | None:
-        """What was remembered of a file, if it is as it was."""
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            size, changed, mode, height, width = self.known[self.name(path)]
-            state = os.stat(path)
-            if (state.st_size, state.st_mtime_ns) == (size, changed):
+    def recall(self, name: str, state: list[int | str]) -> Header | None:
+        """The header that was remembered for this state of a file."""
+        with suppress(ValueError, TypeError, KeyError):
+            size, changed, mode, height, width = self.known[name]
+            if [size, changed] == state:
                 return Header(str(mode), int(height), int(width))
         return None
-
-    def keep(self, path: str, header: Header) -> None:
-        with suppress(OSError):
-            state = os.stat(path)
-            self.kept[self.name(path)] = [state.st_size, state.st_mtime_ns, header.mode, header.height, header.width]
 
     def write(self) -> None:
         if self.kept != self.known:

@@ -30,6 +30,12 @@ class TrainingError(LenextError):
     """Training that cannot go on, such as a loss that is no longer a number."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, Python's or torch's, says that there was no more memory."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate" in said or "out of memory" in said
+
+
 def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> str:
     """One line for a name that is not known: the nearest known one, or all of them; then `more`.
 

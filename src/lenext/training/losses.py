@@ -93,7 +93,7 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
 
 def default_loss(recipe: Recipe, labels: Tensor, classes: int) -> Loss:
     """The recipe's loss. labels: of the training pictures, on the device, for the weights of the classes."""
-    weights = class_weights(labels, classes).to(labels.device) if recipe.class_weights else None
+    weights = class_weights(labels, classes) if recipe.class_weights else None
     loss: Loss = CrossEntropy(recipe.label_smoothing, weights)
     return Mixing(loss, recipe.mixup, recipe.cutmix, classes) if recipe.mixup or recipe.cutmix else loss
 

@@ -25,7 +25,7 @@ def orthogonal(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.bflo
 class Muon(torch.optim.Optimizer):
     """Muon for weights of two and more dimensions, a convolution (O, I, H, W) taken as a matrix (O, I x H x W).
 
-    With `matched` rates (0.2 times the root of the larger side), a step is as long as AdamW's, so that its learning
+    As the rate counts 0.2 times the root of the larger side, a step is as long as AdamW's, so that its learning
     rates and weight decay serve (Liu et al., arXiv:2502.16982). Weights of one shape are made orthogonal together.
     """
 

@@ -1,6 +1,5 @@
 """Whether a batch fits into memory, known before hours are lost; and the largest that does."""
 
-import torch
 from torch import nn
 
 from lenext.foundation.device import Compute
@@ -50,11 +49,3 @@ def fitting_batch(
             f"free; --batch-size {fits} fits (with --accumulate {-(-recipe.batch_size // fits)} for the same updates)"
         )
     return recipe.batch_size
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there was no more memory."""
-    said = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in said or "out of memory" in said
-    )

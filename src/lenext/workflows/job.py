@@ -14,7 +14,7 @@ from torch import nn
 from lenext.data.batches import cuts
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError, TrainingError
+from lenext.foundation.errors import ConfigurationError, TrainingError, out_of_memory
 from lenext.inspection.doctor import check
 from lenext.models import find_variant
 from lenext.models.own import is_own
@@ -24,7 +24,7 @@ from lenext.training.loop import augmentation, events, has_compiler
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
-from lenext.workflows.fits import fitting_batch, out_of_memory
+from lenext.workflows.fits import fitting_batch
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
 HOW = ("accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
