@@ -11,6 +11,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "train": Verb("training", "train a network on data and leave a run: weights, curves, predictions"),
+    "resume": Verb("training", "go on with a run that was stopped or killed, or give it more epochs"),
     "lr-find": Verb("training", "the learning rate to begin with, found by trying, with a picture"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),

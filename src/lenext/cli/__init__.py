@@ -38,9 +38,9 @@ def run(arguments: list[str]) -> int:
         return fail(f"{' '.join(str(error).split())} (lenext {arguments[0]} --help tells the options)")
     except LenextError as error:
         return fail(str(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         sys.stderr.write("\nstopped\n")
-        return 130
+        return 128 + getattr(error, "number", 2)  # as a shell counts signals: 130 after Ctrl-C, 143 after SIGTERM
     except BrokenPipeError:  # before OSError, of which it is one
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -15,6 +15,7 @@ app = App(
     version=__version__,
     help_flags=["--help", "-h"],
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,  # `run` tells it
     default_parameter=Parameter(show_default=lambda value: None if value in ("", None, False) else str(value)),
 )
 

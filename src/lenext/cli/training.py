@@ -79,6 +79,24 @@ def train(
     )
 
 
+def resume(
+    run: Annotated[str, Parameter(help="a run's folder")],
+    /,
+    *,
+    epochs: Annotated[int | None, Parameter(help="so many in all, more than its recipe says")] = None,
+    network: Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")] = "",
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """Go on with a run exactly where it was stopped or killed, or give it more epochs.
+
+    To begin anew from trained weights, `lenext train NETWORK --weights RUN/weights/best.safetensors` fine-tunes them.
+    """
+    from lenext.workflows.resume import resume as work
+
+    work(run, epochs=epochs, network=network, data_dir=data_dir, offline=offline)
+
+
 def lr_find(
     network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
     /,
@@ -105,4 +123,5 @@ def lr_find(
 for verb in (train, lr_find):
     verb.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
 app.command(train)
+app.command(resume)
 app.command(lr_find, name="lr-find")

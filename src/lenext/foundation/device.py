@@ -3,7 +3,8 @@
 A choice by timing would differ from one run to the next, and with it the bits of the result.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -90,3 +91,13 @@ def use_threads(threads: int | Literal["auto"]) -> int:
     if threads != "auto":
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Puts torch's thread count back at the end."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

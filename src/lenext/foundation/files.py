@@ -1,34 +1,97 @@
 """Files that are written whole or not at all, and their fingerprints."""
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenext.foundation.errors import LenextError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name once the block has ended well; on an error nothing is left."""
+    """A temporary path beside `path` that takes its name once the block has ended well; on an error nothing is left.
+
+    What it holds is on the disk before it takes the name, and the name is before the block has ended.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
-        raise LenextError(f"cannot write {path}: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a whole file, or leave the one that was there."""
-    with atomic(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview], *, read_back: bool = False) -> None:
+    """Write a whole file, or leave the one that was there. read_back: and compare what the disk gives with what it was
+    given, before the file takes its name."""
+    pieces = [content.encode()] if isinstance(content, str) else [content] if isinstance(content, bytes) else content
+    try:
+        with atomic(path) as temporary:
+            with temporary.open("wb") as file:
+                file.writelines(pieces)
+                if read_back:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if read_back:
+                compare(temporary, pieces)
+    except LenextError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_SPACE:
+            raise LenextError(f"{error}; {sum(map(len, pieces)):,} bytes are needed there{free_words(path)}") from error
+        raise
+
+
+def compare(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
+    """Raise OSError where a file does not hold these pieces."""
+    with path.open("rb") as file:
+        same = all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+    if not same:
+        raise OSError(errno.EIO, "the disk gave back other bytes than it was given")
+
+
+def sync_folder(path: Path) -> None:
+    """See to it that the names in a folder are on the disk; Windows has no such thing."""
+    if os.name == "nt":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def unwritable(path: Path, error: OSError) -> LenextError:
+    return LenextError(f"cannot write {path}: {error.strerror or error}")
+
+
+def free_space(path: Path) -> int | None:
+    """Bytes that can be written where `path` is; None where that cannot be told."""
+    with suppress(OSError):
+        return shutil.disk_usage(path if path.is_dir() else path.parent).free
+    return None
+
+
+def free_words(path: Path) -> str:
+    free = free_space(path)
+    return "" if free is None else f", {free:,} are free"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

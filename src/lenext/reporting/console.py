@@ -126,6 +126,7 @@ class EpochBar:
         again = ""
         if record.evaluated_train_accuracy is not None:
             again = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
+        again += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
         width = len(str(self.total))
         self.narrator.say(
             f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "

@@ -4,18 +4,22 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+from filelock import FileLock, Timeout
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import expanded, make_folder, write_atomic
 from lenext.training.recipe import Experiment, Recipe, read_settings
 from lenext.training.state import Record
 
-EVALUATED = ("evaluated_train_loss", "evaluated_train_accuracy")
-COLUMNS = tuple(one.name for one in fields(Record) if one.name not in EVALUATED)
+SOMETIMES = {one.name: one.default for one in fields(Record) if one.default is not MISSING}
+"""Columns of results.csv that are there where one of the records has something else in it."""
+COLUMNS = tuple(one.name for one in fields(Record) if one.name not in SOMETIMES)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Run:
     environment.json  versions, device, threads, precision
     split.json        where the data came from and which samples were kept for validation and test
     weights/          best.safetensors, last.safetensors
+    checkpoints/      what `resume` goes on from: the last three, named by epoch and step
     """
 
     path: Path
@@ -66,8 +71,25 @@ class Run:
                 continue
             except OSError as error:
                 raise RunError(f"cannot make the folder {path}: {error.strerror or error}") from error
+            run = cls(path)
             make_folder(path / "weights")
-            return cls(path)
+            make_folder(run.checkpoints)
+            return run
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Raises RunError while another process trains in this folder."""
+        lock = FileLock(self.checkpoints / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(f"{self.path}: another process is training in it; wait for it, or end it") from None
+        except (OSError, NotImplementedError) as error:
+            raise RunError(f"{self.path}: cannot be locked ({error}); is it writable?") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -102,6 +124,11 @@ class Run:
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
     def weights(self, which: str = "best") -> Path:
         """The path of the best or the last weights."""
         return self.path / "weights" / f"{which}.safetensors"
@@ -117,9 +144,9 @@ class Run:
         write_atomic(self.path / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def write_records(self, records: Sequence[Record]) -> None:
-        """results.csv; the evaluated figures have columns where they were measured."""
-        extra = EVALUATED if any(record.evaluated_train_loss is not None for record in records) else ()
-        names = COLUMNS + extra
+        """results.csv; figures that not every run has have columns where they are there."""
+        used = (name for name, usual in SOMETIMES.items() if any(getattr(one, name) != usual for one in records))
+        names = (*COLUMNS, *used)
         self.write_csv("results.csv", names, ([asdict(record)[name] for name in names] for record in records))
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -136,7 +163,7 @@ def to_record(row: dict[str, str]) -> Record:
     for name, kind in get_type_hints(Record).items():
         text = row.get(name) or ""
         number = next(one for one in (get_args(kind) or (kind,)) if one is not type(None))
-        values[name] = number(text) if text else None
+        values[name] = number(text) if text else SOMETIMES.get(name)
     return Record(**values)
 
 

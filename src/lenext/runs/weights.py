@@ -1,31 +1,23 @@
-"""Weights in safetensors, with all that is needed to predict in their metadata; a file alone is enough.
+"""Weights with all that is needed to predict beside them, as JSON; a file alone is enough."""
 
-The metadata hold one JSON text, `lenext`, and a `sha256` over the whole file with those 64 characters as zeros, which
-is checked before anything is parsed: safetensors itself accepts files with flipped bits.
-"""
-
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import write_atomic
 from lenext.foundation.normalization import Normalization
 from lenext.models import create
 from lenext.models.own import create_own, is_own
 from lenext.models.variant import SET_BY_DATA
+from lenext.runs.signed import read_signed, unknown_make, write_signed
 
-ZEROS = "0" * 64
-SHA = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+KEY = "lenext"  # of the description in the metadata
 
 
 @dataclass(frozen=True)
@@ -52,30 +44,16 @@ class Description:
 
 def save(path: Path, network: nn.Module, description: Description) -> None:
     """Write a network's weights, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in network.state_dict().items()}
-    content = safetensors.torch.save(tensors, {"lenext": description.to_json(), "sha256": ZEROS})
-    digest = hashlib.sha256(content).hexdigest()
-    write_atomic(path, content.replace(f'"sha256":"{ZEROS}"'.encode(), f'"sha256":"{digest}"'.encode(), 1))
+    write_signed(path, KEY, description.to_json(), network.state_dict())
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], Description]:
     """The tensors and their Description. Raises RunError for a file that is missing, changed or of another kind."""
+    text, tensors = read_signed(path, KEY, "a weights file of lenext; such a file is weights/best.safetensors in a run")
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from error
-    found = SHA.search(content, 8, 8 + int.from_bytes(content[:8], "little"))
-    if found is None:
-        raise RunError(f"{path}: not a weights file of lenext; such a file is weights/best.safetensors in a run")
-    start, end = found.span(1)
-    if hashlib.sha256(content[:start] + ZEROS.encode() + content[end:]).hexdigest() != found[1].decode():
-        raise RunError(f"{path}: the file was changed or damaged since it was written (its SHA-256 differs)")
-    try:
-        length = int.from_bytes(content[:8], "little")
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        return safetensors.torch.load(content), Description.from_json(metadata["lenext"])
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise RunError(f"{path}: weights of an unknown make ({error}); they need another version of lenext") from error
+        return tensors, Description.from_json(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise unknown_make(path, error) from error
 
 
 def restore(

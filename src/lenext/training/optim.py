@@ -2,16 +2,21 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
+from lenext.foundation.errors import TrainingError
 from lenext.models.pretrained import head_of
 from lenext.training.muon import Muon
 from lenext.training.recipe import Recipe
+
+
+class NotFiniteError(TrainingError):
+    """A loss or a gradient that is no number, or infinite; nothing was changed by it."""
 
 
 def initialize(network: nn.Module, method: str) -> None:
@@ -91,7 +96,12 @@ def between(start: float, end: float, share: float) -> float:
 
 class Update:
     """Everything between a loss and changed weights: gradients summed up over batches, scaling for fp16, clipping, the
-    optimizers' step, the averaged weights."""
+    optimizers' step, the averaged weights.
+
+    No update is made of numbers that are not finite. With fp16 it is left out, and counted, as the scale was too large.
+    Elsewhere training has to end: a CPU is asked at each step; on an NVIDIA GPU, where asking would wait for it, the
+    update is masked there, and `check` asks.
+    """
 
     def __init__(self, network: nn.Module, recipe: Recipe, compute: Compute) -> None:
         self.optimizers = build_optimizers(network, recipe, compute)
@@ -100,14 +110,21 @@ class Update:
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")
         self.masks = compute.device.type == "cuda" and not self.scaler.is_enabled()
-        self.bad: Tensor | None = None
+        self.one = torch.ones((), device=compute.device)
+        self.bad = torch.zeros((), device=compute.device)  # above 0: something of this update is not finite
+        self.count = torch.zeros((), device=compute.device)  # updates left out since this was last asked for
 
     def __call__(self, loss: Tensor, rate: float, share: float = 1.0, due: bool = True) -> None:
-        """Take in a batch's loss. share: of it in the update; due: whether the update comes now, or after more."""
-        self.scaler.scale(loss if share == 1 else loss * share).backward()
+        """Take in a batch's loss. share: of it in the update; due: whether the update comes now, or after more.
+
+        Raises NotFiniteError before anything is changed.
+        """
+        value = loss.detach()
         if self.masks:
-            bad = (~torch.isfinite(loss.detach())).float()
-            self.bad = bad if self.bad is None else torch.maximum(self.bad, bad)
+            self.bad.copy_(torch.maximum(self.bad, (~torch.isfinite(value)).float()))
+        elif not self.scaler.is_enabled() and not math.isfinite(value.item()):
+            raise NotFiniteError(f"the loss became {value.item()}")
+        self.scaler.scale(loss if share == 1 else loss * share).backward()
         if due:
             self.step(rate)
 
@@ -116,8 +133,14 @@ class Update:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            if self.clip:
-                self.scaler.unscale_(optimizer)
+            self.scaler.unscale_(optimizer)
+        grads = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        if grads:
+            torch._amp_foreach_non_finite_check_and_unscale_(grads, self.bad, self.one)  # GradScaler's own, in one pass
+        if self.masks or self.scaler.is_enabled():
+            self.count += self.bad
+        elif self.bad.item():
+            raise NotFiniteError("a gradient is no longer finite")
         if self.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         for optimizer in self.optimizers:
@@ -127,9 +150,65 @@ class Update:
         self.scaler.update()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        self.bad = None
+        self.bad.zero_()
         if self.average:
             self.average.update()
+
+    def check(self) -> int:
+        """How many updates were left out since the last call; waits for the device. Raises NotFiniteError
+        where they may not be."""
+        left_out = int(self.count.item())
+        self.count.zero_()
+        if left_out and self.masks:
+            raise NotFiniteError(f"{left_out} updates were left out, as the loss or a gradient was not finite")
+        return left_out
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the next update depends on, by position among the parameters; the tensors are the live ones."""
+        return {
+            "optimizers": [by_position(optimizer) for optimizer in self.optimizers],
+            "gradients": {str(at): one.grad for at, one in enumerate(self.parameters) if one.grad is not None},
+            "scaler": self.scaler.state_dict(),
+            "bad": self.bad,
+            "count": self.count,
+            "average": self.average.snapshot() if self.average else None,
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become what `snapshot` gave; raises ValueError, KeyError or RuntimeError where that does not fit."""
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            restore_optimizer(optimizer, state)
+        for at, parameter in enumerate(self.parameters):
+            grad = saved["gradients"].get(str(at))
+            parameter.grad = None if grad is None else torch.empty_like(parameter).copy_(grad)
+        self.scaler.load_state_dict(saved["scaler"])
+        self.bad.copy_(saved["bad"])
+        self.count.copy_(saved["count"])
+        if (self.average is None) != (saved["average"] is None):
+            raise ValueError("averaged weights on one side only")
+        if self.average:
+            self.average.restore(saved["average"])
+
+
+def by_position(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """What an optimizer keeps of each of its parameters, in their order."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    return [dict(optimizer.state[one]) if one in optimizer.state else {} for one in parameters]
+
+
+@torch.no_grad()
+def restore_optimizer(optimizer: torch.optim.Optimizer, states: Sequence[Mapping[str, Any]]) -> None:
+    """Give an optimizer what `by_position` told of it; as torch's own `load_state_dict`, but tensors of a parameter's
+    shape lie in memory as it does, on which speed depends."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for parameter, saved in zip(parameters, states, strict=True):
+        state = {}
+        for name, value in saved.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            else:
+                state[name] = value.to(parameter.device) if isinstance(value, Tensor) else value
+        optimizer.state[parameter] = state
 
 
 class Average:
@@ -155,3 +234,10 @@ class Average:
         torch._foreach_lerp_(self.ours, self.theirs, 1 - decay)
         for ours, theirs in self.counts:
             ours.copy_(theirs)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"network": dict(self.network.state_dict()), "updates": self.updates}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(saved["network"])
+        self.updates = int(saved["updates"])

@@ -12,8 +12,9 @@ from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
 from lenext.foundation.seeds import mixed
-from lenext.training.loop import augmentation, divided, preprocessing, set_training, size_of_batch, summed, use_seed
+from lenext.training.loop import divided, preprocessing
 from lenext.training.losses import default_loss
+from lenext.training.passes import augmentation, set_training, size_of_batch, summed, use_seed
 from lenext.training.recipe import Recipe
 from lenext.training.state import TrainingState
 

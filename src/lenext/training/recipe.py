@@ -88,6 +88,7 @@ class Recipe:
     compile: Literal["auto", "no", "yes", "cuda_graphs"] = key(
         "auto", "Machine", "torch.compile the step; auto: in runs long enough to win by it; cuda_graphs: on NVIDIA GPUs"
     )
+    save_minutes: float = key(10.0, "Machine", "between checkpoints within an epoch; 0: at the ends of epochs alone")
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
 
     def __post_init__(self) -> None:
@@ -170,6 +171,7 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("gradient_clip", "from 0 to 1e9", 0, 1e9),
     ("early_stopping", "0 or more", 0, INFINITE),
     ("seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
+    ("save_minutes", "0 or more", 0, INFINITE),
     ("threads", "from 1 to 4096", 1, 4096),
 )
 

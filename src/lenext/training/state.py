@@ -1,27 +1,28 @@
 """What training changes, and what it tells as it goes."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from lenext.foundation.device import Compute, use_threads
-from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.seeds import mixed
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.foundation.seeds import mixed, random_states, restore_random
 from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Step:
-    """After an update, or after a batch of validation: where it is and how the batch went.
+    """After a batch of training, of validation, or of the training pictures measured again: where it is, how it went.
 
     position of batches, counted from 0; loss is plain cross-entropy, a scalar tensor on the device, and correct how
     many of `samples` were right (a tensor too): reading them waits for the device.
     """
 
-    phase: Literal["train", "validation"]
+    phase: Literal["train", "validation", "train again"]
     epoch: int
     position: int
     batches: int
@@ -38,6 +39,7 @@ class Record:
     train_loss and train_accuracy are running means: measured in training mode, batch by batch, while the weights
     change. Where the recipe has `evaluate_training`, the same pictures are measured once more at the end of the epoch,
     in evaluation mode: evaluated_train_loss and evaluated_train_accuracy. learning_rate is its mean over the steps.
+    skipped_updates: with fp16, those left out because its range was exceeded; a few at the beginning are usual.
     """
 
     epoch: int
@@ -49,49 +51,13 @@ class Record:
     learning_rate: float
     evaluated_train_loss: float | None = None
     evaluated_train_accuracy: float | None = None
+    skipped_updates: int = 0
 
     def better_than(self, other: "Record | None") -> bool:
         """Higher validation accuracy, ties by loss; without validation the later one."""
         if other is None or self.val_accuracy is None or other.val_accuracy is None:
             return True
         return (self.val_accuracy, -(self.val_loss or 0)) > (other.val_accuracy, -(other.val_loss or 0))
-
-
-@dataclass
-class TrainingState:
-    """All that changes: the network, its optimizer, where training is, the best record so far."""
-
-    network: nn.Module
-    compute: Compute
-    update: Update
-    epoch: int = 0
-    best: Record | None = None
-    records: list[Record] = field(default_factory=list)
-
-    @classmethod
-    def begin(cls, network: nn.Module, recipe: Recipe) -> "TrainingState":
-        """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer."""
-        if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
-        use_threads(recipe.threads)
-        compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
-        if recipe.initialization != "default":
-            torch.manual_seed(mixed(recipe.seed))
-            initialize(network, recipe.initialization)
-        compute.place(network)
-        return cls(network, compute, Update(network, recipe, compute))
-
-    @property
-    def trained(self) -> nn.Module:
-        """What is measured and kept: the averaged weights where there are any, else the network."""
-        return self.update.average.network if self.update.average else self.network
-
-    def add(self, record: Record) -> None:
-        """Take in an epoch's figures."""
-        self.records.append(record)
-        if record.better_than(self.best):
-            self.best = record
-        self.epoch = record.epoch
 
 
 class Totals:
@@ -112,3 +78,106 @@ class Totals:
         samples = torch.tensor(self.samples, dtype=torch.float64)
         losses = torch.stack(self.losses).cpu().double()
         return float((losses * samples).sum() / samples.sum()), int(torch.stack(self.correct).sum()) / sum(self.samples)
+
+    def snapshot(self) -> dict[str, Any]:
+        if not self.samples:
+            return {}
+        return {"losses": torch.stack(self.losses), "correct": torch.stack(self.correct), "samples": self.samples[:]}
+
+    def restore(self, saved: Mapping[str, Any], device: torch.device) -> None:
+        if saved:
+            self.losses = list(saved["losses"].to(device).unbind())
+            self.correct = list(saved["correct"].to(device).unbind())
+            self.samples = [int(count) for count in saved["samples"]]
+
+
+@dataclass
+class Underway:
+    """The epoch that has begun: how many of its batches are done, in how many seconds, with which figures.
+
+    rates: the sum of their learning rates; left_out: updates that were left out.
+    """
+
+    position: int = 0
+    seconds: float = 0.0
+    rates: float = 0.0
+    left_out: int = 0
+    totals: Totals = field(default_factory=Totals)
+
+
+@dataclass
+class TrainingState:
+    """All that changes: the network, its optimizer, where training is, the best record so far.
+
+    epoch: of the last one that ended; underway: the one after it.
+    """
+
+    network: nn.Module
+    compute: Compute
+    update: Update
+    epoch: int = 0
+    best: Record | None = None
+    records: list[Record] = field(default_factory=list)
+    underway: Underway = field(default_factory=Underway)
+
+    @classmethod
+    def begin(cls, network: nn.Module, recipe: Recipe) -> "TrainingState":
+        """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer."""
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
+        use_threads(recipe.threads)
+        compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
+        if recipe.initialization != "default":
+            torch.manual_seed(mixed(recipe.seed))
+            initialize(network, recipe.initialization)
+        compute.place(network)
+        return cls(network, compute, Update(network, recipe, compute))
+
+    @property
+    def trained(self) -> nn.Module:
+        """What is measured and kept: the averaged weights where there are any, else the network."""
+        return self.update.average.network if self.update.average else self.network
+
+    def add(self, record: Record) -> None:
+        """Take in an epoch's figures, which ends it."""
+        self.records.append(record)
+        if record.better_than(self.best):
+            self.best = record
+        self.epoch, self.underway = record.epoch, Underway()
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it as a tree of dicts, lists, numbers, text and tensors, from which training goes on exactly. The
+        tensors are the live ones: copy or write them before the next step."""
+        under = self.underway
+        return {
+            "network": dict(self.network.state_dict()),
+            "update": self.update.snapshot(),
+            "epoch": self.epoch,
+            "best": self.best.epoch if self.best else None,
+            "records": [asdict(record) for record in self.records],
+            "underway": {
+                "position": under.position,
+                "seconds": under.seconds,
+                "rates": under.rates,
+                "left_out": under.left_out,
+                "totals": under.totals.snapshot(),
+            },
+            "random": random_states(self.compute.device),
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Become what `snapshot` gave. Raises RunError for whatever of it has no place here, or is lacking."""
+        try:
+            with torch.no_grad():
+                self.network.load_state_dict(saved["network"])
+            self.update.restore(saved["update"])
+            self.records = [Record(**record) for record in saved["records"]]
+            self.best = next((one for one in self.records if one.epoch == saved["best"]), None)
+            self.epoch, under = int(saved["epoch"]), saved["underway"]
+            kinds = {"position": int, "seconds": float, "rates": float, "left_out": int}
+            self.underway = Underway(**{name: kind(under[name]) for name, kind in kinds.items()})
+            self.underway.totals.restore(under["totals"], self.compute.device)
+            restore_random(saved["random"], self.compute.device)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise RunError(f"the saved state does not fit this training ({what})") from error

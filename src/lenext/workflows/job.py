@@ -20,7 +20,8 @@ from lenext.models import find_variant
 from lenext.models.own import is_own
 from lenext.reporting.console import seconds
 from lenext.runs.weights import Description
-from lenext.training.loop import augmentation, events, has_compiler
+from lenext.training.loop import events
+from lenext.training.passes import augmentation, has_compiler
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
@@ -41,7 +42,9 @@ class Job:
         network: str | nn.Module,
         data_dir: str | Path | None,
         offline: bool,
+        bare: bool = False,
     ) -> None:
+        """bare: leave the weights to begin with as they are drawn, since a checkpoint brings others."""
         self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
         self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
         self.prepare = prepared(data, experiment)
@@ -51,7 +54,8 @@ class Job:
             self.network = network
         else:
             options = network_options(experiment, shape[0], classes, shape[1])
-            self.network = build_network(experiment, options, data_dir, offline)
+            start = replace(experiment, pretrained="") if bare else experiment
+            self.network = build_network(start, options, data_dir, offline)
         check_fit(self.network, experiment, shape, classes)
         self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe, len(data.train))
         self.recipe = replace(self.recipe, batch_size=self.batch_size, compile=self.compiles())

@@ -24,7 +24,7 @@ from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.workflows.prepare import load_data
-from lenext.workflows.train import tell_classes
+from lenext.workflows.session import tell_classes
 
 Which = Literal["best", "last"]
 

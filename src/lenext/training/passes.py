@@ -1,0 +1,204 @@
+"""Passes over the training pictures: from a batch to changed weights, and what stops that."""
+
+import os
+import shutil
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lenext.data.augment import Augmentation
+from lenext.data.batches import Batch, cuts, draw_epoch, resident, training_batches
+from lenext.data.dataset import Dataset, shortened
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError, TrainingError
+from lenext.foundation.seeds import seeds
+from lenext.training.diagnosis import finite, first_bad, not_finite
+from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
+from lenext.training.optim import NotFiniteError, learning_rate
+from lenext.training.recipe import Recipe
+from lenext.training.state import Step, TrainingState
+
+LOOK = 0.2  # seconds between looks at what a device has noted; each waits for it
+
+
+class Passes:
+    """Passes over the training pictures, each an epoch; what they share is made once."""
+
+    def __init__(
+        self, state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | None, prepare: Preprocessing
+    ) -> None:
+        self.state, self.recipe, self.prepare = state, recipe, prepare
+        self.split, self.augment = resident(data.train, state.compute), augmentation(data, recipe)
+        self.batch_size = size_of_batch(recipe)
+        self.loss = loss or default_loss(recipe, self.split.labels.to(state.compute.device), len(data.classes))
+        self.bare = Objective(state.network, self.loss)
+        self.objective = compiled(self.bare, recipe.compile, state.compute)
+        plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
+        self.reported = plain and recipe.compile != "cuda_graphs"
+        self.per_epoch = len(cuts(len(self.split), self.batch_size))
+        self.usual = set(not_finite(state.network))
+        check_batch_norm(state.network, self.batch_size)
+
+    def one(self, epoch: int) -> Iterator[Step]:
+        """An epoch from where the state is in it."""
+        state, recipe, under = self.state, self.recipe, self.state.underway
+        begun, updates = time.perf_counter() - under.seconds, -(-self.per_epoch // recipe.accumulate)
+        set_training(state.network)
+        drawn, asked = self.seeds(epoch), time.perf_counter()
+        for position, (images, labels) in enumerate(self.batches(epoch, under.position), under.position):
+            use_seed(drawn[position], state.compute.device)
+            update = (epoch - 1) * updates + position // recipe.accumulate
+            rate = learning_rate(recipe, update, recipe.epochs * updates, updates)
+            with state.compute.autocast():
+                value, logits = (self.objective if len(labels) == self.batch_size else self.bare)(images, labels)
+            try:
+                state.update(value, rate, *summed(position, self.per_epoch, recipe.accumulate))
+            except NotFiniteError as error:
+                raise self.explained(error, epoch, position) from error
+            plain, correct = figures(logits.detach(), labels, value.detach() if self.reported else None)
+            under.totals.add(plain, correct, len(labels))
+            under.position, under.rates, under.seconds = position + 1, under.rates + rate, time.perf_counter() - begun
+            yield Step("train", epoch, position, self.per_epoch, len(labels), plain, correct, rate)
+            if time.perf_counter() - asked > LOOK or position == self.per_epoch - 1:
+                asked = time.perf_counter()
+                self.look(epoch, position)
+
+    def look(self, epoch: int, position: int) -> None:
+        """See what the device has noted of updates that were left out, and whether statistics are finite, too."""
+        try:
+            self.state.underway.left_out += self.state.update.check()
+        except NotFiniteError as error:
+            raise self.explained(error, epoch, 0) from error
+        buffers = self.state.network.named_buffers()
+        if bad := [name for name, one in buffers if name not in self.usual and not finite(one)]:
+            raise self.explained(NotFiniteError(f"the buffer {bad[0]} is no longer finite"), epoch, position)
+
+    def seeds(self, epoch: int) -> list[int]:
+        """Of the steps of an epoch; the epoch alone is the seed of its order."""
+        return seeds(self.per_epoch, self.recipe.seed, epoch, 1)
+
+    def batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        recipe, prepare = self.recipe, grown(self.prepare, self.recipe, epoch)
+        return training_batches(
+            self.split, prepare, self.augment, self.state.compute, batch_size=self.batch_size, seed=recipe.seed,
+            epoch=epoch, shuffle=recipe.shuffle, balanced=recipe.balanced_sampling, start=start,
+        )  # fmt: skip
+
+    def explained(self, error: NotFiniteError, epoch: int, position: int) -> TrainingError:
+        """The error with the first thing that went bad, found by computing the batches again from `position` on."""
+        drawn, rate = self.seeds(epoch), self.state.update.optimizers[0].param_groups[0]["lr"]
+        for at, (images, labels) in enumerate(self.batches(epoch, position), position):
+            use_seed(drawn[at], self.state.compute.device)
+            with self.state.compute.autocast():
+                found = first_bad(self.state.network, self.loss, images, labels, self.usual)
+            if found:
+                samples = self.samples(epoch, at)
+                break
+        else:
+            at, found, samples = position, "not found again", ""
+        return TrainingError(
+            f"{error} in epoch {epoch}, step {at + 1}{samples}; first bad: {found}. A learning_rate below {rate:.2g} "
+            "or gradient_clip=1 usually helps"
+        )
+
+    def samples(self, epoch: int, position: int) -> str:
+        """Which pictures a batch has."""
+        recipe, cut = self.recipe, cuts(len(self.split), self.batch_size)[position]
+        labels = self.split.labels.cpu() if recipe.balanced_sampling else None
+        order, _ = draw_epoch(len(self.split), recipe.seed, epoch, recipe.shuffle, labels)
+        return f" (samples {shortened([str(one) for one in self.split.ids[order[cut].numpy()].tolist()], 4)})"
+
+
+def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Plain cross-entropy, where it is not known already, and how many are right, both on the device."""
+    return F.cross_entropy(logits, labels) if known is None else known, (logits.argmax(1) == labels).sum()
+
+
+def summed(position: int, per_epoch: int, accumulate: int) -> tuple[float, bool]:
+    """The share that a batch's loss has in its update, and whether the update comes after it; an epoch's last batches
+    make an update of their own."""
+    first = position // accumulate * accumulate
+    count = min(accumulate, per_epoch - first)
+    return 1 / count, position == first + count - 1
+
+
+def use_seed(seed: int, device: torch.device) -> None:
+    """Seed torch for what the network and its loss draw in one step."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # a tenth of the time that seeding every device takes
+    else:
+        torch.manual_seed(seed)
+
+
+def set_training(network: nn.Module) -> None:
+    """Training mode, but for norms that are frozen: they keep their statistics."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(one.requires_grad for one in own):
+            module.eval()
+
+
+def grown(prepare: Preprocessing, recipe: Recipe, epoch: int) -> Preprocessing:
+    """How an epoch prepares its pictures: progressive sizes grow by 4 px, to the whole by two thirds of the epochs, and
+    the last epoch has the whole in any case."""
+    if epoch == recipe.epochs:
+        return prepare
+    share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / recipe.epochs)
+    return prepare if share >= 1 else prepare.at(share)
+
+
+def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
+    """The recipe's augmentation; `flip=auto` where a mirrored picture keeps its class."""
+    side = min(data.shape[1:])
+    for name in ("shift", "cutout"):
+        if getattr(recipe, name) >= side:
+            raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
+    flip = data.mirrored if recipe.flip == "auto" else recipe.flip
+    return Augmentation(
+        flip, recipe.shift, recipe.cutout, recipe.random_crop, recipe.color_jitter, recipe.random_erasing
+    )
+
+
+def size_of_batch(recipe: Recipe) -> int:
+    """Pictures a step; `auto` has been replaced by `train`, which knows what a network needs."""
+    if isinstance(recipe.batch_size, str):
+        raise ConfigurationError("batch_size=auto: `train` finds it; in the open, give a number")
+    return recipe.batch_size
+
+
+def check_batch_norm(network: nn.Module, batch_size: int) -> None:
+    """Batch norm has nothing to average over in a batch of one."""
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    if batch_size == 1 and any(isinstance(module, norms) for module in network.modules()):
+        raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 pictures a step")
+
+
+def compiled(objective: Objective, how: str, compute: Compute) -> nn.Module:
+    """The objective, compiled if so asked; `auto` has been settled by `train`, which knows the network and the data."""
+    if how in ("auto", "no"):
+        return objective
+    device = compute.device.type
+    if how == "cuda_graphs" and device != "cuda":
+        raise ConfigurationError(
+            f"compile=cuda_graphs: it needs an NVIDIA GPU, and this runs on {device}; give yes or no"
+        )
+    if device == "cpu" and not has_compiler():
+        raise ConfigurationError(
+            "compile=yes: on a CPU it needs a C++ compiler and Python's headers (g++, python3-dev); give no"
+        )
+    mode = "reduce-overhead" if how == "cuda_graphs" else None
+    return torch.compile(objective, mode=mode)  # type: ignore[return-value]
+
+
+def has_compiler() -> bool:
+    """Whether there are a C++ compiler and Python's headers, which compiling for a CPU needs."""
+    return Path(sysconfig.get_path("include"), "Python.h").exists() and any(
+        map(shutil.which, (os.environ.get("CXX", "g++"), "clang++"))
+    )

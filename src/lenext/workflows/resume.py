@@ -1,0 +1,130 @@
+"""`resume`: a run that was stopped, killed, or is to have more epochs, goes on from its newest good checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from lenext.data import IN_PYTHON
+from lenext.data.dataset import Dataset
+from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.foundation.files import remove_leftovers, write_atomic
+from lenext.foundation.signals import StopSignal
+from lenext.models.own import is_own
+from lenext.reporting.console import Narrator
+from lenext.runs import checkpoint
+from lenext.runs.folder import Run
+from lenext.training.loop import divided
+from lenext.training.recipe import Experiment
+from lenext.workflows.job import Job
+from lenext.workflows.machine import environment
+from lenext.workflows.prepare import load_data
+from lenext.workflows.session import Session
+from lenext.workflows.train import lasting_network
+
+MATTERS = ("versions", "platform", "device", "device_name", "precision", "memory_format", "threads")
+"""What the bits of a result depend on, besides the recipe and the data."""
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    epochs: int | None = None,
+    network: str | nn.Module = "",
+    data: Dataset | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Go on with a run exactly where its newest good checkpoint was made, to the same bits as if it had never stopped.
+
+    epochs: as many in all, where it is to have more than its recipe says; its schedule is that of so many from there on
+    network: of a run whose network was a module, or FILE.py:Class, which is run
+    data: of a run whose data were a Dataset
+    data_dir, offline: as for `load`; without data_dir it is the run's
+
+    The same bits need the same machine, versions, device and threads; where these differ, it says so. A run that has
+    ended is left alone. Raises LenextError for what the user can mend: a run whose recipe or data were changed, one
+    that another process trains, one with no good checkpoint left.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    experiment = asked_for(run, run.experiment, epochs)
+    with Narrator(quiet) as narrator, StopSignal() as stop:
+        stop.at_once = True  # nothing is lost before training goes on
+        if is_finished(run, experiment):
+            ended = run.results["epochs"]
+            early = ", as it stopped early" if ended < experiment.recipe.epochs else "; --epochs gives it more"
+            narrator.say(f"{run.path}: nothing to do; its {ended} epochs are done{early}")
+            return run
+        check_named(run, experiment, network, data)
+        environment_then = run.read_json("environment.json")
+        data_dir = data_dir or environment_then.get("data_dir")
+        with own_threads(), run.locked():
+            for folder in (run.path, run.path / "weights"):
+                remove_leftovers(folder)
+            threads = experiment.recipe.threads
+            use_threads(environment_then.get("threads", threads) if threads == "auto" else threads)
+            found = checkpoint.load_newest(run.checkpoints, lambda line: narrator.say(f"note: {line}"))
+            whole = data or load_data(experiment, data_dir, offline)
+            split = divided(whole, experiment.recipe)
+            job = Job(experiment, split, network or experiment.network, data_dir, offline, bare=found is not None)
+            narrator.write_log(run.path / "train.log")
+            session = Session(job, run, narrator)
+            if found:
+                session.go_on_from(found[1])
+                tell(narrator, run, session, environment_then)
+            else:
+                narrator.say(f"{run.path}: no checkpoint was made yet; it begins at the start")
+                session.write_facts(data_dir)
+            write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
+            stop.at_once = False
+            session.carry_out(stop)
+    return run
+
+
+def asked_for(run: Run, experiment: Experiment, epochs: int | None) -> Experiment:
+    """The run's experiment with so many epochs."""
+    if epochs is None:
+        return experiment
+    if epochs < experiment.recipe.epochs:
+        raise ConfigurationError(f"epochs={epochs}: {run.path} has {experiment.recipe.epochs} already; give more")
+    return replace(experiment, recipe=experiment.recipe.changed({"epochs": epochs}))
+
+
+def is_finished(run: Run, experiment: Experiment) -> bool:
+    """Whether its results are those of all the epochs that the recipe asks for."""
+    done = run.results.get("epochs", 0)
+    return bool(done and (done >= experiment.recipe.epochs or run.results.get("stopped_early")))
+
+
+def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
+    """What was made in Python, or is code, has to be given again; nothing else may be."""
+    own = is_own(experiment.network)
+    if isinstance(network, str) and own and lasting_network(network) != experiment.network:
+        raise RunError(f"{run.path}: a network of your own; give --network {experiment.network}, and that file is run")
+    if not experiment.network and not isinstance(network, nn.Module):
+        raise RunError(f"{run.path}: its network was made in Python; go on there, with resume(..., network=...)")
+    if network and experiment.network and not own:
+        raise RunError(f"{run.path}: its network is {experiment.network}; leave the other out")
+    if experiment.data.startswith(IN_PYTHON) != (data is not None):
+        raise RunError(
+            f"{run.path}: its data are {experiment.data}; leave the others out"
+            if data is not None
+            else f"{run.path}: its data were made in Python; go on there, with resume(..., data=...)"
+        )
+
+
+def tell(narrator: Narrator, run: Run, session: Session, then: Mapping[str, Any]) -> None:
+    """Say where it goes on, and what differs from the machine that it was begun on; keep both with the run."""
+    state, now = session.state, environment(session.job.compute)
+    place = f"epoch {state.epoch + 1} of {session.job.recipe.epochs}, after {state.underway.position} steps"
+    narrator.say(f"{run.path}: going on in {place}")
+    differing = [f"{key} {then.get(key)} -> {now[key]}" for key in MATTERS if then.get(key) != now[key]]
+    if differing:
+        narrator.say(f"note: not the machine it was begun on, so bits may differ: {'; '.join(differing)}")
+    narrator.say()
+    history = [*then.get("resumed", []), {"at": place, "command": now["command"], "differing": differing}]
+    run.write_json("environment.json", {**then, "resumed": history})

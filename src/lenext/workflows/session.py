@@ -1,0 +1,241 @@
+"""A training at work in its run's folder: from where it is to the end, or to where it was stopped."""
+
+import hashlib
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lenext.data.dataset import Split
+from lenext.foundation.errors import LenextError, RunError, TrainingError
+from lenext.foundation.files import expanded, free_space, write_atomic
+from lenext.foundation.signals import StoppedError, StopSignal
+from lenext.reporting.console import Narrator, seconds
+from lenext.reporting.pictures import write_curves, write_test_pictures
+from lenext.reporting.tables import table
+from lenext.runs import checkpoint, weights
+from lenext.runs.folder import Run
+from lenext.runs.results import class_figures, figures_of, write_predictions
+from lenext.training.diagnosis import not_finite
+from lenext.training.evaluation import evaluate_split
+from lenext.training.loop import events, stopped_early
+from lenext.training.notices import chance_notice
+from lenext.training.state import Record, Step, TrainingState
+from lenext.workflows.job import Job
+from lenext.workflows.machine import environment
+
+MOST_CLASSES = 20  # shown in the table at the end
+MAY_CHANGE = {"epochs", "save_minutes", "device", "threads"}
+"""Keys of a recipe that another machine, or more epochs, may ask for."""
+AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
+
+
+class Session:
+    """A job at work: it trains, and writes the run as it goes."""
+
+    def __init__(self, job: Job, run: Run, narrator: Narrator) -> None:
+        self.job, self.run, self.narrator = job, run, narrator
+        self.state = TrainingState.begin(job.network, job.recipe)
+        self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
+        self.before = 0.0  # seconds of training in earlier processes
+        self.saved = self.begun = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, in all processes that had a part in it."""
+        return self.before + time.perf_counter() - self.begun
+
+    def write_facts(self, data_dir: str | Path | None) -> None:
+        """Write what is known before training. Raises RunError where the disk has no room for what will come."""
+        job, splits = self.job, self.job.data.splits()
+        self.check_space()
+        place = {"data_dir": str(expanded(data_dir).resolve())} if data_dir else {}
+        self.run.write_json("environment.json", environment(job.compute) | place)
+        kept = [*job.data.carved, *(["train"] if job.recipe.train_samples != "all" else [])]
+        self.run.write_json(
+            "split.json",
+            {
+                "source": dict(job.data.source),
+                "classes": list(job.data.classes),
+                "method": job.recipe.split,
+                "seed": job.recipe.split_seed,
+                "samples": {part: len(split) for part, split in splits.items()},
+                "taken_out_of_train": {part: splits[part].ids.tolist() for part in kept},
+            },
+        )
+        write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())  # last: with it the folder is a run
+
+    def check_space(self) -> None:
+        """Whether the disk has room for the checkpoints and the weights, estimated from the network's."""
+        network = sum(one.nbytes for one in self.job.network.state_dict().values())
+        averages = {"sgd": 1, "adamw": 2, "muon": 2}[self.job.recipe.optimizer] + bool(self.job.recipe.ema)
+        needed = (checkpoint.KEPT + 1) * (1 + averages) * network + 3 * network + AFTER_WEIGHTS
+        free = free_space(self.run.path)
+        if free is not None and free < needed:
+            raise RunError(
+                f"{self.run.path}: a run of this network needs about {needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB "
+                "are free there; make room, or give another --runs-dir"
+            )
+
+    def train(self, stop: StopSignal) -> bool:
+        """Train, writing records, checkpoints and the best weights as they come; whether it was stopped by a signal."""
+        job, state = self.job, self.state
+        every = 60 * job.recipe.save_minutes
+        self.saved = self.begun = time.perf_counter()
+        with self.narrator.epochs(job.recipe.epochs, len(job.data.train)) as bar:
+            for event in self.events():
+                if isinstance(event, Step):
+                    bar.step(event)
+                    last = event.position == event.batches - 1  # before validation, which a resume repeats
+                    if event.phase == "train" and (last or 0 < every < time.perf_counter() - self.saved):
+                        self.save()
+                else:
+                    best = event is state.best and event.val_accuracy is not None
+                    if best:
+                        weights.save(self.run.weights("best"), state.trained, job.description)
+                    self.run.write_records(state.records)
+                    bar.record(event, best)
+                    if notice := self.notice():
+                        self.narrator.say(f"note: {notice}")
+                if stop:
+                    self.save()
+                    break
+        self.before, self.begun = self.seconds, time.perf_counter()
+        if not stop and state.best and stopped_early(state, job.recipe):
+            waited, best_epoch = state.epoch - state.best.epoch, state.best.epoch
+            self.narrator.say(f"stopped early: {waited} epochs without a better validation than in epoch {best_epoch}")
+        return bool(stop)
+
+    def events(self) -> Iterator[Step | Record]:
+        """The events of training; an error is in the log before it goes on its way."""
+        try:
+            yield from events(self.state, self.job.data, self.job.recipe, prepare=self.job.prepare)
+        except TrainingError as error:
+            told = TrainingError(f"{error}; the last good checkpoint is in {self.run.checkpoints}")
+            self.narrator.note(f"stopped: {told}")
+            if self.is_sound():
+                weights.save(self.run.weights("last"), self.state.trained, self.job.description)
+            raise told from error
+        except LenextError as error:
+            self.narrator.note(f"stopped: {error}")
+            raise
+
+    def save(self) -> None:
+        """Write a checkpoint, but for weights that are not finite: these are about to be told of."""
+        if not self.is_sound():
+            return
+        tree = {"state": self.state.snapshot(), "made_by": self.made_by(), "seconds": self.seconds}
+        state = self.state
+        checkpoint.save(self.run.checkpoints, tree, epoch=state.epoch, position=state.underway.position)
+        self.saved = time.perf_counter()
+
+    def is_sound(self) -> bool:
+        """Whether all numbers of the network are finite that were so at the beginning."""
+        return set(not_finite(self.state.network)) <= self.usual
+
+    def made_by(self) -> dict[str, Any]:
+        """What a checkpoint belongs to; where one of these has changed, it cannot be gone on from."""
+        train = self.job.data.train
+        content = hashlib.sha256(train.labels.numpy().tobytes())
+        content.update("\n".join(map(str, train.ids.tolist())).encode())
+        experiment = yaml.safe_load(self.job.experiment.to_yaml())
+        return {"experiment": experiment, "network": self.job.description.to_json(), "samples": content.hexdigest()}
+
+    def go_on_from(self, saved: Mapping[str, Any]) -> None:
+        """Become what a checkpoint holds. Raises RunError where the run or its data have changed since."""
+        then, now = saved["made_by"], self.made_by()
+        before, after = (flat(one["experiment"]) for one in (then, now))
+        for key in sorted((before.keys() | after.keys()) - MAY_CHANGE):
+            if before.get(key) != after.get(key):
+                raise RunError(
+                    f"{self.run.path / 'recipe.yaml'}: {key} was {before.get(key)} when training stopped, now it is "
+                    f"{after.get(key)}; put it back, or train anew"
+                )
+        for key, what in (("network", "the classes or the pixels' mean and deviation"), ("samples", "the samples")):
+            if then[key] != now[key]:
+                raise RunError(f"{self.job.data.name}: {what} have changed since training stopped; restore the data")
+        self.state.restore(saved["state"])
+        self.before = float(saved["seconds"])
+        if self.state.best and self.job.data.validation is not None:
+            weights.load(self.run.weights("best"))  # they are needed at the end
+
+    def notice(self) -> str:
+        """What the records so far give reason to say."""
+        counts = self.job.data.train.labels.bincount()
+        normed = any("Norm" in type(module).__name__ for module in self.job.network.modules())
+        share = float(counts.max() / counts.sum())
+        return chance_notice(self.state.records, share, len(self.job.data.classes), self.job.recipe, normed)
+
+    def carry_out(self, stop: StopSignal) -> None:
+        """Train, then measure; raises StoppedError where a signal ended it."""
+        stopped = self.train(stop)
+        weights.save(self.run.weights("last"), self.state.trained, self.job.description)
+        records, best = self.state.records, self.state.best
+        if records:
+            write_curves(self.run, records, self.job.title, best.epoch if best else None)
+        if not stopped:
+            stop.at_once = True  # what comes now is done again by a resume
+            if not stop:
+                self.finish()
+                return
+        said = f"stopped after {len(records)} of {self.job.recipe.epochs} epochs"
+        self.narrator.say(f"\n{said}; `lenext resume {shlex.quote(str(self.run.path))}` goes on")
+        raise StoppedError(stop.number)
+
+    def finish(self) -> None:
+        """Read the test set once, with the best weights, and write what came of it all."""
+        job, run, best, records = self.job, self.run, self.state.best, self.state.records
+        if job.data.validation is None:
+            weights.save(run.weights("best"), self.state.trained, job.description)
+        results: dict[str, Any] = {
+            "epochs": len(records),
+            "stopped_early": len(records) < job.recipe.epochs,
+            "best_epoch": best.epoch if best else None,
+            "weights": "best on validation" if job.data.validation else "last",
+            "training_seconds": self.before,
+            "train_accuracy_is": "running mean, in training mode",
+            "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss} if best else None,
+        }
+        if job.data.test is not None:
+            results |= self.measure_test(job.data.test)
+        run.write_json("results.json", results)
+        pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
+        self.narrator.say(f"pictures: {pictures} in {run.path}")
+
+    def measure_test(self, test: Split) -> dict[str, Any]:
+        """Read the test set with the best weights; write predictions and pictures, tell the figures and return them."""
+        job, run, best = self.job, self.run, self.state.best
+        reads = int(run.results.get("test_reads", 0)) + 1  # a run that was given more epochs has read it before
+        tensors, description = weights.load(run.weights("best"))
+        weights.restore(tensors, description, run.weights("best"), job.network)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute)
+        by_class = class_figures(seen, job.data.classes)
+        write_predictions(run, seen, test, job.data.classes)
+        write_test_pictures(run, seen, test, job.data.classes, job.title)
+        used = f"best weights, epoch {best.epoch}" if best and job.data.validation else "last weights"
+        self.narrator.say()
+        tell_classes(self.narrator, by_class, "test pictures by class")
+        self.narrator.say(
+            f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
+            f"({used}); {seconds(self.before)} of training"
+        )
+        return {"test": figures_of(seen, job.data.classes), "classes": by_class, "test_reads": reads}
+
+
+def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) -> None:
+    """The table by class; of many classes the worst."""
+    if len(figures) > MOST_CLASSES:
+        figures = sorted(figures, key=lambda row: float(row["f1"]))[:MOST_CLASSES]
+        title += f", the {MOST_CLASSES} worst"
+    numbers = ("precision", "recall", "f1")
+    rows = [[row["class"], str(row["pictures"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
+    columns = {"class": "left", "pictures": "right", "precision": "right", "recall": "right", "F1": "right"}
+    narrator.say(table(title, columns, rows))
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's keys with its recipe's beside them."""
+    return {key: value for key, value in settings.items() if key != "recipe"} | settings["recipe"]

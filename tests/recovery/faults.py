@@ -1,0 +1,160 @@
+"""What can go wrong, put into a process before it works: deaths, full disks, numbers that are none, slow phases."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lenext.data import batches
+from lenext.foundation import files
+from lenext.runs import checkpoint, weights
+from lenext.training import loop, passes
+from lenext.workflows import job, session
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_save(count: int) -> None:
+    """Once so many checkpoints are written."""
+    real, left = checkpoint.save, [count]
+
+    def save(*arguments: Any, **more: Any) -> Path:
+        path = real(*arguments, **more)
+        left[0] -= 1
+        if not left[0]:
+            die()
+        return path
+
+    checkpoint.save = save
+
+
+def die_in_save(number: int, step: int) -> None:
+    """In the `number`th checkpoint, before its `step`th call that changes the disk, or half-way through its writing."""
+    real, saves, steps = checkpoint.save, [0], [0]
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def instead(*arguments: Any, **more: Any) -> Any:
+            if saves[0] == number:
+                steps[0] += 1
+                if steps[0] == step:
+                    die()
+            return call(*arguments, **more)
+
+        return instead
+
+    def save(*arguments: Any, **more: Any) -> Path:
+        saves[0] += 1
+        path = real(*arguments, **more)
+        if saves[0] == number:
+            Path("steps").write_text(str(steps[0]))
+            saves[0] += 1
+        return path
+
+    class Half:
+        """A file of which half is written before the end."""
+
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def __enter__(self) -> "Half":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def writelines(self, pieces: list[bytes]) -> None:
+            content = b"".join(pieces)
+            self.file.write(content[: len(content) // 2])
+            self.file.flush()
+            counted(self.file.write)(content[len(content) // 2 :])
+
+    opened = Path.open
+
+    def open_path(self: Path, mode: str = "r", *arguments: Any, **more: Any) -> Any:
+        file = opened(self, mode, *arguments, **more)
+        return Half(file) if mode == "wb" and "checkpoints" in str(self) else file
+
+    checkpoint.save = save
+    Path.open = open_path  # type: ignore[assignment, method-assign]
+    os.fsync = counted(os.fsync)
+    os.replace = counted(os.replace)
+    os.unlink = counted(os.unlink)
+    files.compare = counted(files.compare)
+
+
+def slow(phase: str, pause: float) -> None:
+    """Tell in the file `phase` that a phase has begun, and make each of its parts last longer."""
+
+    def begun(call: Callable[..., Any], after: bool = False) -> Callable[..., Any]:
+        def instead(*arguments: Any, **more: Any) -> Any:
+            Path("phase").touch()
+            result = call(*arguments, **more) if after else None
+            time.sleep(pause)
+            return result if after else call(*arguments, **more)
+
+        return instead
+
+    if phase in ("training", "validation"):  # which the warm-up has, too
+        job.Job.expected = lambda self: "not known"  # type: ignore[method-assign]
+    if phase == "training":
+        torch.Tensor.backward = begun(torch.Tensor.backward)  # type: ignore[method-assign]
+    elif phase == "validation":
+        loop.batches = begun(batches.batches)
+    elif phase == "saving":
+        session.checkpoint.save = begun(checkpoint.save, after=True)
+    elif phase == "best":
+        weights.save = begun(weights.save)
+    elif phase == "test":
+        session.evaluate_split = begun(session.evaluate_split)
+    elif phase == "warm-up":
+        job.Job.expected = begun(job.Job.expected)  # type: ignore[method-assign]
+    elif phase == "compilation":
+        passes.torch.compile = lambda module, **_: Compiling(module, pause)  # type: ignore[attr-defined]
+    else:
+        raise AssertionError(phase)
+
+
+class Compiling(torch.nn.Module):
+    """A module whose first call takes as long as a compilation."""
+
+    def __init__(self, module: torch.nn.Module, pause: float) -> None:
+        super().__init__()
+        self.module, self.pause = module, pause
+
+    def forward(self, *inputs: Any) -> Any:
+        if self.pause:
+            Path("phase").touch()
+            time.sleep(self.pause)
+            self.pause = 0.0
+        return self.module(*inputs)
+
+
+def note_samples(path: str) -> None:
+    """Write the sample ids of each training batch, as they are taken, into a file."""
+    note_and_die(path, -1)
+
+
+def note_and_die(path: str, left: int) -> None:
+    """The same, and die once so many steps, with the checkpoint after each, are done."""
+    real = passes.Passes.batches
+
+    def taken(self: Any, epoch: int, start: int) -> Any:
+        nonlocal left
+        for position, batch in enumerate(real(self, epoch, start), start):
+            with open(path, "a") as file:
+                file.write(f"{epoch} {position} {self.samples(epoch, position)}\n")
+            yield batch
+            left -= 1
+            if not left:
+                die()
+
+    passes.Passes.batches = taken  # type: ignore[method-assign]

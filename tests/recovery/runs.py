@@ -1,0 +1,61 @@
+"""What tests of recovery train, and how they compare what came of it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lenext.runs.folder import Run
+
+MORE = ("--train-samples", 200, "--save-minutes", 1e-9, "--threads", 1)
+"""Of the digits; a checkpoint at every step."""
+
+RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
+    "lenet": (8, ("lenet", "--batch-size", 32)),
+    "lenet-accumulating": (8, ("lenet5", "--batch-size", 16, "--accumulate", 3, "--optimizer", "muon")),
+    "batch-norm": (6, ("nin_32px", "--option", "width=0.25", "--batch-size", 32, "--image-size", 28)),
+    "mixup-and-ema": (
+        8,
+        ("lenet", "--batch-size", 32, "--mixup", 0.4, "--cutmix", 1, "--ema", 0.9, "--random-erasing", 0.5,
+         "--evaluate-training"),
+    ),
+    "dropout": (6, ("alexnet_32px", "--option", "width=0.125", "--batch-size", 32, "--image-size", 28)),
+    "early-stopping": (40, ("lenet", "--batch-size", 32, "--early-stopping", 3, "--balanced-sampling")),
+}  # fmt: skip
+"""Epochs and arguments of each."""
+
+
+def command(name: str, run: str, epochs: int = 0) -> tuple[object, ...]:
+    """What begins one of them as runs/`run`."""
+    usual, arguments = RUNS[name]
+    return ("train", *arguments, *MORE, "--epochs", epochs or usual, "--name", run)
+
+
+def outcome(path: Path) -> dict[str, str]:
+    """All that a finished run's figures are in, but for the seconds they took."""
+    run = Run(path)
+    found = {which: hashlib.sha256(run.weights(which).read_bytes()).hexdigest() for which in ("best", "last")}
+    found["predictions"] = (path / "predictions.csv").read_text()
+    found["records"] = "\n".join(
+        ",".join(cell for at, cell in enumerate(line.split(",")) if at != 1)
+        for line in (path / "results.csv").read_text().splitlines()
+    )
+    found["test"] = json.dumps(run.results["test"]) + str(run.results["test_reads"]) + str(run.results["best_epoch"])
+    return found
+
+
+def damage(path: Path, draw: np.random.Generator) -> None:
+    """Flip a bit, cut a file off, or zero a page of it."""
+    content = bytearray(path.read_bytes())
+    place = int(draw.integers(0, len(content)))
+    match int(draw.integers(0, 3)):
+        case 0:
+            content[place] ^= 1 << int(draw.integers(0, 8))
+        case 1:
+            del content[place:]
+        case _:
+            start = place // 4096 * 4096
+            page = content[start : start + 4096]
+            content[start : start + 4096] = bytes(len(page)) if any(page) else b"\xff" * len(page)
+    path.write_bytes(content)

@@ -1,0 +1,105 @@
+"""SIGTERM and Ctrl-C in every phase: none is missed, a checkpoint is there, and the run goes on to the same end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lenext.runs import checkpoint
+from lenext.runs.folder import Run
+from tests.recovery.nursery import Nursery
+from tests.recovery.runs import command, outcome
+
+PHASES = ("warm-up", "compilation", "training", "validation", "saving", "best", "test")
+
+
+def interrupted(nursery: Nursery, folder: Path, phase: str, after: float, number: int) -> tuple[int, float]:
+    """Begin a run whose `phase` takes its time, signal it in there, and tell how it ended, and how long that took."""
+    more = ("--compile", "yes") if phase == "compilation" else ()
+    fault = ("slow", phase, 0.3 if phase in ("warm-up", "compilation", "test") else 0.02)
+    child = nursery.start(*command("lenet", "a", 3), *more, cwd=folder, fault=fault)
+    begun = time.perf_counter()
+    while not (folder / "phase").exists():
+        assert time.perf_counter() - begun < 60
+        time.sleep(0.002)
+    time.sleep(after)
+    asked = time.perf_counter()
+    os.kill(child, number)
+    return nursery.wait(child), time.perf_counter() - asked
+
+
+def check(nursery: Nursery, folder: Path, phase: str, after: float, number: int) -> None:
+    code, _ = interrupted(nursery, folder, phase, after, number)
+    said = (folder / "err").read_text()
+    run = Run(folder / "runs" / "a")
+    assert code == 128 + number, said
+    assert said.strip() == "stopped"
+    if phase == "warm-up":  # before there is a run
+        assert not run.path.exists()
+        return
+    assert f"`lenext resume runs/{run.path.name}` goes on" in (folder / "out").read_text() or phase == "test"
+    path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
+    under = tree["state"]["underway"]
+    assert f"epoch-{tree['state']['epoch']:05d}-step-{under['position']:07d}" == path.stem
+    assert not list(run.path.rglob("*.tmp"))
+    assert nursery.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
+
+
+@pytest.fixture(scope="module")
+def wanted(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert nursery.run(*command("lenet", "a", 3), cwd=folder) == 0
+    return outcome(folder / "runs" / "a")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_each_phase(
+    nursery: Nursery, tmp_path: Path, phase: str, number: int, wanted: dict[str, str]
+) -> None:
+    check(nursery, tmp_path, phase, 0.01, number)
+    if phase not in ("warm-up", "compilation"):  # whose recipe differs
+        assert outcome(tmp_path / "runs" / "a") == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", PHASES)
+def test_50_sigterms_in_each_phase(nursery: Nursery, tmp_path: Path, phase: str) -> None:
+    draw = np.random.default_rng(PHASES.index(phase))
+    for attempt in range(50):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        check(nursery, folder, phase, draw.uniform(0, 0.25), signal.SIGTERM)
+
+
+def test_a_second_signal_ends_at_once(nursery: Nursery, tmp_path: Path) -> None:
+    child = nursery.start(*command("lenet", "a", 3), cwd=tmp_path, fault=("slow", "training", 30))
+    while not (tmp_path / "phase").exists():
+        time.sleep(0.01)
+    begun = time.perf_counter()
+    os.kill(child, signal.SIGINT)
+    time.sleep(0.3)
+    os.kill(child, signal.SIGINT)
+    assert nursery.wait(child) == 130
+    assert time.perf_counter() - begun < 15
+    assert nursery.run("resume", "runs/a", cwd=tmp_path) == 0
+
+
+def test_the_compilation_is_torchs_own_too(nursery: Nursery, tmp_path: Path) -> None:
+    """A signal while torch really compiles: the step that it was for is done, and saved."""
+    from lenext.training.passes import has_compiler
+
+    if not has_compiler():
+        pytest.skip("torch.compile needs a C++ compiler and Python's headers here")
+    child = nursery.start(*command("lenet", "a", 3), "--compile", "yes", cwd=tmp_path)
+    run = Run(tmp_path / "runs" / "a")
+    while not (run.path / "recipe.yaml").exists():
+        time.sleep(0.005)
+    os.kill(child, signal.SIGTERM)
+    assert nursery.wait(child) == 143
+    path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
+    assert path.stem == "epoch-00000-step-0000001"
+    assert tree["state"]["underway"]["position"] == 1
