@@ -1,5 +1,6 @@
 # make demo   trains a LeNet on handwritten digits and leaves a run worth looking at
-# make test   import rules and tests;  make check  also format, lint and types;  make test-slow  the long tests
+# make test   import rules and tests;  make check  also format, lint and types;  make test-slow  the long tests;
+# make test-endurance  the longest
 # Each sets up what it needs in .venv the first time, and nothing the second time.
 
 VENV := .venv
@@ -8,17 +9,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow test-endurance check clean
 
 demo: $(VENV)/.ready
 	$(BIN)/lenext train lenet --data digits
 
 test: $(VENV)/.ready-dev
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto -m "not slow"
+	$(BIN)/pytest -n auto -m "not slow and not endurance"
 
 test-slow: $(VENV)/.ready-dev
 	$(BIN)/pytest -n 2 -m slow
+
+test-endurance: $(VENV)/.ready-dev
+	$(BIN)/pytest -n 2 -m endurance
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check .

@@ -124,7 +124,8 @@ def test_a_broken_picture_is_named_or_left_out(
 
 
 def test_a_bomb_of_a_picture_is_refused_unread(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 2000)
+    monkeypatch.setattr(pictures, "MOST_PIXELS", {})
+    monkeypatch.setattr(pictures, "MOST_PIXELS_ELSE", 2000)
     with pytest.raises(DataError, match=r"pixels are more than the 2,000 allowed"):
         lenext.load(photos("up", "down"))
 

@@ -49,8 +49,8 @@ def changed(row: int, column: int, value: object) -> list[list[object]]:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([*ROWS[:2], ROWS[2][:-1], *ROWS[3:]], "line 4: 16 values where the rows above have 17"),
-        ([ROWS[0][:-1], *ROWS[1:]], "line 3: 17 values where the rows above have 16"),
+        ([*ROWS[:2], ROWS[2][:-1], *ROWS[3:]], "line 4: 16 values where line 1 has 17"),
+        ([ROWS[0][:-1], *ROWS[1:]], "line 2: 16 values where line 1 has 17"),
         ([ROWS[0][:-1]], "line 2: 16 values where line 1 has 17"),
         (changed(2, 5, "x"), "line 4: 'x' in column 6 is not a number"),
         (changed(2, 5, ""), "line 4: '' in column 6 is not a number"),

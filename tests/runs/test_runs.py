@@ -33,7 +33,8 @@ def test_everything_lies_in_its_place(run: Run) -> None:
     assert files == {
         "recipe.yaml", "results.csv", "results.json", "predictions.csv", "results.png", "confusion_matrix.png",
         "mistakes.png", "train.log", "environment.json", "split.json",
-        "weights/best.safetensors", "weights/last.safetensors",
+        "weights/best.safetensors", "weights/last.safetensors", "checkpoints/.lock",
+            *(f"checkpoints/epoch-{epoch:05d}-step-0000021.safetensors" for epoch in (1, 2, 3)),
     }  # fmt: skip
     assert "test accuracy" in (run.path / "train.log").read_text()
 
@@ -236,7 +237,7 @@ def test_a_loss_that_leaves_the_numbers_late(few: Dataset, tmp_path: Path) -> No
                      weight_decay=100, quiet=True)  # fmt: skip
     run = Run.open(tmp_path / "sequential-few")
     assert "stopped: the loss became" in (run.path / "train.log").read_text()
-    assert run.weights("last").is_file()
+    assert "the last good checkpoint is in" in (run.path / "train.log").read_text()
 
 
 def test_names_that_are_markup_for_somebody(tmp_path: Path, photos: Photos) -> None:

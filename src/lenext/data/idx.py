@@ -4,7 +4,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lenext.data import DATASETS, Place
 from lenext.data.dataset import Dataset, Split
+from lenext.data.unpack import unpacked
 from lenext.foundation.download import RemoteFile, fetch
 from lenext.foundation.errors import DataError
 
@@ -123,8 +124,8 @@ def read_folder(folder: Path, name: str, classes: Sequence[str], mirrored: bool)
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """An IDX file of unsigned bytes: as large as its header says, not a byte more or less. Raises DataError."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return parse_idx(cast(IO[bytes], file), path, dimensions)
+        with unpacked(path) as file:
+            return parse_idx(file, path, dimensions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: broken or cut off ({error}); remove it and fetch it again") from error
     except OSError as error:

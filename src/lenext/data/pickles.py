@@ -4,7 +4,6 @@ A pickle is a program. Here its opcodes are looked at first, and the few functio
 replaced by stand-ins that check what they are given; every other function, class and opcode is refused.
 """
 
-import gzip
 import io
 import pickle
 import pickletools
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lenext.data.unpack import unpacked
 from lenext.foundation.errors import DataError
 
 MOST_BYTES = 2 << 30
@@ -127,7 +127,7 @@ class Reader(pickle.Unpickler):
 def read_pickle(path: Path) -> Any:
     """What the pickle at `path` holds: arrays, numbers, text, lists, tuples and dicts. Raises DataError."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with unpacked(path) as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise DataError(f"{path}: larger than {MOST_BYTES:,} bytes")

@@ -23,7 +23,8 @@ from lenext.foundation.settings import Fit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
-MOST_PIXELS = 64_000_000
+MOST_PIXELS = {"JPEG": 64_000_000, "WEBP": 20_000_000}  # WebP is decoded into several copies
+MOST_PIXELS_ELSE = 40_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
 
@@ -39,17 +40,18 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such picture") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: more pixels than the {MOST_PIXELS:,} allowed; shrink or remove it") from None
+        raise DataError(f"{path}: more pixels than any photograph has; shrink or remove it") from None
     except UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
         what = "an empty file" if empty else "not a picture of the formats JPEG, PNG, WebP, BMP and GIF"
         raise DataError(f"{path}: {what}; replace or remove it") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
         raise DataError(f"{path}: not a readable picture ({plain(error, path)}); replace or remove it") from error
-    if picture.width * picture.height > MOST_PIXELS:
+    most = MOST_PIXELS.get(picture.format or "", MOST_PIXELS_ELSE)
+    if picture.width * picture.height > most:
         size = f"{picture.width} x {picture.height}"
         picture.close()
-        raise DataError(f"{path}: {size} pixels are more than the {MOST_PIXELS:,} allowed; shrink or remove it")
+        raise DataError(f"{path}: {size} pixels are more than the {most:,} allowed; shrink or remove it")
     return picture
 
 
@@ -70,12 +72,14 @@ def read_picture(path: str | os.PathLike[str], channels: int, size: Size, fit: F
 def to_mode(picture: Image.Image, mode: str) -> Image.Image:
     """8-bit grey or RGB: 16-bit pictures keep their upper bits, transparent ones are put on white."""
     if picture.mode in DEEP_MODES:
-        picture = Image.fromarray((np.asarray(picture).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+        deep = np.array(picture)
+        np.right_shift(deep, 8, out=deep)
+        picture = Image.fromarray(deep.clip(0, 255, out=deep).astype(np.uint8))
     if picture.has_transparency_data:
-        colour = picture.convert("RGBA")
-        paper = Image.new("RGBA", colour.size, "white")
-        picture = Image.alpha_composite(paper, colour)
-    return picture.convert(mode)
+        colour = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+        picture = Image.new("RGB", colour.size, "white")
+        picture.paste(colour, mask=colour)
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 def to_size(picture: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:

@@ -1,26 +1,30 @@
 """A CSV of square grey pictures: one row a picture, a column of labels (the first, or a named one), then the pixels."""
 
 import csv
-import gzip
+import io
 import math
-import re
 import warnings
 import zlib
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenext.data import Place
 from lenext.data.dataset import Dataset
+from lenext.data.unpack import unpacked
 from lenext.foundation.download import fetch_unpublished
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import sha256
+from lenext.foundation.settings import shortened
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 MOST_BYTES = 4 << 30
+EMPTY = "no pictures in it; each row is to hold a label and its pixels"
+LONGEST_LINE = 4 << 20  # characters: a grey picture of 1,024 px a side
+CHUNK = 16 << 20  # characters that are made numbers at a time
 
 
 def load(url: str, place: Place) -> Dataset:
@@ -32,44 +36,35 @@ def load(url: str, place: Place) -> Dataset:
 
 def load_path(path: Path, place: Place) -> Dataset:
     """Read the table. Raises DataError, with the line where there is one, for whatever is no such table."""
+    line = 1
     try:
         with opened(path) as file:
-            first = next(csv.reader(file), [])
+            text = file.readline(LONGEST_LINE)
+            if len(text) == LONGEST_LINE:
+                raise DataError(f"{path}: line 1 is longer than any row of pixels; is it a table?")
+            first = next(csv.reader([text]), [])
             header = [cell.strip() for cell in first] if is_header(first) else []
+            if len(first) < 2:
+                raise DataError(f"{path}: {EMPTY}")
             column = label_column(place.label_column, header, len(first), path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # an empty table is told below
-                values = np.loadtxt(file, np.float64, delimiter=",", ndmin=2, comments=None)
+            parts = [] if header else [divided([text], 1, len(first), column, path)]
+            line = 2
+            while lines := file.readlines(CHUNK):
+                parts.append(divided(lines, line, len(first), column, path))
+                line += len(lines)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text; save it as UTF-8") from error
-    except ValueError as error:
-        raise DataError(f"{path}: {explained(str(error))}") from error
     except (OSError, EOFError, zlib.error, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error})") from error
-    if len(values) and values.shape[1] != len(first):
-        raise DataError(
-            f"{path}: line 2: {values.shape[1]} values where line 1 has {len(first)}; complete or remove it"
-        )
-    if len(first) < 2 or (header and not len(values)):
-        raise DataError(f"{path}: no pictures in it; each row is to hold a label and its pixels")
-    values = values.reshape(-1, len(first))
-    if not header:
-        wrong = [at for at, cell in enumerate(first) if not is_number(cell)]
-        if wrong:
-            raise DataError(f"{path}: line 1: '{first[wrong[0]]}' in column {wrong[0] + 1} is not a number")
-        values = np.vstack([np.array(first, np.float64), values])
-    labels, pixels = values[:, column], np.delete(values, column, axis=1)
+    if not sum(len(labels) for labels, _ in parts):
+        raise DataError(f"{path}: {EMPTY}")
+    labels, pixels = (np.concatenate(some) for some in zip(*parts, strict=True))
     side = math.isqrt(pixels.shape[1])
     if side * side != pixels.shape[1] or side == 0:
         raise DataError(
             f"{path}: {pixels.shape[1]} pixels a row make no square picture; one label and e.g. 784 are needed"
         )
-    check_pixels(pixels, path, 2 if header else 1)
-    whole = (labels == np.floor(labels)) & (np.abs(labels) < 2**53)
-    if not whole.all():
-        row = int(whole.argmin())
-        raise DataError(f"{path}: line {row + (2 if header else 1)}: the label {labels[row]:g} is no whole number")
-    images = pixels.astype(np.uint8).reshape(-1, side, side)
+    images = pixels.reshape(-1, side, side)
     names: Any = labels.astype(np.int64)
     if place.classes:
         names = names.astype(np.str_)
@@ -79,9 +74,7 @@ def load_path(path: Path, place: Place) -> Dataset:
 
 def opened(path: Path) -> TextIO:
     """As text, with or without a byte order mark, gzipped or not."""
-    if path.suffix == ".gz":
-        return cast(TextIO, gzip.open(path, "rt", newline="", encoding="utf-8-sig"))
-    return path.open(newline="", encoding="utf-8-sig")
+    return io.TextIOWrapper(unpacked(path), encoding="utf-8-sig", newline="")
 
 
 def is_header(cells: list[str]) -> bool:
@@ -110,23 +103,38 @@ def label_column(wanted: str, header: list[str], columns: int, path: Path) -> in
     raise DataError(f"{path}: there is no column '{wanted}' for label_column; {names}")
 
 
-def check_pixels(pixels: NDArray[np.float64], path: Path, first_line: int) -> None:
-    """Whole numbers from 0 to 255, all of them."""
+def divided(
+    lines: list[str], first: int, columns: int, column: int, path: Path
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Labels (N,) and pixels (N, columns - 1) of some lines; `first` is the number of the first of them. DataError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of lines that are all blank
+            values = np.loadtxt(lines, np.float64, delimiter=",", ndmin=2, comments=None).reshape(-1, columns)
+    except ValueError as error:
+        raise DataError(f"{path}: {explained(lines, first, columns, str(error))}") from error
+    labels, pixels = values[:, column], np.delete(values, column, axis=1)
     wrong = ~((pixels >= 0) & (pixels <= 255) & (pixels == np.floor(pixels)))
     if wrong.any():
-        row, column = (int(at[0]) for at in wrong.nonzero())
+        row, place = (int(at[0]) for at in wrong.nonzero())
         raise DataError(
-            f"{path}: line {row + first_line}: the pixel value {pixels[row, column]:g} is no whole number of 0 to 255"
+            f"{path}: line {row + first}: the pixel value {pixels[row, place]:g} is no whole number of 0 to 255"
         )
+    whole = (labels == np.floor(labels)) & (np.abs(labels) < 2**53)
+    if not whole.all():
+        row = int(whole.argmin())
+        raise DataError(f"{path}: line {row + first}: the label {labels[row]:g} is no whole number")
+    return labels.astype(np.int64), pixels.astype(np.uint8)
 
 
-def explained(message: str) -> str:
-    """NumPy's complaint about a row, with the line of the file and what to do."""
-    if found := re.search(r"could not convert string '(.*)' to float64 at row (\d+), column (\d+)", message):
-        hint = "; separate values by commas" if ";" in found[1] else "; labels and pixels are whole numbers"
-        return f"line {int(found[2]) + 2}: '{found[1][:20]}' in column {found[3]} is not a number{hint}"
-    if found := re.search(r"number of columns changed from (\d+) to (\d+) at row (\d+)", message):
-        return (
-            f"line {int(found[3]) + 1}: {found[2]} values where the rows above have {found[1]}; complete or remove it"
-        )
-    return f"not a table of numbers ({message})"
+def explained(lines: list[str], first: int, columns: int, message: str) -> str:
+    """What is wrong with the first of the lines that is none of numbers, and what to do."""
+    for number, line in enumerate(lines, first):
+        cells = next(csv.reader([line]), [])
+        if cells and len(cells) != columns:
+            return f"line {number}: {len(cells)} values where line 1 has {columns}; complete or remove it"
+        for at, cell in enumerate(cells, 1):
+            if not is_number(cell):
+                hint = "; separate values by commas" if ";" in cell else "; labels and pixels are whole numbers"
+                return f"line {number}: '{shortened(cell, 20)}' in column {at} is not a number{hint}"
+    return f"not a table of numbers ({shortened(message)})"

@@ -4,10 +4,19 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MOST = 30  # names that a message lists
+LONGEST = 1500  # characters of a message
 
 
 class LenextError(Exception):
-    """Something the user can mend. The command line prints its message alone and exits with code 2."""
+    """Something the user can mend. The command line prints its message alone and exits with code 2.
+
+    The message is one line, whatever was put into it: what other people's files say cannot move the cursor, either.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = " ".join(message.split("\n")) if "\n" in message else message
+        plain = line if line.isprintable() else "".join(c if c.isprintable() else f"{c!r}"[1:-1] for c in line)
+        super().__init__(plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 300]} ... {plain[-300:]}")
 
 
 class ConfigurationError(LenextError):

@@ -78,8 +78,16 @@ def wrong(what: str, value: object, kind: Any) -> ConfigurationError:
 def spelled(value: object) -> str:
     """A value as a recipe spells it."""
     return (
-        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+        {True: "true", False: "false", None: "null"}[value]
+        if value is None or isinstance(value, bool)
+        else shortened(str(value))
     )
+
+
+def shortened(text: str, most: int = 80) -> str:
+    """In one line of at most so many characters."""
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most else f"{line[: most - 4]} ..."
 
 
 def describe(kind: Any) -> str:

@@ -4,6 +4,7 @@ The files are torchvision's. Eight digits of each SHA-256 are part of its publis
 """
 
 import re
+import zipfile
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -86,6 +87,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                if any(one.compress_type != zipfile.ZIP_STORED for one in packed.infolist()):
+                    raise ValueError("compressed inside, as torch never does it")
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can make the readers raise nearly anything
         what = " ".join(str(error).split())[:200]

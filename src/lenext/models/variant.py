@@ -12,6 +12,9 @@ from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.settings import convert
 
 Kind = Literal["as taught", "as published", "small pictures"]
+MOST = {"depths": 300, "width": 64}
+MOST_ELSE, MOST_STAGES = 65_536, 8
+"""Options of more are mistakes, or made to fill memory."""
 SET_BY_DATA = ("in_channels", "num_classes", "image_size")
 
 
@@ -44,4 +47,14 @@ class Variant:
         for key in options:
             if key not in known:
                 raise ConfigurationError(f"{name}: {unknown('option', key, known)}")
-        return {key: convert(f"{name}: {key}", value, known[key].annotation) for key, value in options.items()}
+        found = {key: convert(f"{name}: {key}", value, known[key].annotation) for key, value in options.items()}
+        for key, value in found.items():
+            numbers = value if isinstance(value, tuple) else (value,)
+            most = MOST.get(key, MOST_ELSE)
+            if len(numbers) > MOST_STAGES or any(
+                isinstance(n, int | float) and not -most <= n <= most for n in numbers
+            ):
+                raise ConfigurationError(
+                    f"{name}: {key}={value}: more than {most}, or of more than {MOST_STAGES} parts"
+                )
+        return found

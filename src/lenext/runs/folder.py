@@ -137,7 +137,7 @@ class Run:
         path = self.path / name
         try:
             return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
     def write_json(self, name: str, content: Any) -> None:

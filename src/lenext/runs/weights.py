@@ -1,6 +1,7 @@
 """Weights with all that is needed to predict beside them, as JSON; a file alone is enough."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lenext.data.preprocessing import Preprocessing
-from lenext.foundation.errors import RunError
+from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.normalization import Normalization
+from lenext.foundation.settings import Fit, Resize, convert
 from lenext.models import create
 from lenext.models.own import create_own, is_own
 from lenext.models.variant import SET_BY_DATA
@@ -34,12 +36,26 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str) -> "Description":
+        """As `to_json` wrote it. Raises ValueError, TypeError or KeyError for what it would never write."""
         found = json.loads(text)
-        prepare = found["preprocessing"]
-        normalization = Normalization(*(tuple(prepare["normalization"][key]) for key in ("mean", "std")))
+        prepare, classes = found["preprocessing"], tuple(found["classes"])
+        of_pixels = [tuple(map(float, prepare["normalization"][key])) for key in ("mean", "std")]
         sizes = {key: tuple(prepare[key]) for key in ("stored_size", "image_size")}
-        preprocessing = Preprocessing(**(prepare | sizes | {"normalization": normalization}))
-        return cls(found["network"], found["options"], tuple(found["classes"]), preprocessing)
+        made = Preprocessing(**(prepare | sizes | {"normalization": Normalization(*of_pixels)}))
+        convert("stored_fit", made.stored_fit, Fit)
+        convert("resize", made.resize, Resize)
+        channels = (made.channels, *((made.network_channels,) if made.network_channels else ()))
+        right = [
+            isinstance(found["network"], str) and isinstance(found["options"], dict),
+            len(classes) >= 2 and all(isinstance(name, str) for name in classes),
+            all(len(size) == 2 and all(1 <= side <= 4096 for side in size) for size in sizes.values()),
+            all(type(count) is int and 1 <= count <= 4 for count in channels),
+            all(len(one) in channels and all(map(math.isfinite, one)) for one in of_pixels),
+            all(one > 0 for one in of_pixels[1]),
+        ]
+        if not all(right):
+            raise ValueError("a description that cannot be")
+        return cls(found["network"], found["options"], classes, made)
 
 
 def save(path: Path, network: nn.Module, description: Description) -> None:
@@ -52,7 +68,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], Description]:
     text, tensors = read_signed(path, KEY, "a weights file of lenext; such a file is weights/best.safetensors in a run")
     try:
         return tensors, Description.from_json(text)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, LenextError) as error:
         raise unknown_make(path, error) from error
 
 
@@ -65,6 +81,9 @@ def restore(
     Raises RunError.
     """
     if not isinstance(network, nn.Module):
+        if not is_own(network or description.network):
+            with torch.device("meta"):  # what the description asks for may be far larger than the file
+                check_shapes(build(description, path, network), tensors, path)
         network = build(description, path, network)
     try:
         with torch.no_grad():
@@ -73,6 +92,18 @@ def restore(
         what = description.network or type(network).__name__
         raise RunError(f"{path}: the weights do not fit {what}: {' '.join(str(error).split())[:300]}") from error
     return network
+
+
+def check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Whether a network that has no memory yet has these tensors. Raises RunError."""
+    shapes = {name: tuple(one.shape) for name, one in network.state_dict().items()}
+    given = {name: tuple(one.shape) for name, one in tensors.items()}
+    if wrong := sorted(name for name in shapes.keys() | given.keys() if shapes.get(name) != given.get(name)):
+        name = wrong[0]
+        raise RunError(
+            f"{path}: the weights do not fit {type(network).__name__}: {name} is {given.get(name, 'not there')}, "
+            f"where {shapes.get(name, 'nothing')} belongs"
+        )
 
 
 def build(description: Description, path: Path, named: str) -> nn.Module:

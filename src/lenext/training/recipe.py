@@ -1,6 +1,6 @@
 """The Recipe, how to train, and the Experiment, what to train on what: both flat, frozen, and to and from YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -208,14 +208,25 @@ class Experiment:
         return text if exact else yaml.safe_dump(plain, sort_keys=False)
 
 
+MOST_BYTES = 1 << 16  # of a recipe
+
+
 class EachKeyOnce(yaml.SafeLoader):
-    """Plain YAML in which no key is set twice."""
+    """Plain YAML in which no key is set twice, and nothing refers to another place: so a few lines become giants."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read; write the value out", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]
+        seen: set[object] = set()
         for key in keys:
-            if keys.count(key) > 1:
+            if not isinstance(key, Hashable) or key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is set twice", node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -225,6 +236,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises ConfigurationError, naming the file, for whatever else is in it.
     """
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigurationError(f"{path}: larger than any recipe; a recipe is lines of `key: value`")
         found = yaml.load(path.read_text(encoding="utf-8"), EachKeyOnce)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({error})") from error
@@ -238,10 +251,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     outer_keys = [one.name for one in fields(Experiment) if one.name != "recipe"]
     recipe_keys = [one.name for one in fields(Recipe)]
     for name in [*found, *inner]:
-        if str(name) not in (recipe_keys if name in inner else outer_keys + recipe_keys):
+        if name not in (recipe_keys if name in inner else outer_keys + recipe_keys):
             raise ConfigurationError(f"{path}: {unknown('key', str(name), outer_keys + recipe_keys)}")
     options = found.get("options") or {}
-    if not isinstance(options, dict):
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(f"{path}: under `options:` there must be lines of `option: value`")
     hints = get_type_hints(Experiment)
     settings = {name: value for name, value in found.items() if name in outer_keys} | {"options": options}

@@ -178,6 +178,6 @@ class TrainingState:
             self.underway = Underway(**{name: kind(under[name]) for name, kind in kinds.items()})
             self.underway.totals.restore(under["totals"], self.compute.device)
             restore_random(saved["random"], self.compute.device)
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise RunError(f"the saved state does not fit this training ({what})") from error

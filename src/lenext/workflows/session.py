@@ -146,8 +146,13 @@ class Session:
 
     def go_on_from(self, saved: Mapping[str, Any]) -> None:
         """Become what a checkpoint holds. Raises RunError where the run or its data have changed since."""
-        then, now = saved["made_by"], self.made_by()
-        before, after = (flat(one["experiment"]) for one in (then, now))
+        try:
+            then, self.before = saved["made_by"], float(saved["seconds"])
+            before = flat(then["experiment"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise RunError(f"{self.run.checkpoints}: not a checkpoint of this version of lenext ({error!r})") from error
+        now = self.made_by()
+        after = flat(now["experiment"])
         for key in sorted((before.keys() | after.keys()) - MAY_CHANGE):
             if before.get(key) != after.get(key):
                 raise RunError(
@@ -155,10 +160,9 @@ class Session:
                     f"{after.get(key)}; put it back, or train anew"
                 )
         for key, what in (("network", "the classes or the pixels' mean and deviation"), ("samples", "the samples")):
-            if then[key] != now[key]:
+            if then.get(key) != now[key]:
                 raise RunError(f"{self.job.data.name}: {what} have changed since training stopped; restore the data")
-        self.state.restore(saved["state"])
-        self.before = float(saved["seconds"])
+        self.state.restore(saved.get("state", {}))
         if self.state.best and self.job.data.validation is not None:
             weights.load(self.run.weights("best"))  # they are needed at the end
 
