@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lenext.data import batches
+from lenext.data import batches, folder, pictures
 from lenext.foundation import files
 from lenext.runs import checkpoint, weights
 from lenext.training import loop, passes
@@ -159,3 +159,24 @@ def note_and_die(path: str, left: int) -> None:
                 die()
 
     passes.Passes.batches = taken  # type: ignore[method-assign]
+
+
+def hang_reading(after: int) -> None:
+    """After so many pictures, one is never read, as on a disk that is gone; what waits for it gives up sooner than
+    usual."""
+    real, left = pictures.read_picture, [after]
+
+    def read(*arguments: Any, **more: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            time.sleep(3600)
+        return real(*arguments, **more)
+
+    pictures.read_picture = read
+    pictures.STALLED = 0.5
+    folder.IN_MEMORY = 0
+
+
+def keep_in_files() -> None:
+    """Pictures stay in their files, as those of large data sets do."""
+    folder.IN_MEMORY = 0

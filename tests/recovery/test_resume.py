@@ -4,8 +4,9 @@ import copy
 import csv
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,18 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-def source(kind: str, few: Dataset, photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """Pictures in memory (0 threads that decode), or in files with 1 or 4 of them."""
-    if kind == "memory":
-        return few
+@pytest.fixture(params=["memory", 1, 4])
+def data(
+    request: pytest.FixtureRequest, few: Dataset, photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Dataset]:
+    """Pictures in memory (no threads that decode), or in files, with one or four of them."""
+    if request.param == "memory":
+        yield divided(few, RECIPE)
+        return
     monkeypatch.setattr(folder_source, "IN_MEMORY", 0)
-    pool = ThreadPoolExecutor(int(kind))
-    monkeypatch.setattr(pictures, "decoders", lambda: pool)
-    return lenext.load(photos("train/up", "train/down", count=20), picture_size=32)
+    with ThreadPool(request.param) as pool:
+        monkeypatch.setattr(pictures, "decoders", lambda: pool)
+        yield divided(lenext.load(photos("train/up", "train/down", count=20), picture_size=32), RECIPE)
 
 
 def begin(data: Dataset) -> TrainingState:
@@ -99,16 +104,7 @@ def advance(state: TrainingState, data: Dataset, stop: int | None) -> int:
     return at
 
 
-@pytest.mark.parametrize("kind", ["memory", "1", "4"])
-def test_from_every_step_twice_over(
-    kind: str,
-    few: Dataset,
-    photos: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    taken: list[str],
-) -> None:
-    data = divided(source(kind, few, photos, monkeypatch), RECIPE)
+def test_from_every_step_twice_over(data: Dataset, tmp_path: Path, taken: list[str]) -> None:
     unbroken = begin(data)
     count = advance(unbroken, data, None)
     wanted, wanted_samples = final(unbroken), taken[:]
@@ -305,3 +301,25 @@ def test_records_of_a_stopped_run_are_all_there(run: Run) -> None:
     with (run.path / "results.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     assert isinstance(run.records[0], Record)
+
+
+def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
+    nursery: Nursery, tmp_path: Path, photos: Callable[..., Path]
+) -> None:
+    """Named within the time that a file may take; the process ends, though the thread does not."""
+    data = photos("train/up", "train/down", count=20)
+    arguments = (
+        "train", "lenet_32px", "--data", data, "--image-size", 32, "--batch-size", 8, "--epochs", 4, "--name", "a",
+        "--threads", 1, "--save-minutes", 1e-9,
+    )  # fmt: skip
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    assert nursery.run(*arguments, cwd=tmp_path / "a", fault=("keep_in_files",)) == 0
+    begun = time.perf_counter()
+    assert nursery.run(*arguments, cwd=tmp_path / "b", fault=("hang_reading", 150)) == 2
+    assert time.perf_counter() - begun < 60
+    said = (tmp_path / "b" / "err").read_text()
+    assert "reading it has taken 0 s; is its disk still there?" in said
+    assert said.count("\n") == 1
+    assert nursery.run("resume", "runs/a", cwd=tmp_path / "b", fault=("keep_in_files",)) == 0
+    assert outcome(tmp_path / "a" / "runs" / "a") == outcome(tmp_path / "b" / "runs" / "a")

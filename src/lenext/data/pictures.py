@@ -7,8 +7,9 @@ RGB, and to one size: its shorter side scaled, then its centre cropped; or, padd
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from multiprocessing import TimeoutError
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ MOST_PIXELS = {"JPEG": 64_000_000, "WEBP": 20_000_000}  # WebP is decoded into s
 MOST_PIXELS_ELSE = 40_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
+
+STALLED = 45.0  # seconds that one file may take
 
 Size = tuple[int, int]
 
@@ -99,9 +102,9 @@ def plain(error: Exception, path: str | os.PathLike[str]) -> str:
 
 
 @cache
-def decoders() -> ThreadPoolExecutor:
-    """The threads that decode; made once."""
-    return ThreadPoolExecutor(os.cpu_count())
+def decoders() -> ThreadPool:
+    """The threads that decode; made once. One that hangs does not keep the program from ending."""
+    return ThreadPool(os.cpu_count())
 
 
 def is_picture(path: str | Path) -> bool:
@@ -136,8 +139,17 @@ class PictureFiles:
         return pixels
 
     def read(self, paths: NDArray[np.str_]) -> Iterator[NDArray[np.uint8] | DataError]:
-        """Decode on all cores, in order; Pillow lets go of Python's lock while it decodes."""
-        yield from decoders().map(self.attempt, paths.tolist())
+        """Decode on all cores, in order; Pillow lets go of Python's lock while it decodes.
+
+        Raises DataError where a file takes for ever, as on a disk that has gone.
+        """
+        pictures = decoders().imap(self.attempt, paths.tolist())
+        for path in paths:
+            try:
+                yield pictures.next(STALLED)
+            except TimeoutError as error:
+                what = f"reading it has taken {STALLED:.0f} s; is its disk still there?"
+                raise DataError(f"{path}: {what}") from error
 
     def attempt(self, path: str) -> NDArray[np.uint8] | DataError:
         try:

@@ -40,8 +40,10 @@ def find_pictures(sources: Sequence[str | Path]) -> list[str]:
             if not inside:
                 raise DataError(f"{source}: no pictures in this folder")
             found += inside
-        elif path.exists():
+        elif path.is_file():
             found.append(str(path))
+        elif path.exists():
+            raise DataError(f"{source}: neither a file nor a folder; give pictures")
         elif matches := sorted(glob.glob(str(path), recursive=True)):
             found += [match for match in matches if is_picture(Path(match))]
         else:
