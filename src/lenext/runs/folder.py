@@ -107,6 +107,11 @@ class Run:
         found = read_settings(self.path / "recipe.yaml")
         return Experiment(**(found | {"recipe": Recipe().changed(found["recipe"])}))
 
+    def is_finished(self, experiment: Experiment) -> bool:
+        """Whether its results are those of all the epochs that the experiment asks for."""
+        done = self.results.get("epochs", 0)
+        return bool(done and (done >= experiment.recipe.epochs or self.results.get("stopped_early")))
+
     @property
     def results(self) -> dict[str, Any]:
         """What results.json holds; empty before the run has ended."""

@@ -47,12 +47,13 @@ def describe_runs(runs_dir: Path) -> list[dict[str, Any]]:
 
 def describe_run(run: Run) -> dict[str, Any]:
     """One run; a broken one is shown as such."""
-    row: dict[str, Any] = dict.fromkeys(("run", "network", "data", "epochs", "validation", "test"))
+    row: dict[str, Any] = dict.fromkeys(("run", "network", "data", "epochs", "state", "validation", "test"))
     row["run"] = str(run.path)
     try:
         experiment, results = run.experiment, run.results
         row |= {"network": experiment.network or "(made in Python)", "data": experiment.data}
-        row["epochs"] = len(run.records)
+        row["epochs"] = f"{len(run.records)}/{experiment.recipe.epochs}"
+        row["state"] = "finished" if run.is_finished(experiment) else "unfinished"
         for part in ("validation", "test"):
             row[part] = (results.get(part) or {}).get("accuracy")
     except (LenextError, AttributeError, TypeError) as error:

@@ -54,7 +54,7 @@ def resume(
     experiment = asked_for(run, run.experiment, epochs)
     with Narrator(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # nothing is lost before training goes on
-        if is_finished(run, experiment):
+        if run.is_finished(experiment):
             ended = run.results["epochs"]
             early = ", as it stopped early" if ended < experiment.recipe.epochs else "; --epochs gives it more"
             narrator.say(f"{run.path}: nothing to do; its {ended} epochs are done{early}")
@@ -92,12 +92,6 @@ def asked_for(run: Run, experiment: Experiment, epochs: int | None) -> Experimen
     if epochs < experiment.recipe.epochs:
         raise ConfigurationError(f"epochs={epochs}: {run.path} has {experiment.recipe.epochs} already; give more")
     return replace(experiment, recipe=experiment.recipe.changed({"epochs": epochs}))
-
-
-def is_finished(run: Run, experiment: Experiment) -> bool:
-    """Whether its results are those of all the epochs that the recipe asks for."""
-    done = run.results.get("epochs", 0)
-    return bool(done and (done >= experiment.recipe.epochs or run.results.get("stopped_early")))
 
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
