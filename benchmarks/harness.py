@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,13 @@ PACKAGES = ("lenext", "torch", "lightning", "keras", "jax", "fastai", "onnxrunti
 
 
 def serve(work: Callable[[int], float]) -> None:
-    """Be a contestant: for each number that comes in, work so many steps and answer with the seconds of one."""
+    """Be a contestant: for each number that comes in, work so many steps and answer with the seconds of one; for the
+    word `memory`, with the megabytes that the process has needed at the most."""
     print("ready", flush=True)
     for line in sys.stdin:
+        if line.strip() == "memory":
+            print(f"megabytes {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}", flush=True)
+            continue
         print(f"seconds {work(int(line))}", flush=True)
 
 
@@ -59,6 +64,13 @@ class Contestant:
             return None
         said = self.answer("seconds")
         return None if said is None else float(said)
+
+    def memory(self) -> float:
+        """Megabytes at the most; of a process that has worked."""
+        assert self.process.stdin
+        self.process.stdin.write("memory\n")
+        self.process.stdin.flush()
+        return float(self.answer("megabytes") or "nan")
 
     def close(self) -> None:
         self.process.kill()

@@ -10,6 +10,8 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS = {
     "training": ("Training, small pictures", "python -m benchmarks.training"),
     "training-224px": ("Training at 224 px, from pictures of 32 px", "python -m benchmarks.training --large"),
+    "profile": ("What bounds a step", "python -m benchmarks.profile"),
+    "memory": ("Peak memory of training", "python -m benchmarks.memory"),
     "accuracy": ("Time to accuracy", "python -m benchmarks.accuracy mnistTrain.csv mnistTest.csv"),
     "evaluation": ("Measuring 10,000 pictures", "python -m benchmarks.evaluation"),
     "precision": ("What bf16 costs in accuracy", "python -m benchmarks.precision"),
@@ -23,6 +25,10 @@ one batch that is there already, channels last, by precision and compilation: th
 `lenext-compiled` is `--compile yes`, as `auto` has it for long runs of these networks.""",
     "training-224px": """The networks as the documents teach them, batches of 128, against their loop, which resizes
 picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
+    "profile": """Where lenext's own step spends its time, by torch's profiler; an operation's own time, without what it
+calls. `bare` is the fastest step on a batch that is there already (see above).""",
+    "memory": """The most memory that a process needs for ten steps of 128 pictures, with everything imported and the
+data loaded; on a CPU.""",
     "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",
     "evaluation": """lenext computes in bf16 where the CPU has it, the others in fp32,
 as each does unless told otherwise. lenext prepares the pictures from bytes within its time; the others are given them

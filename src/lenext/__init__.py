@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.rates import lr_find as lr_find
+    from lenext.workflows.report import report as report
     from lenext.workflows.resume import resume as resume
     from lenext.workflows.train import train as train
     from lenext.workflows.use import predict as predict
@@ -66,6 +67,7 @@ HOMES = {
     "load": "data",
     "lr_find": "workflows.rates",
     "predict": "workflows.use",
+    "report": "workflows.report",
     "resume": "workflows.resume",
     "summarize": "inspection.summary",
     "timed": "foundation.timing",

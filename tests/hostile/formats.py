@@ -223,6 +223,7 @@ def run_folders() -> Format:
             lambda: made_for(run.experiment),
             lambda: run.records,
             lambda: run.results.get("test"),
+            lambda: lenext.report(run, offline=True),
             lambda: lenext.resume(run, quiet=True, offline=True),
         ):
             try:

@@ -1,4 +1,4 @@
-"""`lenext val` and `lenext predict`."""
+"""`lenext val`, `predict` and `report`: what trained runs are used for."""
 
 import dataclasses
 import os
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import Opening, app
+from lenext.cli.app import DataDir, Offline, Opening, app
 from lenext.foundation.errors import LenextError
 from lenext.foundation.settings import OnBadImage
 from lenext.reporting.tables import show, show_json
@@ -81,3 +81,19 @@ def predict(
         ],
         False,
     )
+
+
+@app.command
+def report(
+    run: Annotated[str, Parameter(help="a run's folder")],
+    /,
+    *,
+    network: Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")] = "",
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """Write a run's page, report.html: all in one file, to be opened in a browser, sent or printed."""
+    from lenext.workflows.report import report as work
+
+    path = work(run, network=network, data_dir=data_dir, offline=offline)
+    sys.stdout.write(f"{path}\n")

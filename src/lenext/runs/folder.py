@@ -31,6 +31,7 @@ class Run:
     results.json      at the end: the test set's figures, by class too; the best epoch; how often the test set was read
     predictions.csv   the test set, a line a picture
     results.png, confusion_matrix.png, mistakes.png
+    report.html       the page
     train.log         what was printed
     environment.json  versions, device, threads, precision
     split.json        where the data came from and which samples were kept for validation and test

@@ -7,6 +7,8 @@ from lenext.training.recipe import Recipe
 from lenext.training.state import Record
 
 CHANCE_AFTER = (1, 2)  # epochs after which a network still at chance is told
+GAP = 0.08  # of accuracy, between training and validation, from which on it is told
+COLLAPSE = 0.7  # of the best accuracy
 
 
 def at_chance(record: Record, share: float, classes: int) -> bool:
@@ -30,3 +32,39 @@ def chance_notice(records: Sequence[Record], share: float, classes: int, recipe:
     advice += ["initialization=kaiming"] if recipe.initialization == "default" and not normed else []
     said = f"after {last.epoch} epoch{'s' * (last.epoch > 1)} the network still guesses ({share:.0%} is chance)"
     return f"{said}; stop it (Ctrl-C) and try {', or '.join(advice)}"
+
+
+def gap_notice(records: Sequence[Record]) -> str:
+    """Overfitting, in words: far more training pictures right than others (D3: 71 against 60 %)."""
+    last = records[-1]
+    seen = last.evaluated_train_accuracy if last.evaluated_train_accuracy is not None else last.train_accuracy
+    if last.val_accuracy is None or seen - last.val_accuracy < GAP:
+        return ""
+    return (
+        f"it has learned training pictures by heart: {seen:.1%} of them right in the last epoch, but "
+        f"{last.val_accuracy:.1%} of those for validation; more augmentation, weight decay or data help"
+    )
+
+
+def collapse_notice(records: Sequence[Record]) -> str:
+    """Accuracy that was there and was lost (NiN on MNIST in the documents: 92 to 26 %)."""
+    known = [(one.val_accuracy if one.val_accuracy is not None else one.train_accuracy, one) for one in records]
+    best, where = max(known, key=lambda pair: pair[0])
+    end = known[-1][0]
+    if end > COLLAPSE * best or best - end < 0.1:
+        return ""
+    rate = max(one.learning_rate for one in records)
+    return (
+        f"it collapsed: {best:.1%} in epoch {where.epoch}, {end:.1%} at the end; a learning rate below {rate:.2g}, "
+        "gradient_clip=1 or a warm-up keeps it"
+    )
+
+
+def noticed(records: Sequence[Record], share: float, classes: int) -> list[str]:
+    """All that an ended training gives reason to say. share: of the largest class."""
+    if not records:
+        return []
+    found = [collapse_notice(records), gap_notice(records)]
+    if at_chance(records[-1], share, classes) and not found[0]:
+        found.append(f"it guesses: in the last epoch it was no better than chance ({share:.0%})")
+    return [one for one in found if one]

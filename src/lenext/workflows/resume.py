@@ -22,6 +22,7 @@ from lenext.training.recipe import Experiment
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 from lenext.workflows.prepare import load_data
+from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
 from lenext.workflows.train import lasting_network
 
@@ -82,6 +83,7 @@ def resume(
             write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
             stop.at_once = False
             session.carry_out(stop)
+            write_report(run, narrator, network or experiment.network, whole)
     return run
 
 

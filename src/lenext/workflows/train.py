@@ -23,6 +23,7 @@ from lenext.workflows.prepare import (
     load_data,
     made_for,
 )
+from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
 
 
@@ -93,6 +94,7 @@ def train(
             session = Session(job, run, narrator)
             session.write_facts(data_dir)
             session.carry_out(stop)
+            write_report(run, narrator, network, whole)
     return run
 
 

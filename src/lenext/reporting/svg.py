@@ -1,0 +1,154 @@
+"""Charts as SVG, for pages: they take their colours from the page, so that they are right by day and by night."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+WIDE, HIGH = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34  # px around the drawing
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart; y is None where it was not measured. look: a class of the page's style."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    look: str = "a"
+    dots: bool = False
+
+
+@dataclass
+class Chart:
+    """Lines over numbers, with axes that say round numbers. percent: y as shares; log: x by its logarithm."""
+
+    title: str
+    lines: Sequence[Line]
+    x_name: str = "epoch"
+    percent: bool = False
+    zero: bool = False
+    wide: int = WIDE
+    high: int = HIGH
+    marks: Sequence[tuple[float, float, str]] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        points = [(x, y) for line in self.lines for x, y in zip(line.x, line.y, strict=True) if is_number(y)]
+        xs, ys = [x for x, _ in points] or [0.0, 1.0], [y for _, y in points if y is not None] or [0.0, 1.0]
+        self.x_low, self.x_high = spread(min(xs), max(xs), 0.0)
+        low, high = (min(0.0, min(ys)) if self.zero else min(ys)), max(ys)
+        self.y_low, self.y_high = spread(low, high, 0.04)
+        if self.percent:
+            self.y_high = min(1.0, self.y_high) if high <= 1 else self.y_high
+
+    def x(self, value: float) -> float:
+        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (self.wide - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        return self.high - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (self.high - TOP - BOTTOM)
+
+    def said(self, value: float) -> str:
+        """A value of y as a person reads it."""
+        return f"{value:.1%}" if self.percent else f"{value:.4g}"
+
+    def draw(self) -> str:
+        """The SVG; its lines' points are in `data-` attributes, for a page that shows them as one hovers."""
+        right, bottom = self.wide - RIGHT, self.high - BOTTOM
+        edges = f'data-left="{LEFT}" data-right="{right}" data-top="{TOP}" data-bottom="{bottom}"'
+        parts = [opened(self.wide, self.high, self.title, edges)]
+        for value in ticks(self.y_low, self.y_high, 5):
+            y = self.y(value)
+            parts += [rule("grid", LEFT, y, right, y), words(LEFT - 8, y + 4, self.tick(value), "end")]
+        for value in ticks(self.x_low, self.x_high, 8, whole=True):
+            parts.append(words(self.x(value), bottom + 18, f"{value:g}", "middle"))
+        parts.append(words(right, self.high - 3, self.x_name, "end"))
+        parts += [self.draw_line(line) for line in self.lines]
+        for x, y, said in self.marks:
+            place = f'cx="{self.x(x):.1f}" cy="{self.y(y):.1f}"'
+            parts.append(f'<circle class="mark" {place} r="4.5"><title>{escape(said)}</title></circle>')
+        return "".join([*parts, "</svg>"])
+
+    def tick(self, value: float) -> str:
+        return f"{value:.0%}" if self.percent else f"{value:g}"
+
+    def draw_line(self, line: Line) -> str:
+        known = [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None and is_number(y)]
+        points = [(self.x(x), self.y(y), x, y) for x, y in known]
+        path = " ".join(f"{'M' if at == 0 else 'L'}{px:.1f} {py:.1f}" for at, (px, py, _, _) in enumerate(points))
+        told = " ".join(f"{px:.1f},{py:.1f},{x:g},{self.said(y)}" for px, py, x, y in points)
+        dots = ""
+        if line.dots or len(points) == 1:
+            look = f"dot {line.look}"
+            dots = "".join(f'<circle class="{look}" cx="{px:.1f}" cy="{py:.1f}" r="3"/>' for px, py, _, _ in points)
+        names = f'data-name="{escape(line.name)}" data-points="{told}"'
+        return f'<path class="line {line.look}" d="{path}" {names}/>{dots}'
+
+
+def opened(wide: float, high: float, label: str, more: str = "") -> str:
+    """The beginning of a chart."""
+    return f'<svg class="chart" viewBox="0 0 {wide} {high}" role="img" aria-label="{escape(label)}" {more}>'
+
+
+def rule(look: str, x1: float, y1: float, x2: float, y2: float, more: str = "") -> str:
+    """A straight line."""
+    return f'<line class="{look}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" {more}/>'
+
+
+def words(x: float, y: float, said: str, anchor: str) -> str:
+    """A small text."""
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(said)}</text>'
+
+
+def is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def spread(low: float, high: float, margin: float) -> tuple[float, float]:
+    """A range that is not empty, a little wider than its ends."""
+    if high <= low:
+        high, low = low + (abs(low) or 1) * 0.5, low - (abs(low) or 1) * 0.5 * (margin > 0)
+    return (low if low == 0 else low - margin * (high - low)), high + margin * (high - low)
+
+
+def ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
+    """Round numbers between two, at most so many."""
+    raw = (high - low) / most
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
+    step = max(1.0, round(step)) if whole and high - low >= 1 else step
+    first = math.ceil(low / step - 1e-9)
+    return [round(place * step, 12) for place in range(first, first + most + 2) if place * step <= high + 1e-9 * step]
+
+
+def bar(share: float, look: str = "a") -> str:
+    """A bar of a share of its width."""
+    share = min(1.0, max(0.0, share)) if math.isfinite(share) else 0.0
+    rest = '<rect class="rest" width="100" height="8"/>'
+    part = f'<rect class="{look}" width="{100 * share:.1f}" height="8"/>'
+    return f'<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none">{rest}{part}</svg>'
+
+
+def reliability(rows: Sequence[tuple[float, float, int]], side: int = 250) -> str:
+    """Accuracy by probability: bars of what was right, and the diagonal that a calibrated network would follow."""
+    inner, right = side - LEFT - RIGHT, side - RIGHT
+    total = max((count for _, _, count in rows), default=1)
+    parts = [opened(side, side, "reliability diagram")]
+
+    def high(share: float) -> float:
+        return side - BOTTOM - share * (side - TOP - BOTTOM)
+
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(rule("grid", LEFT, high(value), right, high(value)))
+        parts.append(words(LEFT - 8, high(value) + 4, f"{value:.0%}", "end"))
+        parts.append(words(LEFT + value * inner, side - BOTTOM + 18, f"{value:.0%}", "middle"))
+    for mean, accuracy, count in rows:
+        left = LEFT + min(9, int(mean * 10)) / 10 * inner
+        title = f"{count:,} answers: probability {mean:.1%}, right {accuracy:.1%}"
+        place = f'x="{left + 1:.1f}" y="{high(accuracy):.1f}" width="{inner / 10 - 2:.1f}"'
+        tall, strong = max(0.0, high(0) - high(accuracy)), 0.35 + 0.65 * math.sqrt(count / total)
+        size = f'height="{tall:.1f}" opacity="{strong:.2f}"'
+        parts.append(f'<rect class="fill b" {place} {size}><title>{title}</title></rect>')
+    parts.append(rule("line a", LEFT, high(0), right, high(1), 'stroke-dasharray="4 4"'))
+    parts.append(words(right, side - 3, "probability of the answer", "end"))
+    return "".join([*parts, "</svg>"])

@@ -1,0 +1,325 @@
+"""`report`: a run as a page that can be handed in, shown and trusted."""
+
+import base64
+import copy
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from markupsafe import Markup
+from torch import nn
+
+from lenext.data.batches import plain_batch
+from lenext.data.dataset import Dataset, Split
+from lenext.data.duplicates import across, exact
+from lenext.data.pictures import PictureFiles
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import LenextError
+from lenext.foundation.files import write_atomic
+from lenext.inspection import explain
+from lenext.inspection.diagram import draw, whole
+from lenext.inspection.summary import summarize
+from lenext.reporting.console import Narrator, seconds
+from lenext.reporting.overlays import overlay
+from lenext.reporting.page import (
+    LARGEST,
+    MOST_CELLS,
+    Gallery,
+    Shown,
+    address,
+    class_rows,
+    confusion_cells,
+    curves,
+    render,
+)
+from lenext.runs.answers import Answers, read_answers
+from lenext.runs.folder import Run
+from lenext.runs.weights import Description
+from lenext.training.loop import divided
+from lenext.training.notices import noticed
+from lenext.workflows.prepare import load_data
+from lenext.workflows.use import open_weights
+
+BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
+"""What a run's folder that somebody changed may lead to."""
+PICTURES, EXPLAINED, CLASSES, GRID = 24, 3, 20, 24
+
+
+def report(
+    run: str | Path | Run,
+    *,
+    network: nn.Module | str = "",
+    data: Dataset | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+) -> Path:
+    """Write `report.html` into a run's folder, and return its path.
+
+    What cannot be drawn, as its data have been moved or its weights are not there, is left out, and the page says why.
+    network, data: of a run whose network or data were made in Python. Raises RunError where there is no such run.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    return Page(run, network, data, data_dir, offline).write()
+
+
+def write_report(run: Run, narrator: Narrator, network: nn.Module | str, data: Dataset) -> None:
+    """The page at the end of a training; what keeps it from being written is told, and is no reason to fail."""
+    try:
+        report(run, network=copy.deepcopy(network), data=data)
+        narrator.say(f"report: {run.path / 'report.html'}")
+    except (LenextError, OSError, RuntimeError, ValueError) as error:
+        narrator.say(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
+
+
+class Page:
+    """What goes into a run's page, gathered part by part; a part that fails says why, and the others go on."""
+
+    def __init__(
+        self, run: Run, network: nn.Module | str, data: Dataset | None, data_dir: str | Path | None, offline: bool
+    ) -> None:
+        self.run, self.experiment = run, run.experiment
+        self.missing: list[str] = []
+        self.fine = ": no overfitting to speak of, no collapse"
+        self.environment = run.read_json("environment.json")
+        self.split = run.read_json("split.json")
+        self.results, self.records = run.results, run.records
+        self.module: nn.Module | None = None
+        self.description: Description | None = None
+        self.data: Dataset | None = None
+        try:
+            self.module, self.description = open_weights(run, "best", network)
+        except LenextError as error:
+            self.missing.append(f"Without the weights there are no explanations and no layers here: {error}")
+        self.classes = self.description.classes if self.description else tuple(self.split.get("classes", ()))
+        self.answers = self.part("answers", lambda: read_answers(run.path / "predictions.csv", self.classes), None)
+        if self.answers is None:
+            self.missing.append("There are no results by class yet: the run has not read its test set.")
+        try:
+            where = data_dir or self.environment.get("data_dir")
+            self.data = divided(data or load_data(self.experiment, where, offline), self.experiment.recipe)
+        except LenextError as error:
+            self.missing.append(f"Without the data there are no pictures here: {error}")
+
+    def write(self) -> Path:
+        path = self.run.path / "report.html"
+        write_atomic(path, render("run.html", **self.content()))
+        return path
+
+    def content(self) -> dict[str, Any]:
+        """All that the template names."""
+        experiment, answers = self.experiment, self.answers
+        best = self.results.get("best_epoch")
+        called = experiment.network or "a network made in Python"
+        return {
+            "title": f"{called.rpartition(':')[2]} on {Path(experiment.data).name}",
+            "subtitle": f"{self.run.path.resolve()}",
+            "command": f"lenext train --recipe {shlex.quote(str(self.run.path / 'recipe.yaml'))}",
+            "recipe": experiment.to_yaml(),
+            "sharp": self.data is not None and max(self.data.shape[1:]) <= 64,
+            "numbers": self.part("figures", self.numbers, []),
+            "notices": sentences(self.part("notices", self.notices, [])),
+            "charts": self.part("curves", lambda: curves(self.records, best), []) if self.records else [],
+            "galleries": self.part("pictures", self.galleries, []),
+            "data": self.part("data", self.data_facts, []),
+            "machine": self.part("machine", self.machine, []),
+            **self.part("results by class", lambda: self.by_class(answers), {"classes": []}),
+            **self.part("explanations", self.explanations, {"explanations": [], "map_layer": ""}),
+            **self.part("layers", self.layers, {"layers": []}),
+            "fine": self.fine,  # these two are known by now
+            "missing": self.missing,
+        }
+
+    def part(self, name: str, make: Callable[[], Any], otherwise: Any) -> Any:
+        """A part of the page, or instead of it why it is not there."""
+        try:
+            return make()
+        except (
+            LenextError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            ArithmeticError,
+            RuntimeError,
+        ) as error:
+            self.missing.append(f"No {name} here: {' '.join(str(error).split()) or type(error).__name__}")
+            return otherwise
+
+    def numbers(self) -> list[tuple[str, str]]:
+        test, validation = self.results.get("test") or {}, self.results.get("validation") or {}
+        found = []
+        if "accuracy" in test:
+            found.append((f"{test['accuracy']:.2%}", f"of {test['samples']:,} test pictures right"))
+        if validation.get("accuracy") is not None:
+            found.append((f"{validation['accuracy']:.2%}", f"of validation, epoch {self.results.get('best_epoch')}"))
+        if "top5_accuracy" in test:
+            found.append((f"{test['top5_accuracy']:.2%}", "right among the five likeliest"))
+        if self.module:
+            found.append((f"{sum(one.numel() for one in self.module.parameters()):,}", "parameters"))
+        if "training_seconds" in self.results:
+            found.append((seconds(self.results["training_seconds"]), f"of training, {len(self.records)} epochs"))
+        reads = self.results.get("test_reads", 0)
+        return [*found, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
+
+    def notices(self) -> list[str]:
+        """What the figures and the data give reason to say."""
+        share = 1 / max(len(self.classes), 1)
+        if self.data is not None:
+            counts = self.data.train.labels.bincount()
+            share = float(counts.max() / counts.sum())
+        found = noticed(self.records, share, max(len(self.classes), 2))
+        splits = self.data.splits() if self.data else {}
+        if splits and not any(isinstance(one.images, PictureFiles) for one in splits.values()):
+            groups = exact(splits)
+            self.fine += ", no picture in two splits"
+            for other in ("validation", "test"):
+                if number := across(groups, "train", other):
+                    found.append(
+                        f"{number:,} of the {other} pictures are training pictures too, so its figures flatter"
+                    )
+        if self.results.get("test_reads", 0) > 1:
+            found.append("the test set was read more than once; what was chosen by it is no longer a test")
+        return found
+
+    def by_class(self, answers: Answers | None) -> dict[str, Any]:
+        if answers is None or not len(answers):
+            return {"classes": []}
+        rows = class_rows(answers)
+        few = len(rows) <= CLASSES
+        picture = self.run.path / "confusion_matrix.png"
+        small = len(answers.classes) <= MOST_CELLS
+        return {
+            "classes": rows if few else sorted(rows, key=lambda row: row["f1"])[:CLASSES],
+            "more_classes": 0 if few else len(rows),
+            "confused": answers.confused(),
+            "calibration": answers.reliability(),
+            "calibration_error": answers.calibration_error,
+            "names": answers.classes,
+            "matrix": confusion_cells(answers) if small else [],
+            "matrix_picture": address_of_file(picture) if not small and picture.is_file() else "",
+        }
+
+    def galleries(self) -> list[Gallery]:
+        """The worst mistakes, the most doubtful answers, and some of what was trained on."""
+        if self.data is None:
+            return []
+        found = []
+        if self.answers is not None and self.data.test is not None:
+            worst, doubtful = self.answers.worst(PICTURES), self.answers.doubtful(PICTURES)
+            found = [
+                Gallery("worst mistakes", "Wrong, and surest of it.", self.shown(self.data.test, worst)),
+                Gallery("most doubtful", "Right or wrong, but least sure.", self.shown(self.data.test, doubtful)),
+            ]
+        found = [one for one in found if one.pictures]
+        rows = np.linspace(0, len(self.data.train) - 1, min(GRID, len(self.data.train))).astype(np.int64)
+        pixels = self.pixels(self.data.train, rows)
+        labels = self.data.train.labels[rows].tolist()
+        some = [Shown(address(one), self.data.classes[label]) for one, label in zip(pixels, labels, strict=True)]
+        return [*found, Gallery("training pictures", "As they are stored, before they are augmented.", some)]
+
+    def rows_of(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        """Where the samples of these answers are in a split."""
+        assert self.answers is not None
+        place = {str(sample): row for row, sample in enumerate(split.ids.tolist())}
+        return np.array([place.get(self.answers.samples[row], -1) for row in rows], dtype=np.int64)
+
+    def pixels(self, split: Split, rows: np.ndarray) -> np.ndarray:
+        return split.images[torch.from_numpy(np.asarray(rows))].numpy()
+
+    def shown(self, split: Split, rows: np.ndarray) -> list[Shown]:
+        """Answers with their pictures."""
+        answers = self.answers
+        assert answers is not None
+        places = self.rows_of(split, rows)
+        rows, places = rows[places >= 0], places[places >= 0]
+        found = []
+        for row, picture in zip(rows.tolist(), self.pixels(split, places), strict=True):
+            said, true = (answers.classes[int(one[row])] for one in (answers.predicted, answers.labels))
+            right = said == true
+            below = "" if right else f"true: {true}"
+            found.append(Shown(address(picture), f"{said} ({answers.probability[row]:.0%})", below, right))
+        return found
+
+    def explanations(self) -> dict[str, Any]:
+        """Maps for a few right and a few wrong answers."""
+        answers, module, description = self.answers, self.module, self.description
+        if answers is None or module is None or description is None or self.data is None or self.data.test is None:
+            return {"explanations": [], "map_layer": ""}
+        wrong = answers.worst(EXPLAINED)
+        right = np.flatnonzero(answers.right)
+        chosen = np.concatenate(
+            [right[np.linspace(0, len(right) - 1, EXPLAINED).astype(int)] if len(right) else right, wrong]
+        )
+        split = self.data.test
+        places = self.rows_of(split, chosen)
+        chosen, places = chosen[places >= 0], places[places >= 0]
+        compute = Compute.choose("cpu", "fp32", "contiguous")
+        prepare = description.preprocessing
+        pictures = []
+        layer = ""
+        module = compute.place(module)
+        for row, place in zip(chosen.tolist(), places.tolist(), strict=True):
+            images, _ = plain_batch(split, prepare, compute, slice(place, place + 1))
+            layer = layer or explain.last_map(module, images)
+            label = torch.tensor([int(answers.predicted[row])])
+            stored = self.pixels(split, np.array([place]))[0]
+            seen = [("picture", address(stored, LARGEST))]
+            for name, method in explain.METHODS.items():
+                seen.append((name, address(overlay(stored, method(module, images, label)[0].numpy()), LARGEST)))
+            said, true = (answers.classes[int(one[row])] for one in (answers.predicted, answers.labels))
+            words = f"{said}, which is right" if said == true else f"{said}, but it is {true}"
+            pictures.append({"pictures": seen, "caption": f"{words} ({answers.probability[row]:.0%} sure)"})
+        return {"explanations": pictures, "map_layer": layer}
+
+    def layers(self) -> dict[str, Any]:
+        """The network by block, and as a diagram."""
+        if self.module is None or self.description is None:
+            return {"layers": []}
+        shape = self.description.preprocessing.input_shape
+        summary = summarize(self.module, shape)
+        try:
+            diagram = Markup(draw([(self.experiment.network.rpartition(":")[2], whole(self.module, shape))]))
+        except LenextError:
+            diagram = Markup("")
+        return {"layers": summary.blocks(), "diagram": diagram}
+
+    def data_facts(self) -> list[tuple[str, str]]:
+        source = self.split.get("source", {})
+        sizes = ", ".join(f"{count:,} {part}" for part, count in self.split.get("samples", {}).items())
+        facts = [("data", self.experiment.data), ("pictures", sizes), ("classes", f"{len(self.classes):,}")]
+        facts += [(name, str(value)) for name, value in source.items()]
+        carved = [part for part in self.split.get("taken_out_of_train", {}) if part != "train"]
+        if carved:
+            how = f"{self.split.get('method')}, seed {self.split.get('seed')}"
+            facts.append(("taken out of train", f"{' and '.join(carved)} ({how}); which, is in split.json"))
+        if self.description:
+            prepare = self.description.preprocessing
+            facts.append(("given to the network", f"{' x '.join(map(str, prepare.input_shape))}, {prepare.resize}"))
+        return [(name, value) for name, value in facts if value]
+
+    def machine(self) -> list[tuple[str, str]]:
+        found = self.environment
+        versions = ", ".join(f"{name} {number}" for name, number in found.get("versions", {}).items())
+        took = ""
+        if "training_seconds" in self.results and self.records:
+            epoch = sum(one.seconds for one in self.records) / len(self.records)
+            took = f"{seconds(self.results['training_seconds'])}, {seconds(epoch)} an epoch"
+        facts = [
+            ("training", took), ("device", found.get("device")), ("processor", found.get("device_name")),
+            ("threads", found.get("threads")), ("precision", found.get("precision")), ("system", found.get("platform")),
+            ("versions", versions), ("commit", found.get("commit")), ("resumed", len(found.get("resumed", [])) or None),
+        ]  # fmt: skip
+        return [(name, str(value)) for name, value in facts if value]
+
+
+def address_of_file(path: Path) -> str:
+    """A PNG as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def sentences(found: Sequence[str]) -> list[str]:
+    """Each with a capital letter and a full stop."""
+    return [f"{one[0].upper()}{one[1:]}." for one in found]
