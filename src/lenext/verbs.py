@@ -14,6 +14,8 @@ VERBS = {
     "resume": Verb("training", "go on with a run that was stopped or killed, or give it more epochs"),
     "lr-find": Verb("training", "the learning rate to begin with, found by trying, with a picture"),
     "report": Verb("using", "a run as one page: curves, classes, mistakes, where the network looks"),
+    "explain": Verb("showing", "what a run's answers for your pictures hang on: saliency, Grad-CAM, occlusion"),
+    "show": Verb("showing", "a picture of data, filters, features, curves, confusion, ...; `lenext show --help`"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),
     "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),

@@ -11,6 +11,12 @@ from importlib import import_module
 from lenext.foundation.errors import LenextError, out_of_memory, unknown
 from lenext.verbs import VERBS
 
+LISTED = ("models", "datasets", "recipes", "runs")
+SHOWN = (
+    "data", "channels", "filters", "kernels", "features", "confusion", "classes", "reliability", "curves", "embedding",
+    "field",
+)  # fmt: skip
+
 
 def run(arguments: list[str]) -> int:
     """Parse and run; the user's mistakes become one line and exit code 2."""
@@ -21,6 +27,8 @@ def run(arguments: list[str]) -> int:
         return fail(unknown("verb", arguments[0], VERBS, "`lenext --help` lists them"))
     if arguments == ["list"]:
         return fail("list what? Give models, datasets, recipes or runs")
+    if arguments == ["show"]:
+        return fail(f"show what? Give {', '.join(SHOWN)}")
     from cyclopts import CycloptsError, UnknownCommandError
 
     from lenext.cli.app import app
@@ -31,9 +39,8 @@ def run(arguments: list[str]) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnknownCommandError:
-        return fail(
-            f"{arguments[0]}: {unknown('thing to list', arguments[1], ['models', 'datasets', 'recipes', 'runs'])}"
-        )
+        known = LISTED if arguments[0] == "list" else SHOWN
+        return fail(f"{arguments[0]}: {unknown(f'thing to {arguments[0]}', arguments[1], known)}")
     except CycloptsError as error:
         return fail(f"{' '.join(str(error).split())} (lenext {arguments[0]} --help tells the options)")
     except LenextError as error:

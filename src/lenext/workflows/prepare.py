@@ -41,6 +41,12 @@ def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapp
     return replace(experiment, recipe=merged)
 
 
+def recipe_of(name: str) -> Recipe:
+    """The recipe that a network has of its own, or one by name."""
+    own = name in MODELS
+    return experiment_of("" if own else name, {"network": name} if own else {}, {}).recipe
+
+
 def made_for(experiment: Experiment) -> Experiment:
     """`image_size=auto` replaced by the size that the named network is made for; options checked."""
     recipe, network = experiment.recipe, experiment.network

@@ -1,0 +1,207 @@
+"""Each figure shows the numbers that it is given, read back from the figure itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import correlate
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.models import create
+from lenext.reporting import seeing
+from lenext.reporting.overlays import overlay
+from lenext.runs.folder import Run
+from lenext.training.recipe import Recipe
+from lenext.training.state import Record
+from lenext.workflows import show
+
+DRAW = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def run(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return lenext.train("lenet", "digits", epochs=2, runs_dir=tmp_path_factory.mktemp("seeing"), quiet=True)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    Image.fromarray(DRAW.integers(0, 256, (60, 50, 3), dtype=np.uint8)).save(tmp_path / "p.png")
+    return tmp_path / "p.png"
+
+
+def images_of(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(one.get_array()) for axes in figure.axes for one in axes.get_images()]
+
+
+def texts_of(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_tiles_hold_their_pictures() -> None:
+    pictures = DRAW.integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
+    sheet = seeing.tiled(pictures, 2)
+    assert sheet.shape == (16, 14, 3)
+    assert np.array_equal(sheet[6:10, 8:14], pictures[3].transpose(1, 2, 0))
+    assert (sheet[12:, 8:] == 255).all()
+
+
+def test_a_grid_has_each_class_in_its_row(digits: Dataset) -> None:
+    figure = show.data_grid(digits, a_class=4)
+    (sheet,) = images_of(figure)
+    for label in range(10):
+        first = digits.train.images[(digits.train.labels == label).nonzero()[:4, 0]].numpy()
+        for at in range(4):
+            shown = sheet[30 * label : 30 * label + 28, 30 * at : 30 * at + 28]
+            assert np.array_equal(shown.squeeze(), first[at, 0])
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(digits.classes)
+    both = images_of(show.data_grid(digits, a_class=4, recipe=Recipe(shift=3)))
+    assert np.array_equal(both[0], sheet)
+    assert not np.array_equal(both[1], sheet)
+
+
+def test_channels_have_their_values_written_in() -> None:
+    pixels = DRAW.integers(0, 256, (3, 5, 4), dtype=np.uint8)
+    normalized = DRAW.normal(size=(3, 5, 4))
+    figure = seeing.channels(pixels, normalized, "t")
+    assert [np.array_equal(one, pixels[at]) for at, one in enumerate(images_of(figure)[:3])] == [True] * 3
+    said = texts_of(figure)
+    assert said[:20] == [str(value) for value in pixels[0].ravel()]
+    assert said[60:80] == [f"{value:.1f}" for value in normalized[0].ravel()]
+    large = seeing.channels(DRAW.integers(0, 256, (1, 40, 40), dtype=np.uint8), np.zeros((1, 40, 40)), "t")
+    assert texts_of(large) == []
+
+
+def test_a_crop_and_its_normalization(digits: Dataset) -> None:
+    figure = show.channels("digits", sample=7, crop=(6, 5, 9, 8))
+    raw, normalized = images_of(figure)
+    whole = digits.train.images[7, 0, 6:15, 5:13].numpy()
+    assert np.array_equal(raw, whole)
+    mean, std = digits.normalization.mean[0], digits.normalization.std[0]
+    np.testing.assert_allclose(normalized, (whole / 255 - mean) / std, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigurationError, match="outside of 28 x 28"):
+        show.channels("digits", crop=(20, 0, 9, 9))
+    with pytest.raises(DataError, match="there is no sample 99999"):
+        show.channels("digits", sample=99_999)
+
+
+@pytest.mark.parametrize("name", seeing.HAND_MADE)
+def test_hand_made_filters_as_scipy_has_them(name: str) -> None:
+    grey, kernel = DRAW.uniform(0, 255, (9, 12)), np.array(seeing.HAND_MADE[name])
+    np.testing.assert_allclose(seeing.convolved(grey, kernel), correlate(grey, kernel, mode="nearest"))
+
+
+def test_filters_beside_learned_ones(picture: Path, run: Run) -> None:
+    figure = show.filtered(picture, run, size=40)
+    learned = create("lenet").conv1.weight.shape[0]
+    titles = [axes.get_title("left") for axes in figure.axes if axes.get_images()]
+    assert titles == ["picture", *seeing.HAND_MADE, *(f"learned {at + 1}" for at in range(learned))]
+    grey, kernel = images_of(figure)[0].astype(float).squeeze(), np.array(seeing.HAND_MADE["vertical edges"])
+    assert np.allclose(images_of(figure)[1], seeing.convolved(grey, kernel))
+
+
+def test_kernels_are_the_weights(run: Run) -> None:
+    (sheet,) = images_of(show.kernels(run))
+    module, _ = show.open_weights(run)
+    weights = show.first_weights(module)
+    first = weights[0, 0]
+    scaled = (255 * (first - weights[0].min()) / (weights[0].max() - weights[0].min())).astype(np.uint8)
+    assert np.array_equal(sheet[:5, :5].squeeze(), scaled)
+
+
+def test_feature_maps_are_those_of_the_layer(run: Run, picture: Path) -> None:
+    figure = show.features(run, picture, layer="conv1")
+    module, description = show.open_weights(run)
+    images, _ = show.opened_picture(picture, description)
+    expected = module.conv1(images)[0].detach().numpy()
+    for at, shown in enumerate(images_of(figure)[1:]):
+        np.testing.assert_allclose(shown, expected[at], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigurationError, match="gives no maps; those that do: conv1"):
+        show.features(run, picture, layer="fc1")
+
+
+def test_overlays_are_bright_where_the_map_is() -> None:
+    heat = np.zeros((8, 8))
+    heat[2, 5] = 1.0
+    laid = overlay(np.full((1, 8, 8), 100, dtype=np.uint8), heat)
+    brightness = laid.astype(int).sum(2)
+    assert np.unravel_index(brightness.argmax(), (8, 8)) == (2, 5)
+    assert laid.shape == (8, 8, 3)
+
+
+def test_explained_pictures_and_answers(run: Run, picture: Path) -> None:
+    figure = show.explained(run, picture)
+    (prediction,) = lenext.predict(run, picture)
+    assert isinstance(prediction, lenext.runs.predict.Prediction)
+    assert figure.axes[0].get_title("left") == f"{prediction.classes[0]} ({prediction.probabilities[0]:.0%})"
+    assert [axes.get_title("left") for axes in figure.axes[1:]] == ["saliency", "Grad-CAM", "occlusion"]
+
+
+def test_confusion_in_per_cent(run: Run) -> None:
+    _, answers = show.answers_of(run)
+    counts = answers.confusion()
+    for normalized in (False, True):
+        figure = show.confusion(run, normalized=normalized)
+        said = [int(text) for text in texts_of(figure)]
+        wanted = np.rint(100 * counts / counts.sum(1, keepdims=True)).astype(int) if normalized else counts
+        assert said == wanted[wanted > 0].tolist()
+
+
+def test_bars_by_class(run: Run) -> None:
+    figure = show.by_class(run)
+    wanted = {row["class"]: row["f1"] for row in run.results["classes"]}
+    names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    drawn = [patch.get_width() for patch in figure.axes[0].patches]
+    assert dict(zip(names, drawn, strict=True)) == pytest.approx(wanted)
+    assert drawn == sorted(drawn, reverse=True)
+
+
+def test_reliability_bars(run: Run) -> None:
+    _, answers = show.answers_of(run)
+    figure = show.reliability(run)
+    assert [patch.get_height() for patch in figure.axes[0].patches] == [right for _, right, _ in answers.reliability()]
+    assert f"{answers.calibration_error:.1%}" in figure.axes[0].get_title("left")
+
+
+def test_points_of_one_class_lie_together(run: Run) -> None:
+    figure = show.embedding(run)
+    points = [np.asarray(one.get_offsets()) for one in figure.axes[0].collections]
+    assert [len(some) for some in points] == [row["pictures"] for row in run.results["classes"]]
+    centres = np.array([some.mean(0) for some in points])
+    within = np.mean(
+        [np.linalg.norm(some - centre, axis=1).mean() for some, centre in zip(points, centres, strict=True)]
+    )
+    between = np.linalg.norm(centres[:, None] - centres[None], axis=2)[np.triu_indices(10, 1)].mean()
+    assert between > within
+
+
+def test_features_before_the_last_layer(run: Run, digits: Dataset) -> None:
+    module, description = show.open_weights(run)
+    assert digits.test is not None
+    few = digits.test.take(torch.arange(70))
+    found = show.penultimate(module, few, description)
+    assert found.shape == (70, 84)
+    images = description.preprocessing(few.images)
+    np.testing.assert_allclose(found @ module.fc3.weight.detach().numpy().T + module.fc3.bias.detach().numpy(),
+                               module(images).detach().numpy(), atol=1e-4)  # fmt: skip
+
+
+def test_receptive_fields_are_the_summarys(picture: Path) -> None:
+    figure = show.receptive_fields("resnet18", picture)
+    widths = [patch.get_width() for patch in figure.axes[0].patches]
+    assert widths == sorted(widths)
+    assert widths[0] == 7
+    assert widths[-1] <= 224
+
+
+def test_several_runs_in_one_figure() -> None:
+    records = [Record(at, 1.0, 1 / at, 0.5, 2 / at, at / 8, 0.1) for at in (1, 2, 3)]
+    figure = seeing.many_curves({"a": records, "b": records[:2]}, "t")
+    accuracy = [line for line in figure.axes[1].lines if line.get_label() in ("a", "b")]
+    assert [list(line.get_ydata()) for line in accuracy] == [[1 / 8, 2 / 8, 3 / 8], [1 / 8, 2 / 8]]
+    without = [Record(1, 1.0, 1.0, 0.5, None, None, 0.1)]
+    assert seeing.many_curves({"c": without}, "t").axes[0].lines[0].get_label() == "c"
