@@ -224,7 +224,7 @@ def run_folders() -> Format:
             lambda: run.records,
             lambda: run.results.get("test"),
             lambda: lenext.report(run, offline=True),
-            lambda: lenext.resume(run, quiet=True, offline=True),
+            lambda: run.experiment.recipe.epochs > 3 or lenext.resume(run, quiet=True, offline=True),
         ):
             try:
                 seen.append(look())

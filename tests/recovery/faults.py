@@ -180,3 +180,8 @@ def hang_reading(after: int) -> None:
 def keep_in_files() -> None:
     """Pictures stay in their files, as those of large data sets do."""
     folder.IN_MEMORY = 0
+
+
+def print_into(path: str) -> None:
+    """Standard output goes where nothing can be written."""
+    os.dup2(os.open(path, os.O_WRONLY), 1)

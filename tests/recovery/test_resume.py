@@ -20,12 +20,15 @@ from lenext.data import folder as folder_source
 from lenext.data import pictures
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
+from lenext.foundation.signals import StopSignal
+from lenext.reporting.console import EpochBar
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training import passes
 from lenext.training.loop import divided, events
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, TrainingState
+from tests.data.makers import write_table
 from tests.recovery.nursery import Nursery
 from tests.recovery.runs import RUNS, command, outcome
 
@@ -205,8 +208,8 @@ def test_without_any_good_checkpoint_it_does_not_begin_again(run: Run) -> None:
 
 
 def test_before_the_first_checkpoint_it_begins_at_the_start(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in checkpoint.newest_first(run.checkpoints):
-        path.unlink()
+    for path in (*checkpoint.newest_first(run.checkpoints), run.path / "results.csv", run.weights()):
+        path.unlink(missing_ok=True)
     lenext.resume(run)
     assert "no checkpoint was made yet; it begins at the start" in capsys.readouterr().out
     assert len(run.records) == 3
@@ -236,8 +239,9 @@ def test_changed_data_are_refused(photos: Callable[..., Path], tmp_path: Path) -
 
 
 def test_best_weights_that_are_gone_are_an_error(run: Run) -> None:
-    run.weights("best").unlink()
-    with pytest.raises(RunError, match=r"best\.safetensors: cannot be read"):
+    for path in run.checkpoints.glob("best-*"):
+        path.unlink()
+    with pytest.raises(RunError, match=r"best-epoch-\d+\.safetensors: cannot be read"):
         resume(run)
 
 
@@ -323,3 +327,201 @@ def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
     assert said.count("\n") == 1
     assert nursery.run("resume", "runs/a", cwd=tmp_path / "b", fault=("keep_in_files",)) == 0
     assert outcome(tmp_path / "a" / "runs" / "a") == outcome(tmp_path / "b" / "runs" / "a")
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(run: Run) -> None:
+    before = (run.path / "results.csv").read_text()
+    for path in checkpoint.newest_first(run.checkpoints):
+        path.unlink()
+    with pytest.raises(RunError, match=r"its checkpoints are gone.*--weights"):
+        resume(run)
+    assert (run.path / "results.csv").read_text() == before
+
+
+def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path: Path) -> None:
+    for step in (100, 200, 300):
+        checkpoint.save(tmp_path, {"at": step}, epoch=0, position=step)
+    for path in checkpoint.newest_first(tmp_path)[:2]:
+        path.write_bytes(b"")
+    lines: list[str] = []
+    path, _ = checkpoint.load_newest(tmp_path, lines.append) or pytest.fail("none")
+    assert path.stem.endswith("100")
+    assert len(lines) == 2
+    for step in (120, 140):
+        checkpoint.save(tmp_path, {"at": step}, epoch=0, position=step)
+    assert [one.stem[-3:] for one in checkpoint.newest_first(tmp_path)] == ["140", "120", "100"]
+    checkpoint.save(tmp_path, {"at": 1}, epoch=123_456, position=12_345_678)
+    assert checkpoint.newest_first(tmp_path)[0].stem == "epoch-123456-step-12345678"
+
+
+def test_after_a_fallback_the_best_weights_are_those_of_then(few: Dataset, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"epochs": 6, "runs_dir": tmp_path, "quiet": True}
+    run = lenext.train("lenet", few, **more)
+    best = run.results["best_epoch"]
+    newest = checkpoint.newest_first(run.checkpoints)
+    assert checkpoint.best_of(run.checkpoints, best).read_bytes() == run.weights().read_bytes()
+    for path in newest[:2]:
+        path.write_bytes(b"")
+    _, tree = checkpoint.load_newest(run.checkpoints, lambda _: None) or pytest.fail("none")
+    then = tree["state"]["best"]
+    kept = checkpoint.best_of(run.checkpoints, then).read_bytes()
+    with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lenext.workflows.session.Session.train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        resume(run, epochs=7, data=few)
+    assert run.weights().read_bytes() == kept
+
+
+def test_files_may_be_elsewhere(tmp_path: Path, few: Dataset) -> None:
+    """Data and a network of one's own that were moved: what is in them counts."""
+    write_table(tmp_path / "t.csv", [[at % 3, *([at % 256] * 64)] for at in range(60)])
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))\n"
+    )
+    run = lenext.train(f"{tmp_path / 'net.py'}:Net", tmp_path / "t.csv", epochs=1, runs_dir=tmp_path, quiet=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("t.csv", "net.py"):
+        (tmp_path / name).rename(other / name)
+    text = (run.path / "recipe.yaml").read_text()
+    (run.path / "recipe.yaml").write_text(text.replace(f"data: {tmp_path}/t.csv", f"data: {other}/t.csv"))
+    assert len(resume(run, epochs=2, network=f"{other / 'net.py'}:Net").records) == 2
+    rows = [[at % 3, *([at % 256] * 63), 7] for at in range(60)]
+    write_table(other / "t.csv", rows)
+    with pytest.raises(RunError, match="have changed since training stopped"):
+        resume(run, epochs=3, network=f"{other / 'net.py'}:Net")
+
+
+def test_a_recipe_that_names_code_runs_it_only_if_it_is_named_again(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(f"open({str(tmp_path / 'HERE')!r}, 'w')")
+    (tmp_path / "r.yaml").write_text(f"network: {tmp_path / 'net.py'}:Net\n")
+    with pytest.raises(ConfigurationError, match="its network is code of its own; name it too"):
+        lenext.train(recipe=str(tmp_path / "r.yaml"), runs_dir=tmp_path, quiet=True)
+    assert not (tmp_path / "HERE").exists()
+
+
+class Counting(Net):
+    """Keeps a mean that its state_dict leaves out, and needs it."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 10)
+        self.register_buffer("mean", torch.zeros(1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * images.detach().mean()
+        return super().forward(images - self.mean)
+
+
+def test_buffers_that_are_no_part_of_the_state_dict(few: Dataset, tmp_path: Path) -> None:
+    def begin() -> nn.Module:
+        torch.manual_seed(0)
+        return Counting()
+
+    whole = lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path / "a", quiet=True)
+    run = lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path, quiet=True)
+    for path in checkpoint.newest_first(run.checkpoints)[:2]:
+        path.unlink()
+    (run.path / "results.json").unlink()
+    resume(run, network=begin(), data=few)
+    assert outcome(run.path) == outcome(whole.path)
+
+
+def test_state_that_is_no_tensor_is_refused_before(few: Dataset, tmp_path: Path) -> None:
+    class Odd(Net):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"a": 1}
+
+    with pytest.raises(ConfigurationError, match="its _extra_state is no tensor"):
+        lenext.train(Odd(1, 10), few, runs_dir=tmp_path, epochs=1, quiet=True)
+    assert len(list(lenext.fit(Odd(1, 10), few, Recipe(epochs=1)))) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epoch": -3}, {"epoch": 2}, {"best": 77}, {"underway": {"position": -5}}, {"underway": {"position": 1000}},
+        {"underway": {"totals": {}}}, {"records": [{"epoch": 1}]}, {"update": {"gradients": {"99": torch.zeros(1)}}},
+        {"update": {"optimizers": [[]]}}, {"update": {"optimizers": "x"}}, {"network": {}}, {"random": {"torch": 3}},
+    ],
+)  # fmt: skip
+def test_a_state_that_cannot_be_is_refused(run: Run, change: dict[str, Any]) -> None:
+    tree = checkpoint.load(checkpoint.newest_first(run.checkpoints)[0])
+    ((key, value),) = change.items()
+    state = tree["state"]
+    merged = state[key] | value if isinstance(value, dict) and value else value
+    checkpoint.save(run.checkpoints, tree | {"state": state | {key: merged}}, epoch=90, position=1)
+    with pytest.raises(RunError, match=r"does not fit this training|the saved state is at"):
+        resume(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("results.json", {"epochs": "x"}), ("results.json", {"epochs": 3, "test_reads": "x"}),
+        ("environment.json", {"threads": "x"}), ("environment.json", {"threads": -1}),
+        ("environment.json", {"resumed": 5, "data_dir": 5, "versions": 3}),
+    ],
+)  # fmt: skip
+def test_files_of_a_run_with_the_wrong_kinds(run: Run, name: str, content: dict[str, Any]) -> None:
+    run.write_json(name, content)
+    resume(run, epochs=4)
+    assert len(run.records) == 4
+
+
+@pytest.mark.parametrize("name", ["train.log", "checkpoints", "weights", "results.csv"])
+def test_links_in_a_run_are_not_followed(run: Run, tmp_path: Path, name: str) -> None:
+    precious = tmp_path / "precious"
+    (run.path / name).rename(precious)
+    (run.path / name).symlink_to(precious)
+    (tmp_path / ".precious.tmp").touch()
+    with pytest.raises(RunError, match="a link; a run writes into its own folder alone"):
+        resume(run)
+    assert (tmp_path / ".precious.tmp").exists()
+
+
+def test_one_that_stopped_early_is_done(few: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more: dict[str, Any] = {"early_stopping": 1, "learning_rate": 0.0, "runs_dir": tmp_path, "quiet": True}
+    for epochs in (2, 9):
+        run = lenext.train("lenet", few, epochs=epochs, name=f"a{epochs}", **more)
+        assert len(run.records) == 2
+        lenext.resume(run, epochs=40, data=few)
+        assert "it stopped early, and would at once again" in capsys.readouterr().out
+        assert run.test_reads == 1
+
+
+def test_printing_that_fails_does_not_end_a_run(nursery: Nursery, run: Run, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    assert nursery.run("resume", run.path, cwd=tmp_path, fault=("print_into", "/dev/full")) in (0, 2)
+    assert run.results["epochs"] == 3
+
+
+def test_dropout_in_validation_goes_on_alike(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop in the middle of validation leaves the checkpoint before it as it was."""
+
+    class Always(Net):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.dropout(super().forward(images), 0.3, training=True)
+
+    def begin() -> nn.Module:
+        torch.manual_seed(0)
+        return Always(1, 10)
+
+    whole = lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path / "a", quiet=True)
+    real = StopSignal.__bool__
+    seen: list[str] = []
+
+    def stop(self: StopSignal) -> bool:
+        return real(self) or seen.count("validation") == 1
+
+    def noted(self: EpochBar, step: Step) -> None:
+        seen.append(step.phase)
+
+    monkeypatch.setattr(StopSignal, "__bool__", stop)
+    monkeypatch.setattr(EpochBar, "step", noted)
+    with pytest.raises(KeyboardInterrupt):
+        lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path, quiet=True)
+    monkeypatch.undo()
+    run = resume(Run(tmp_path / "always-few"), network=begin(), data=few)
+    assert outcome(run.path) == outcome(whole.path)

@@ -166,4 +166,4 @@ def ahead(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
             yield item
     finally:
         given_up.set()
-        thread.join()
+        thread.join(1.0)  # no longer, as it may wait for a disk that is gone

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -90,8 +91,9 @@ def free_words(path: Path) -> str:
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that a killed process left in a folder."""
     for path in folder.glob(".*.tmp"):
-        with suppress(OSError):
-            path.unlink()
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

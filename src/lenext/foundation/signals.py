@@ -4,7 +4,7 @@ import signal
 import threading
 from types import FrameType
 
-WATCHED = (signal.SIGINT, signal.SIGTERM)
+WATCHED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StoppedError(KeyboardInterrupt):
@@ -28,12 +28,13 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         main = threading.current_thread() is threading.main_thread()
-        self.before = {number: signal.signal(number, self.note) for number in WATCHED} if main else {}
+        heeded = [one for one in WATCHED if main and signal.getsignal(one) is not signal.SIG_IGN]  # else as asked
+        self.before = {number: signal.signal(number, self.note) for number in heeded}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def __bool__(self) -> bool:
         return self.number > 0

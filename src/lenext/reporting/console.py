@@ -11,6 +11,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lenext.foundation.files import unwritable
 from lenext.training.state import Record, Step
 
 REFRESH = 0.2  # seconds between looks at the device
@@ -27,8 +28,12 @@ class Narrator:
 
     def write_log(self, path: Path) -> None:
         """From now on into this file, with what was said before."""
-        self.log = path.open("a", encoding="utf-8", buffering=1)
-        self.log.writelines(self.pending)
+        try:
+            self.log = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        pending, self.pending = self.pending, []
+        self.write("".join(pending))
 
     def __enter__(self) -> "Narrator":
         return self
@@ -37,22 +42,33 @@ class Narrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.log:
-            self.log.close()
+            with suppress(OSError):
+                self.log.close()
 
     def say(self, what: Any = "", style: str = "") -> None:
         """A line or a table."""
-        self.console.print(what, style=style or None, markup=False)
+        try:
+            self.console.print(what, style=style or None, markup=False)
+        except OSError:  # the terminal or the pipe has gone; that is no reason to stop training
+            self.console.quiet = True
         recorder = Console(width=100, highlight=False, file=(sink := io.StringIO()), soft_wrap=True)
         recorder.print(what, markup=False)
-        if self.log:
-            self.log.write(sink.getvalue())
-        else:
-            self.pending.append(sink.getvalue())
+        self.write(sink.getvalue())
 
     def note(self, line: str) -> None:
         """A line for the log alone."""
-        if self.log:
-            self.log.write(line + "\n")
+        self.write(line + "\n")
+
+    def write(self, text: str) -> None:
+        """Into the log; where that is not possible any more, there is none from now on."""
+        if not self.log:
+            self.pending.append(text)
+            return
+        try:
+            self.log.write(text)
+        except OSError as error:
+            self.log = None
+            self.say(f"note: the log cannot be written any more ({error.strerror or error})")
 
     def facts(self, pairs: dict[str, str]) -> None:
         """Names and what they are, aligned."""

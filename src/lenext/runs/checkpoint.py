@@ -5,6 +5,7 @@ older ones go, but for the last three. Each has its SHA-256, which is checked be
 """
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,12 +15,13 @@ from typing import Any
 from torch import Tensor
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import make_folder, remove_leftovers, sync_folder
+from lenext.foundation.files import make_folder, remove_leftovers, sync_folder, write_atomic
 from lenext.runs.signed import read_signed, unknown_make, write_signed
 
 KEPT = 3
 KEY = "lenext_checkpoint"
-NAME = re.compile(r"epoch-\d{5}-step-\d{7}\.safetensors")
+NAME = re.compile(r"epoch-(\d{5,})-step-(\d{7,})\.safetensors")
+BEST = "best-epoch-"
 
 
 def save(folder: Path, tree: Mapping[str, Any], *, epoch: int, position: int) -> Path:
@@ -53,9 +55,14 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[st
     there = newest_first(folder)
     for path in there:
         try:
-            return path, load(path)
+            found = load(path)
         except RunError as error:
             say(f"{error}; the one before it is taken" if path != there[-1] else str(error))
+            continue
+        for broken in there[: there.index(path)]:  # so that it counts no more among those that are kept
+            with suppress(OSError):
+                broken.rename(broken.with_suffix(".damaged"))
+        return path, found
     if there:
         raise RunError(
             f"{folder}: none of the {len(there)} checkpoints is whole; train anew with the run's recipe.yaml"
@@ -65,7 +72,27 @@ def load_newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[st
 
 def newest_first(folder: Path) -> list[Path]:
     """The checkpoints in a folder."""
-    return sorted((path for path in folder.glob("epoch-*") if NAME.fullmatch(path.name)), reverse=True)
+    found = {path: NAME.fullmatch(path.name) for path in folder.glob("epoch-*")}
+    order = {path: tuple(map(int, match.groups())) for path, match in found.items() if match}
+    return sorted(order, key=lambda path: order[path], reverse=True)
+
+
+def keep_best(weights: Path, folder: Path, epoch: int) -> None:
+    """Keep the best weights under their epoch, too, as the checkpoints refer to them by it: as many as may be meant."""
+    kept = best_of(folder, epoch)
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(weights, kept)
+    except OSError:  # a file system without links
+        write_atomic(kept, weights.read_bytes())
+    for old in sorted(folder.glob(f"{BEST}*"), key=lambda path: (len(path.name), path.name))[: -KEPT - 1]:
+        with suppress(OSError):
+            old.unlink()
+
+
+def best_of(folder: Path, epoch: int) -> Path:
+    """Where the weights that were best in an epoch are kept."""
+    return folder / f"{BEST}{epoch:05d}.safetensors"
 
 
 def without_tensors(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

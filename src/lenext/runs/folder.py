@@ -80,6 +80,11 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Raises RunError while another process trains in this folder."""
+        for inside in (self.checkpoints, self.path / "weights", *self.path.glob("*"), *self.path.glob("*/*")):
+            if inside.is_symlink():
+                raise RunError(
+                    f"{inside}: a link; a run writes into its own folder alone, so put the file itself there"
+                )
         lock = FileLock(self.checkpoints / ".lock")
         try:
             lock.acquire(blocking=False)
@@ -110,8 +115,24 @@ class Run:
 
     def is_finished(self, experiment: Experiment) -> bool:
         """Whether its results are those of all the epochs that the experiment asks for."""
-        done = self.results.get("epochs", 0)
-        return bool(done and (done >= experiment.recipe.epochs or self.results.get("stopped_early")))
+        results = self.results
+        done = results.get("epochs")
+        return isinstance(done, int) and (done >= experiment.recipe.epochs or results.get("stopped_early") is True)
+
+    @property
+    def test_reads(self) -> int:
+        """How often the test set was read."""
+        reads = self.results.get("test_reads", 0)
+        return reads if isinstance(reads, int) else 0
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """What environment.json holds, but for what cannot be in it."""
+        found = self.read_json("environment.json")
+        kinds: dict[str, type] = {"threads": int, "data_dir": str, "resumed": list, "versions": dict}
+        right = {key: value for key, value in found.items() if isinstance(value, kinds.get(key, object))}
+        threads = right.get("threads", 1)
+        return right | ({} if isinstance(threads, int) and 1 <= threads <= 4096 else {"threads": 1})
 
     @property
     def results(self) -> dict[str, Any]:

@@ -38,14 +38,15 @@ def write_signed(path: Path, key: str, text: str, tensors: Mapping[str, Tensor],
     write_atomic(path, pieces, read_back=read_back)
 
 
-def read_signed(path: Path, key: str, what: str) -> tuple[str, dict[str, Tensor]]:
-    """The text and the tensors. Raises RunError for a file that is missing, changed or no `what`."""
+def read_signed(path: Path, key: str, what: str, most: int = LONGEST_HEADER) -> tuple[str, dict[str, Tensor]]:
+    """The text and the tensors. Raises RunError for a file that is missing, changed or no `what`, or whose header has
+    more than `most` bytes."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from error
     length = int.from_bytes(content[:8], "little")
-    found = SHA.search(content, 8, 8 + length) if length <= LONGEST_HEADER else None
+    found = SHA.search(content, 8, 8 + length) if length <= most else None
     if found is None:
         raise RunError(f"{path}: not {what}")
     start, end = found.span(1)

@@ -20,6 +20,7 @@ from lenext.models.variant import SET_BY_DATA
 from lenext.runs.signed import read_signed, unknown_make, write_signed
 
 KEY = "lenext"  # of the description in the metadata
+LONGEST = 4 << 20  # bytes of a header: thousands of tensors, and as many names of classes
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Description:
         convert("resize", made.resize, Resize)
         channels = (made.channels, *((made.network_channels,) if made.network_channels else ()))
         right = [
+            found.keys() == {"network", "options", "classes", "preprocessing"},
             isinstance(found["network"], str) and isinstance(found["options"], dict),
             len(classes) >= 2 and all(isinstance(name, str) for name in classes),
             all(len(size) == 2 and all(1 <= side <= 4096 for side in size) for size in sizes.values()),
@@ -65,7 +67,8 @@ def save(path: Path, network: nn.Module, description: Description) -> None:
 
 def load(path: Path) -> tuple[dict[str, Tensor], Description]:
     """The tensors and their Description. Raises RunError for a file that is missing, changed or of another kind."""
-    text, tensors = read_signed(path, KEY, "a weights file of lenext; such a file is weights/best.safetensors in a run")
+    what = "a weights file of lenext; such a file is weights/best.safetensors in a run"
+    text, tensors = read_signed(path, KEY, what, LONGEST)
     try:
         return tensors, Description.from_json(text)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, LenextError) as error:

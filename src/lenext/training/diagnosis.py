@@ -56,4 +56,4 @@ def finite(tensor: Tensor) -> bool:
 
 def not_finite(network: nn.Module) -> list[str]:
     """The parameters and buffers of a network that are not finite, by name."""
-    return [name for name, tensor in network.state_dict().items() if not finite(tensor)]
+    return [name for name, one in (*network.named_parameters(), *network.named_buffers()) if not finite(one)]

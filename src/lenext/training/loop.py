@@ -13,7 +13,7 @@ from lenext.data.dataset import Dataset, Split
 from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import DataError
+from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
 from lenext.training.losses import Loss
 from lenext.training.optim import NotFiniteError
@@ -75,6 +75,8 @@ def events(
     prepare = prepare or preprocessing(data, recipe)
     held = data.validation and resident(data.validation, state.compute)
     training = Passes(state, data, recipe, loss, prepare)
+    if state.underway.position > training.per_epoch:
+        raise RunError(f"the saved state is at step {state.underway.position} of {training.per_epoch}")
     while state.epoch < recipe.epochs and not stopped_early(state, recipe):
         epoch, under = state.epoch + 1, state.underway
         yield from training.one(epoch)

@@ -163,6 +163,15 @@ class Update:
             raise NotFiniteError(f"{left_out} updates were left out, as the loss or a gradient was not finite")
         return left_out
 
+    def lost(self) -> str:
+        """The first of what the optimizers keep that is not finite, in words; empty where all is."""
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                for name, value in state.items():
+                    if isinstance(value, Tensor) and not bool(torch.isfinite(value).all()):
+                        return f"{name} of a weight of {' x '.join(map(str, value.shape))}"
+        return ""
+
     def snapshot(self) -> dict[str, Any]:
         """All that the next update depends on, by position among the parameters; the tensors are the live ones."""
         return {
@@ -178,6 +187,8 @@ class Update:
         """Become what `snapshot` gave; raises ValueError, KeyError or RuntimeError where that does not fit."""
         for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
             restore_optimizer(optimizer, state)
+        if strangers := saved["gradients"].keys() - {str(at) for at in range(len(self.parameters))}:
+            raise KeyError(f"a gradient of parameter {sorted(strangers)[0]}")
         for at, parameter in enumerate(self.parameters):
             grad = saved["gradients"].get(str(at))
             parameter.grad = None if grad is None else torch.empty_like(parameter).copy_(grad)
@@ -202,12 +213,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, states: Sequence[Mapping
     shape lie in memory as it does, on which speed depends."""
     parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for parameter, saved in zip(parameters, states, strict=True):
-        state = {}
+        state: dict[str, Any] = {}
         for name, value in saved.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and value.ndim:
+            if isinstance(value, Tensor) and value.ndim:
+                if value.shape != parameter.shape:
+                    raise ValueError(f"{name} is {tuple(value.shape)}, for a parameter of {tuple(parameter.shape)}")
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            else:
+            elif isinstance(value, Tensor | int | float | None):
                 state[name] = value.to(parameter.device) if isinstance(value, Tensor) else value
+            else:
+                raise TypeError(f"{name} is {value!r}")
         optimizer.state[parameter] = state
 
 

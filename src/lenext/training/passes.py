@@ -64,20 +64,28 @@ class Passes:
             plain, correct = figures(logits.detach(), labels, value.detach() if self.reported else None)
             under.totals.add(plain, correct, len(labels))
             under.position, under.rates, under.seconds = position + 1, under.rates + rate, time.perf_counter() - begun
-            yield Step("train", epoch, position, self.per_epoch, len(labels), plain, correct, rate)
-            if time.perf_counter() - asked > LOOK or position == self.per_epoch - 1:
+            last = position == self.per_epoch - 1
+            if last or time.perf_counter() - asked > LOOK:
                 asked = time.perf_counter()
-                self.look(epoch, position)
+                self.look(epoch, position, whole=last)
+            yield Step("train", epoch, position, self.per_epoch, len(labels), plain, correct, rate)
 
-    def look(self, epoch: int, position: int) -> None:
-        """See what the device has noted of updates that were left out, and whether statistics are finite, too."""
+    def look(self, epoch: int, position: int, *, whole: bool) -> None:
+        """See what the device has noted of updates that were left out, and whether statistics are finite; at the end of
+        an epoch also the weights and all that the optimizer keeps."""
         try:
             self.state.underway.left_out += self.state.update.check()
         except NotFiniteError as error:
             raise self.explained(error, epoch, 0) from error
-        buffers = self.state.network.named_buffers()
-        if bad := [name for name, one in buffers if name not in self.usual and not finite(one)]:
-            raise self.explained(NotFiniteError(f"the buffer {bad[0]} is no longer finite"), epoch, position)
+        network = self.state.network
+        named = [("buffer", name, one) for name, one in network.named_buffers()]
+        if whole:
+            named += [("parameter", name, one) for name, one in network.named_parameters()]
+        for what, name, one in named:
+            if name not in self.usual and not finite(one):
+                raise self.explained(NotFiniteError(f"the {what} {name} is no longer finite"), epoch, position)
+        if whole and (lost := self.state.update.lost()):
+            raise TrainingError(f"the optimizer's {lost} is no longer finite after epoch {epoch}; {self.advice()}")
 
     def seeds(self, epoch: int) -> list[int]:
         """Of the steps of an epoch; the epoch alone is the seed of its order."""
@@ -92,7 +100,7 @@ class Passes:
 
     def explained(self, error: NotFiniteError, epoch: int, position: int) -> TrainingError:
         """The error with the first thing that went bad, found by computing the batches again from `position` on."""
-        drawn, rate = self.seeds(epoch), self.state.update.optimizers[0].param_groups[0]["lr"]
+        drawn = self.seeds(epoch)
         for at, (images, labels) in enumerate(self.batches(epoch, position), position):
             use_seed(drawn[at], self.state.compute.device)
             with self.state.compute.autocast():
@@ -102,10 +110,11 @@ class Passes:
                 break
         else:
             at, found, samples = position, "not found again", ""
-        return TrainingError(
-            f"{error} in epoch {epoch}, step {at + 1}{samples}; first bad: {found}. A learning_rate below {rate:.2g} "
-            "or gradient_clip=1 usually helps"
-        )
+        return TrainingError(f"{error} in epoch {epoch}, step {at + 1}{samples}; first bad: {found}. {self.advice()}")
+
+    def advice(self) -> str:
+        rate = self.state.update.optimizers[0].param_groups[0]["lr"]
+        return f"A learning_rate below {rate:.2g} or gradient_clip=1 usually helps"
 
     def samples(self, epoch: int, position: int) -> str:
         """Which pictures a batch has."""

@@ -89,6 +89,8 @@ class Totals:
             self.losses = list(saved["losses"].to(device).unbind())
             self.correct = list(saved["correct"].to(device).unbind())
             self.samples = [int(count) for count in saved["samples"]]
+            if not len(self.losses) == len(self.correct) == len(self.samples):
+                raise ValueError("figures of some steps are lacking")
 
 
 @dataclass
@@ -150,7 +152,7 @@ class TrainingState:
         tensors are the live ones: copy or write them before the next step."""
         under = self.underway
         return {
-            "network": dict(self.network.state_dict()),
+            "network": dict(self.network.state_dict()) | dict(self.network.named_buffers()),
             "update": self.update.snapshot(),
             "epoch": self.epoch,
             "best": self.best.epoch if self.best else None,
@@ -168,16 +170,41 @@ class TrainingState:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Become what `snapshot` gave. Raises RunError for whatever of it has no place here, or is lacking."""
         try:
-            with torch.no_grad():
-                self.network.load_state_dict(saved["network"])
+            restore_network(self.network, saved["network"])
             self.update.restore(saved["update"])
             self.records = [Record(**record) for record in saved["records"]]
-            self.best = next((one for one in self.records if one.epoch == saved["best"]), None)
+            by_epoch: dict[int | None, Record | None] = {one.epoch: checked_record(one) for one in self.records}
+            self.best = (by_epoch | {None: None})[saved["best"]]
             self.epoch, under = int(saved["epoch"]), saved["underway"]
             kinds = {"position": int, "seconds": float, "rates": float, "left_out": int}
             self.underway = Underway(**{name: kind(under[name]) for name, kind in kinds.items()})
             self.underway.totals.restore(under["totals"], self.compute.device)
+            done = len(self.underway.totals.samples)
+            if self.epoch != len(self.records) or self.underway.position != done:
+                raise ValueError(
+                    f"{len(self.records)} records and {done} steps, but at {self.epoch}, {under['position']}"
+                )
             restore_random(saved["random"], self.compute.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise RunError(f"the saved state does not fit this training ({what})") from error
+
+
+@torch.no_grad()
+def restore_network(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """Give a network its parameters and all its buffers, those too that its state_dict leaves out."""
+    kept = network.state_dict()
+    buffers = {name: one for name, one in network.named_buffers() if name not in kept}
+    if wrong := saved.keys() ^ (kept.keys() | buffers.keys()):
+        raise KeyError(f"{sorted(wrong)[0]} is on one side only")
+    network.load_state_dict({name: saved[name] for name in kept})
+    for name, buffer in buffers.items():
+        buffer.copy_(saved[name])
+
+
+def checked_record(record: Record) -> Record:
+    """A record whose figures are numbers; raises TypeError."""
+    for name, value in asdict(record).items():
+        if not isinstance(value, int | float | None):
+            raise TypeError(f"{name} is {value!r}")
+    return record

@@ -31,6 +31,10 @@ def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapp
     """
     base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else named(recipe)
     chosen = {key: value for key, value in base.items() if key != "recipe"}
+    if is_own(str(chosen.get("network", ""))) and not outer.get("network"):
+        raise ConfigurationError(
+            f"{recipe}: its network is code of its own; name it too, {chosen['network']}, and that file is run"
+        )
     stays = not outer.get("network") or outer["network"] == chosen.get("network")
     options = (chosen.get("options", {}) if stays else {}) | outer.get("options", {})
     chosen |= {key: value for key, value in outer.items() if value} | {"options": options}

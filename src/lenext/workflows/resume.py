@@ -56,12 +56,14 @@ def resume(
     with Narrator(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # nothing is lost before training goes on
         if run.is_finished(experiment):
-            ended = run.results["epochs"]
-            early = ", as it stopped early" if ended < experiment.recipe.epochs else "; --epochs gives it more"
-            narrator.say(f"{run.path}: nothing to do; its {ended} epochs are done{early}")
+            early = run.results.get("stopped_early")
+            why = "it stopped early, and would at once again" if early else "--epochs gives it more"
+            narrator.say(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
             return run
         check_named(run, experiment, network, data)
-        environment_then = run.read_json("environment.json")
+        if isinstance(network, str) and network:  # the file may be elsewhere now
+            experiment = replace(experiment, network=lasting_network(network))
+        environment_then = run.environment
         data_dir = data_dir or environment_then.get("data_dir")
         with own_threads(), run.locked():
             for folder in (run.path, run.path / "weights"):
@@ -78,9 +80,16 @@ def resume(
                 session.go_on_from(found[1])
                 tell(narrator, run, session, environment_then)
             else:
+                if run.records or run.results or run.weights().exists():
+                    raise RunError(
+                        f"{run.path}: its checkpoints are gone, so it cannot be gone on with; `lenext train` with "
+                        f"--weights {run.weights()} begins anew from what it learned"
+                    )
                 narrator.say(f"{run.path}: no checkpoint was made yet; it begins at the start")
                 session.write_facts(data_dir)
             write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
+            if run.results:  # of fewer epochs; what is left of them is how often the test set was read
+                run.write_json("results.json", {"test_reads": run.test_reads})
             stop.at_once = False
             session.carry_out(stop)
             write_report(run, narrator, network or experiment.network, whole)
@@ -99,7 +108,7 @@ def asked_for(run: Run, experiment: Experiment, epochs: int | None) -> Experimen
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
     """What was made in Python, or is code, has to be given again; nothing else may be."""
     own = is_own(experiment.network)
-    if isinstance(network, str) and own and lasting_network(network) != experiment.network:
+    if isinstance(network, str) and own and class_of(network) != class_of(experiment.network):
         raise RunError(f"{run.path}: a network of your own; give --network {experiment.network}, and that file is run")
     if not experiment.network and not isinstance(network, nn.Module):
         raise RunError(f"{run.path}: its network was made in Python; go on there, with resume(..., network=...)")
@@ -111,6 +120,11 @@ def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data
             if data is not None
             else f"{run.path}: its data were made in Python; go on there, with resume(..., data=...)"
         )
+
+
+def class_of(network: str) -> str:
+    """The class in FILE.py:Class, wherever the file is."""
+    return network.rpartition(":")[2] if is_own(network) else ""
 
 
 def tell(narrator: Narrator, run: Run, session: Session, then: Mapping[str, Any]) -> None:

@@ -1,16 +1,23 @@
 """A training at work in its run's folder: from where it is to the end, or to where it was stopped."""
 
 import hashlib
+import os
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import Tensor, nn
 
-from lenext.data.dataset import Split
-from lenext.foundation.errors import LenextError, RunError, TrainingError
+from lenext.data.dataset import Dataset, Split
+from lenext.data.pictures import PictureFiles
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError, TrainingError
 from lenext.foundation.files import expanded, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Narrator, seconds
@@ -28,8 +35,8 @@ from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
 MOST_CLASSES = 20  # shown in the table at the end
-MAY_CHANGE = {"epochs", "save_minutes", "device", "threads"}
-"""Keys of a recipe that another machine, or more epochs, may ask for."""
+MAY_CHANGE = {"epochs", "save_minutes", "device", "threads", "compile", "data", "test_data", "pretrained"}
+"""Keys that another machine, another place of the same files, or more epochs may ask for."""
 AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
 
 
@@ -39,6 +46,7 @@ class Session:
     def __init__(self, job: Job, run: Run, narrator: Narrator) -> None:
         self.job, self.run, self.narrator = job, run, narrator
         self.state = TrainingState.begin(job.network, job.recipe)
+        self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
         self.before = 0.0  # seconds of training in earlier processes
         self.saved = self.begun = time.perf_counter()
@@ -67,6 +75,8 @@ class Session:
             },
         )
         write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())  # last: with it the folder is a run
+        if not job.experiment.network:
+            self.save()  # only the caller knows how such a network begins
 
     def check_space(self) -> None:
         """Whether the disk has room for the checkpoints and the weights, estimated from the network's."""
@@ -96,12 +106,14 @@ class Session:
                     best = event is state.best and event.val_accuracy is not None
                     if best:
                         weights.save(self.run.weights("best"), state.trained, job.description)
+                        checkpoint.keep_best(self.run.weights("best"), self.run.checkpoints, event.epoch)
                     self.run.write_records(state.records)
                     bar.record(event, best)
                     if notice := self.notice():
                         self.narrator.say(f"note: {notice}")
                 if stop:
-                    self.save()
+                    if isinstance(event, Step) and event.phase == "train" and not last:
+                        self.save()  # elsewhere the checkpoint of the epoch's end is there, and is gone on from
                     break
         self.before, self.begun = self.seconds, time.perf_counter()
         if not stop and state.best and stopped_early(state, job.recipe):
@@ -114,23 +126,33 @@ class Session:
         try:
             yield from events(self.state, self.job.data, self.job.recipe, prepare=self.job.prepare)
         except TrainingError as error:
-            told = TrainingError(f"{error}; the last good checkpoint is in {self.run.checkpoints}")
+            there = checkpoint.newest_first(self.run.checkpoints)
+            told = TrainingError(f"{error}{f'; the last good checkpoint is {there[0]}' if there else ''}")
             self.narrator.note(f"stopped: {told}")
             if self.is_sound():
                 weights.save(self.run.weights("last"), self.state.trained, self.job.description)
             raise told from error
-        except LenextError as error:
+        except LenextError as error:  # between two steps, as where a picture cannot be read
             self.narrator.note(f"stopped: {error}")
+            with suppress(LenextError):
+                self.save()
             raise
 
     def save(self) -> None:
         """Write a checkpoint, but for weights that are not finite: these are about to be told of."""
         if not self.is_sound():
             return
+        if self.parts != (now := parts_of(self.state.network)):
+            changed = ", ".join(sorted(self.parts ^ now))
+            raise TrainingError(f"the network's {changed} came or went while it trained; make them before, as buffers")
         tree = {"state": self.state.snapshot(), "made_by": self.made_by(), "seconds": self.seconds}
         state = self.state
         checkpoint.save(self.run.checkpoints, tree, epoch=state.epoch, position=state.underway.position)
         self.saved = time.perf_counter()
+
+    @cached_property
+    def samples(self) -> str:
+        return fingerprint(self.job.data)
 
     def is_sound(self) -> bool:
         """Whether all numbers of the network are finite that were so at the beginning."""
@@ -138,11 +160,9 @@ class Session:
 
     def made_by(self) -> dict[str, Any]:
         """What a checkpoint belongs to; where one of these has changed, it cannot be gone on from."""
-        train = self.job.data.train
-        content = hashlib.sha256(train.labels.numpy().tobytes())
-        content.update("\n".join(map(str, train.ids.tolist())).encode())
+        description = replace(self.job.description, network=self.job.description.network.rpartition(os.sep)[2])
         experiment = yaml.safe_load(self.job.experiment.to_yaml())
-        return {"experiment": experiment, "network": self.job.description.to_json(), "samples": content.hexdigest()}
+        return {"experiment": experiment, "network": description.to_json(), "samples": self.samples}
 
     def go_on_from(self, saved: Mapping[str, Any]) -> None:
         """Become what a checkpoint holds. Raises RunError where the run or its data have changed since."""
@@ -153,6 +173,8 @@ class Session:
             raise RunError(f"{self.run.checkpoints}: not a checkpoint of this version of lenext ({error!r})") from error
         now = self.made_by()
         after = flat(now["experiment"])
+        for settings in (before, after):  # a file of one's own may be elsewhere now
+            settings["network"] = str(settings.get("network")).rpartition(os.sep)[2]
         for key in sorted((before.keys() | after.keys()) - MAY_CHANGE):
             if before.get(key) != after.get(key):
                 raise RunError(
@@ -164,7 +186,9 @@ class Session:
                 raise RunError(f"{self.job.data.name}: {what} have changed since training stopped; restore the data")
         self.state.restore(saved.get("state", {}))
         if self.state.best and self.job.data.validation is not None:
-            weights.load(self.run.weights("best"))  # they are needed at the end
+            best = checkpoint.best_of(self.run.checkpoints, self.state.best.epoch)
+            weights.load(best)  # whole, as they are needed at the end
+            write_atomic(self.run.weights("best"), best.read_bytes())
 
     def notice(self) -> str:
         """What the records so far give reason to say."""
@@ -196,7 +220,7 @@ class Session:
             weights.save(run.weights("best"), self.state.trained, job.description)
         results: dict[str, Any] = {
             "epochs": len(records),
-            "stopped_early": len(records) < job.recipe.epochs,
+            "stopped_early": stopped_early(self.state, job.recipe),
             "best_epoch": best.epoch if best else None,
             "weights": "best on validation" if job.data.validation else "last",
             "training_seconds": self.before,
@@ -212,7 +236,7 @@ class Session:
     def measure_test(self, test: Split) -> dict[str, Any]:
         """Read the test set with the best weights; write predictions and pictures, tell the figures and return them."""
         job, run, best = self.job, self.run, self.state.best
-        reads = int(run.results.get("test_reads", 0)) + 1  # a run that was given more epochs has read it before
+        reads = run.test_reads + 1  # a run that was given more epochs has read it before
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
         seen = evaluate_split(job.network, test, job.prepare, job.compute)
@@ -238,6 +262,28 @@ def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) 
     rows = [[row["class"], str(row["pictures"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
     columns = {"class": "left", "pictures": "right", "precision": "right", "recall": "right", "F1": "right"}
     narrator.say(table(title, columns, rows))
+
+
+def fingerprint(data: Dataset) -> str:
+    """Of which pictures are in which split, with their labels: in memory by pixels, files by their sizes."""
+    content = hashlib.sha256()
+    for name, split in data.splits().items():
+        content.update("\n".join([name, *map(str, split.ids.tolist())]).encode())
+        content.update(split.labels.numpy().tobytes())
+        if isinstance(split.images, PictureFiles):
+            content.update(str([os.path.getsize(path) for path in split.images.paths]).encode())
+        else:
+            for rows in torch.arange(len(split)).split(5_000):
+                content.update(split.images[rows].numpy().tobytes())
+    return content.hexdigest()
+
+
+def parts_of(network: nn.Module) -> set[str]:
+    """The names of all that a checkpoint has of a network. Raises ConfigurationError for state that is no tensor."""
+    for name, value in network.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise ConfigurationError(f"{type(network).__name__}: its {name} is no tensor, so no checkpoint can hold it")
+    return {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -183,7 +183,9 @@ def confusion(run: str | Path | Run, *, normalized: bool = False) -> Figure:
     title = f"{run.path.name}: {answers.accuracy:.2%} of {len(answers):,} test pictures right"
     if normalized:
         share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        return confusion_matrix(np.rint(share).astype(np.int64), answers.classes, f"{title}\nper cent of the true class")
+        return confusion_matrix(
+            np.rint(share).astype(np.int64), answers.classes, f"{title}\nper cent of the true class"
+        )
     return confusion_matrix(counts, answers.classes, title)
 
 
