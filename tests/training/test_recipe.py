@@ -32,7 +32,7 @@ def test_every_key_has_help() -> None:
 
 
 def test_which_setting_wins() -> None:
-    assert experiment_of("", {"network": "resnet18"}, {}).recipe.epochs == Recipe().epochs
+    assert experiment_of("", {"network": "convnext_32px"}, {}).recipe.epochs == Recipe().epochs
     assert experiment_of("", {"network": "lenet"}, {}).recipe.epochs == OF_NETWORKS["lenet"]["epochs"]
     assert experiment_of("quick", {"network": "lenet"}, {}).recipe.epochs == 3
     assert experiment_of("quick", {"network": "lenet"}, {"epochs": 4}).recipe.epochs == 4

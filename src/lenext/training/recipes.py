@@ -13,8 +13,15 @@ LENET: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 64, "epochs": 30, "label_smoothing": 0.1, "shift": 1,
 }  # fmt: skip
 
-SMALL: dict[str, Any] = {"shift": 4, "weight_decay": 5e-4, "learning_rate": 0.05}  # with batch norm, 28 to 64 px
-WITHOUT_NORM: dict[str, Any] = {"learning_rate": 0.01, "gradient_clip": 1.0}
+# Chosen by validation on 8,000 pictures of CIFAR-10 (8 epochs) and on 200 photographs of five flowers (20 epochs): what
+# else was tried is in docs/recipes.md.
+SMALL: dict[str, Any] = {"optimizer": "muon", "learning_rate": 2e-3, "shift": 4}  # with batch norm, 28 to 64 px
+PHOTOGRAPHS: dict[str, Any] = {"batch_size": 32, "epochs": 20, "random_crop": 0.35}
+WITH_NORM = PHOTOGRAPHS | {
+    "optimizer": "muon", "learning_rate": 1e-3, "label_smoothing": 0.1, "color_jitter": 0.3,
+}  # fmt: skip
+LARGE_DENSE = PHOTOGRAPHS | {"optimizer": "adamw", "learning_rate": 3e-4, "gradient_clip": 1.0}
+WITHOUT_NORM = LARGE_DENSE | {"initialization": "kaiming"}
 TRANSFORMER_LIKE: dict[str, Any] = {
     "optimizer": "adamw",
     "learning_rate": 2e-3,
@@ -32,17 +39,29 @@ OF_NETWORKS: dict[str, dict[str, Any]] = {
         ),
         SMALL,
     ),
+    "densenet_32px": SMALL | {"learning_rate": 5e-3},
     **dict.fromkeys(
         (
-            "alexnet", "alexnet_d2l", "alexnet_d2l_wide", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_quarter", "nin",
-            "googlenet_paper",
+            "googlenet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet18_d2l",
+            "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2",
+            "densenet121", "densenet161", "densenet169", "densenet201", "densenet_d2l",
         ),
-        WITHOUT_NORM,
+        WITH_NORM,
     ),
+    **dict.fromkeys(
+        (
+            "alexnet", "alexnet_d2l", "alexnet_d2l_wide", "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_quarter",
+            "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
+        ),
+        LARGE_DENSE,
+    ),
+    **dict.fromkeys(("nin", "googlenet_paper"), WITHOUT_NORM),
     "convnext_patch4": TRANSFORMER_LIKE | {"shift": 4},
     "convnext_patch4_corrected": TRANSFORMER_LIKE | {"shift": 4},
     "convnext_32px": TRANSFORMER_LIKE | {"shift": 4, "learning_rate": 4e-3, "batch_size": 64},
-    **dict.fromkeys(("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"), TRANSFORMER_LIKE),
+    **dict.fromkeys(
+        ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"), PHOTOGRAPHS | TRANSFORMER_LIKE
+    ),
 }  # fmt: skip
 
 COMPILING_PAYS = {"densenet_32px": 160_000, "convnext_patch4": 1_000_000, "convnext_patch4_corrected": 1_000_000}
