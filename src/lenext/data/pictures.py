@@ -4,6 +4,7 @@ A picture is turned as its EXIF orientation says, put on white where it is trans
 RGB, and to one size: its shorter side scaled, then its centre cropped; or, padded, the whole of it on black.
 """
 
+import atexit
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -104,7 +105,9 @@ def plain(error: Exception, path: str | os.PathLike[str]) -> str:
 @cache
 def decoders() -> ThreadPool:
     """The threads that decode; made once. One that hangs does not keep the program from ending."""
-    return ThreadPool(os.cpu_count())
+    pool = ThreadPool(os.cpu_count())
+    atexit.register(pool.terminate)
+    return pool
 
 
 def is_picture(path: str | Path) -> bool:
