@@ -249,7 +249,10 @@ def test_public_names_are_there() -> None:
 
 def test_ctrl_c_ends_with_130_and_keeps_what_there_is(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lenext", "train", "lenet", "--epochs", "2000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
+    )  # fmt: skip
     results = tmp_path / "runs" / "lenet-digits" / "results.csv"
     for _ in range(600):
         if results.exists():

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lenext.training.state import Record as Record
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
+    from lenext.workflows.audit import audit as audit
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.report import report as report
@@ -58,6 +59,7 @@ HOMES = {
     "Split": "data.dataset",
     "Step": "training.state",
     "TrainingState": "training.state",
+    "audit": "workflows.audit",
     "checks": "workflows.machine",
     "create": "models",
     "evaluate": "training.loop",

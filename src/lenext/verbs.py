@@ -16,6 +16,7 @@ VERBS = {
     "report": Verb("using", "a run as one page: curves, classes, mistakes, where the network looks"),
     "explain": Verb("showing", "what a run's answers for your pictures hang on: saliency, Grad-CAM, occlusion"),
     "show": Verb("showing", "a picture of data, filters, features, curves, confusion, ...; `lenext show --help`"),
+    "audit": Verb("auditing", "what is wrong with data: broken, doubled, odd pictures, small classes, suspect labels"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),
     "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),

@@ -185,3 +185,8 @@ def keep_in_files() -> None:
 def print_into(path: str) -> None:
     """Standard output goes where nothing can be written."""
     os.dup2(os.open(path, os.O_WRONLY), 1)
+
+
+def ignore(name: str) -> None:
+    """A signal that is ignored from the beginning."""
+    signal.signal(getattr(signal, name), signal.SIG_IGN)

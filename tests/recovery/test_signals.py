@@ -17,15 +17,20 @@ from tests.recovery.runs import command, outcome
 PHASES = ("warm-up", "compilation", "training", "validation", "saving", "best", "test")
 
 
+def wait_for(path: Path) -> None:
+    """Until there is such a file, for a minute."""
+    begun = time.perf_counter()
+    while not path.exists():
+        assert time.perf_counter() - begun < 60
+        time.sleep(0.002)
+
+
 def interrupted(nursery: Nursery, folder: Path, phase: str, after: float, number: int) -> tuple[int, float]:
     """Begin a run whose `phase` takes its time, signal it in there, and tell how it ended, and how long that took."""
     more = ("--compile", "yes") if phase == "compilation" else ()
     fault = ("slow", phase, 0.3 if phase in ("warm-up", "compilation", "test") else 0.02)
     child = nursery.start(*command("lenet", "a", 3), *more, cwd=folder, fault=fault)
-    begun = time.perf_counter()
-    while not (folder / "phase").exists():
-        assert time.perf_counter() - begun < 60
-        time.sleep(0.002)
+    wait_for(folder / "phase")
     time.sleep(after)
     asked = time.perf_counter()
     os.kill(child, number)
@@ -89,8 +94,7 @@ def test_sigterms_in_each_phase(nursery: Nursery, tmp_path: Path, phase: str, co
 
 def test_a_second_signal_ends_at_once(nursery: Nursery, tmp_path: Path) -> None:
     child = nursery.start(*command("lenet", "a", 3), cwd=tmp_path, fault=("slow", "training", 30))
-    while not (tmp_path / "phase").exists():
-        time.sleep(0.01)
+    wait_for(tmp_path / "phase")
     begun = time.perf_counter()
     os.kill(child, signal.SIGINT)
     time.sleep(0.3)
@@ -108,10 +112,23 @@ def test_the_compilation_is_torchs_own_too(nursery: Nursery, tmp_path: Path) -> 
         pytest.skip("torch.compile needs a C++ compiler and Python's headers here")
     child = nursery.start(*command("lenet", "a", 3), "--compile", "yes", cwd=tmp_path)
     run = Run(tmp_path / "runs" / "a")
-    while not (run.path / "recipe.yaml").exists():
-        time.sleep(0.005)
+    wait_for(run.path / "recipe.yaml")
     os.kill(child, signal.SIGTERM)
     assert nursery.wait(child) == 143
     path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
     assert path.stem == "epoch-00000-step-0000001"
     assert tree["state"]["underway"]["position"] == 1
+
+
+def test_a_terminal_that_is_closed_saves_too(nursery: Nursery, tmp_path: Path, wanted: dict[str, str]) -> None:
+    check(nursery, tmp_path, "training", 0.01, signal.SIGHUP)
+    go_on(nursery, tmp_path, "training")
+    assert outcome(tmp_path / "runs" / "a") == wanted
+
+
+def test_a_signal_that_is_ignored_stays_so(nursery: Nursery, tmp_path: Path) -> None:
+    """As of a program that was started with nohup, or in the background of a script."""
+    child = nursery.start(*command("lenet", "a", 3), cwd=tmp_path, fault=("ignore", "SIGHUP"))
+    wait_for(tmp_path / "runs" / "a" / "recipe.yaml")
+    os.kill(child, signal.SIGHUP)
+    assert nursery.wait(child) == 0
