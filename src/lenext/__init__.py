@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows.audit import audit as audit
+    from lenext.workflows.compare import compare as compare
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.report import report as report
@@ -61,6 +62,7 @@ HOMES = {
     "TrainingState": "training.state",
     "audit": "workflows.audit",
     "checks": "workflows.machine",
+    "compare": "workflows.compare",
     "create": "models",
     "evaluate": "training.loop",
     "events": "training.loop",

@@ -1,8 +1,9 @@
 """What a person reads while a network trains: a live bar on a terminal, plain lines elsewhere, all lines in a log."""
 
 import io
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from lenext.foundation.files import unwritable
 from lenext.training.state import Record, Step
 
+BLOCKS = "▁▂▃▄▅▆▇█"
 REFRESH = 0.2  # seconds between looks at the device
 SAY = 30.0  # seconds between lines within an epoch where there is no terminal
 
@@ -102,6 +104,7 @@ class EpochBar:
             auto_refresh=False,
         )
         self.task: TaskID | None = None
+        self.history: list[float] = []  # accuracies of the epochs so far
         self.seen = 0
         self.epoch = 0
         self.begun = self.shown = self.said = time.perf_counter()
@@ -120,7 +123,7 @@ class EpochBar:
         if step.phase == "validation":
             words = f"validating, {step.position + 1}/{step.batches}"
         if self.live:
-            self.draw(words)
+            self.draw(f"{words}  {sparkline(self.history)}" if self.history else words)
         elif now - self.said > SAY:
             self.said = now
             self.narrator.say(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
@@ -131,7 +134,9 @@ class EpochBar:
             fields: dict[str, Any] = {"epoch": self.epoch, "total_epochs": self.total, "words": words}
             self.task = self.progress.add_task("", total=self.total * self.samples, **fields)
             self.progress.start()
-        self.progress.update(self.task, completed=done, epoch=self.epoch, words=words)
+        left = self.progress.tasks[0].time_remaining
+        end = f"  until {time.strftime('%H:%M', time.localtime(time.time() + left))}" if left else ""
+        self.progress.update(self.task, completed=done, epoch=self.epoch, words=f"{words}{end}")
         self.progress.refresh()
 
     def record(self, record: Record, best: bool) -> None:
@@ -143,6 +148,7 @@ class EpochBar:
         if record.evaluated_train_accuracy is not None:
             again = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
         again += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
+        self.history.append(record.train_accuracy if record.val_accuracy is None else record.val_accuracy)
         width = len(str(self.total))
         self.narrator.say(
             f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "
@@ -153,6 +159,13 @@ class EpochBar:
         if self.task is not None:
             with suppress(Exception):
                 self.progress.stop()
+
+
+def sparkline(values: Sequence[float], most: int = 16) -> str:
+    """A curve in letters, of the last values: ▁▃▅▇."""
+    values = [value for value in values if math.isfinite(value)][-most:]
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return "".join(BLOCKS[round((value - low) / (high - low or 1) * (len(BLOCKS) - 1))] for value in values)
 
 
 def seconds(value: float) -> str:

@@ -89,6 +89,7 @@ class Recipe:
         "auto", "Machine", "torch.compile the step; auto: in runs long enough to win by it; cuda_graphs: on NVIDIA GPUs"
     )
     save_minutes: float = key(10.0, "Machine", "between checkpoints within an epoch; 0: at the ends of epochs alone")
+    tensorboard: bool = key(False, "Machine", "write the records for TensorBoard, too (extra `tensorboard`)")
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
 
     def __post_init__(self) -> None:

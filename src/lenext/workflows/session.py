@@ -23,6 +23,7 @@ from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Narrator, seconds
 from lenext.reporting.pictures import write_curves, write_test_pictures
 from lenext.reporting.tables import table
+from lenext.reporting.tensorboard import Board
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
@@ -35,7 +36,17 @@ from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
 MOST_CLASSES = 20  # shown in the table at the end
-MAY_CHANGE = {"epochs", "save_minutes", "device", "threads", "compile", "data", "test_data", "pretrained"}
+MAY_CHANGE = {
+    "epochs",
+    "save_minutes",
+    "device",
+    "threads",
+    "compile",
+    "tensorboard",
+    "data",
+    "test_data",
+    "pretrained",
+}
 """Keys that another machine, another place of the same files, or more epochs may ask for."""
 AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
 
@@ -95,6 +106,7 @@ class Session:
         job, state = self.job, self.state
         every = 60 * job.recipe.save_minutes
         self.saved = self.begun = time.perf_counter()
+        board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
         with self.narrator.epochs(job.recipe.epochs, len(job.data.train)) as bar:
             for event in self.events():
                 if isinstance(event, Step):
@@ -109,12 +121,16 @@ class Session:
                         checkpoint.keep_best(self.run.weights("best"), self.run.checkpoints, event.epoch)
                     self.run.write_records(state.records)
                     bar.record(event, best)
+                    if board:
+                        board.record(event)
                     if notice := self.notice():
                         self.narrator.say(f"note: {notice}")
                 if stop:
                     if isinstance(event, Step) and event.phase == "train" and not last:
                         self.save()  # elsewhere the checkpoint of the epoch's end is there, and is gone on from
                     break
+        if board:
+            board.close()
         self.before, self.begun = self.seconds, time.perf_counter()
         if not stop and state.best and stopped_early(state, job.recipe):
             waited, best_epoch = state.epoch - state.best.epoch, state.best.epoch

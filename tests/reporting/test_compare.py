@@ -1,0 +1,96 @@
+"""Several runs on a page, records for TensorBoard, and the curve in letters."""
+
+import re
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError
+from lenext.reporting.console import sparkline
+from lenext.runs.folder import Run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("compare")
+    more: dict[str, Any] = {"train_samples": 200, "runs_dir": folder, "quiet": True, "epochs": 2}
+    return [lenext.train(name, "digits", **more) for name in ("lenet", "lenet5")]
+
+
+def test_the_page_holds_the_runs(runs: list[Run], tmp_path: Path) -> None:
+    page = lenext.compare(*runs, out=tmp_path / "c.html").read_text()
+    for run in runs:
+        assert f"{run.results['test']['accuracy']:.1%}" in page
+        points = re.findall(rf'data-name="{run.path.name}" data-points="([^"]*)"', page)
+        assert [text.split(" ")[-1].split(",")[3] for text in points[:2]] == [
+            f"{run.records[-1].val_loss:.4g}", f"{run.records[-1].val_accuracy:.1%}"
+        ]  # fmt: skip
+    assert "cannot be compared as they are" not in page
+
+
+def test_runs_that_differ_and_broken_ones(runs: list[Run], few: Dataset, tmp_path: Path) -> None:
+    other = lenext.train("lenet", few, epochs=1, runs_dir=tmp_path, quiet=True)
+    (other.path / "results.csv").write_text("epoch\nx\n")
+    page = lenext.compare(runs[0], other, out=tmp_path / "c.html").read_text()
+    assert "cannot be compared as they are" in page
+    assert "results.csv: cannot be read" in page
+    with pytest.raises(ConfigurationError, match="two runs or more"):
+        lenext.compare(runs[0])
+
+
+class Writer:
+    """Stands in for torch's SummaryWriter; fails from the second record on, if asked."""
+
+    made: list["Writer"] = []  # noqa: RUF012
+    fails = False
+
+    def __init__(self, folder: str) -> None:
+        self.folder, self.seen = folder, dict[tuple[str, int], float]()
+        self.made.append(self)
+
+    def add_scalar(self, name: str, value: float, epoch: int) -> None:
+        if self.fails and epoch > 1:
+            raise OSError("No space left on device")
+        self.seen[name, epoch] = value
+
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tensorboard_has_the_records_and_stops_nothing(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: bool
+) -> None:
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    monkeypatch.setattr(Writer, "fails", fails)
+    run = lenext.train("lenet", few, epochs=3, runs_dir=tmp_path, tensorboard=True)
+    writer, records = Writer.made[-1], run.records
+    assert writer.folder == str(run.path / "tensorboard")
+    assert len(records) == 3
+    for record in records[: 1 if fails else 3]:
+        assert writer.seen["val_accuracy", record.epoch] == record.val_accuracy
+        assert writer.seen["train_loss", record.epoch] == record.train_loss
+    assert capsys.readouterr().out.count("nothing is written for TensorBoard (OSError") == fails
+
+
+def test_without_tensorboard_it_is_said(
+    few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    lenext.train("lenet", few, epochs=1, runs_dir=tmp_path, tensorboard=True)
+    assert "pip install 'lenext[tensorboard]'" in capsys.readouterr().out
+
+
+def test_a_curve_in_letters() -> None:
+    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
+    assert sparkline([0.3]) == "▁"
+    assert sparkline([]) == ""
+    assert len(sparkline([0.1] * 50)) == 16
+    assert sparkline([float("nan"), 1.0, 2.0]) == "▁█"
