@@ -1,6 +1,7 @@
 """What many tests need: one thread, small data of our own making, and torchvision as an oracle."""
 
 import os
+import signal
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ import lenext
 from lenext.data.dataset import Dataset
 
 torch.set_num_threads(1)
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("steady")
 

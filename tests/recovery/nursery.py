@@ -60,6 +60,7 @@ def child(order: dict[str, Any]) -> int:
     """In the forked process: run the command line with its output in files."""
     os.chdir(order["cwd"])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and those of nohup
     for descriptor, path, flags in ((0, os.devnull, os.O_RDONLY), (1, "out", 0), (2, "err", 0)):
         os.dup2(os.open(path, flags or (os.O_WRONLY | os.O_CREAT | os.O_TRUNC)), descriptor)
     from lenext.__main__ import main
