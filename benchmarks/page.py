@@ -27,7 +27,7 @@ one batch that is there already, channels last, by precision and compilation: th
 picture by picture. An epoch of 50,000 is extrapolated from 20 warm batches.""",
     "profile": """Where lenext's own step spends its time, by torch's profiler; an operation's own time, without what it
 calls. `bare` is the fastest step on a batch that is there already (see above).""",
-    "memory": """The most memory that a process needs for ten steps of 128 pictures, with everything imported and the
+    "memory": """The most memory that a process needs for four steps of 128 pictures, with everything imported and the
 data loaded; on a CPU.""",
     "accuracy": "Seconds of training until the test accuracy is first reached at the end of an epoch.",
     "evaluation": """lenext computes in bf16 where the CPU has it, the others in fp32,
