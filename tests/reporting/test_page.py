@@ -14,10 +14,11 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 import lenext
 from lenext.data.dataset import Dataset
-from lenext.reporting.page import class_rows, confusion_cells
+from lenext.reporting.page import confusion_cells
 from lenext.reporting.svg import Chart, Line, bar, ticks
 from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
+from lenext.runs.results import class_figures
 from lenext.training.notices import noticed
 from lenext.training.state import Record
 from lenext.workflows.report import report
@@ -90,7 +91,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
     cells = confusion_cells(answers)
     assert [[cell["count"] for cell in row] for row in cells] == counts.tolist()
     precision, recall, f1, number = precision_recall_fscore_support(answers.labels, answers.predicted, zero_division=0)
-    for at, row in enumerate(class_rows(answers)):
+    for at, row in enumerate(class_figures(answers, NAMES)):
         found = [row["precision"], row["recall"], row["f1"], row["pictures"]]
         assert found == pytest.approx([precision[at], recall[at], f1[at], number[at]])
     shown = re.findall(r'data-count="(\d*)"', page)

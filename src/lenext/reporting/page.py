@@ -50,8 +50,12 @@ def address(pixels: NDArray[np.uint8], largest: int = LARGEST) -> str:
         picture.save(content, "PNG", optimize=True)
     else:
         picture.save(content, "JPEG", quality=82)
-    kind = "png" if sharp else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"
+    return embedded(content.getvalue(), "png" if sharp else "jpeg")
+
+
+def embedded(content: bytes, kind: str) -> str:
+    """A picture file as an address that holds it."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def curves(records: Sequence[Record], best_epoch: int | None) -> list[Chart]:
@@ -79,18 +83,6 @@ def curves(records: Sequence[Record], best_epoch: int | None) -> list[Chart]:
         Chart("Learning rate", [Line("learning rate", epochs, columns["learning_rate"], "c")], zero=True, wide=934,
               high=120),
     ]  # fmt: skip
-
-
-def class_rows(answers: Answers) -> list[dict[str, Any]]:
-    """Precision, recall and F1 by class, with bars."""
-    counts = answers.confusion()
-    right, true, said = counts.diagonal(), counts.sum(1), counts.sum(0)
-    rows = []
-    for at, name in enumerate(answers.classes):
-        precision, recall = float(right[at] / max(said[at], 1)), float(right[at] / max(true[at], 1))
-        f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-        rows.append({"name": name, "pictures": int(true[at]), "precision": precision, "recall": recall, "f1": f1})
-    return rows
 
 
 def confusion_cells(answers: Answers) -> list[list[dict[str, Any]]]:

@@ -198,7 +198,7 @@ def class_bars(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
         axes.barh(places, [row["f1"] for row in rows], color=QUIET, height=0.7, label="F1")
         axes.plot([row["precision"] for row in rows], places, "o", color=VALIDATION, markersize=5, label="precision")
         axes.plot([row["recall"] for row in rows], places, "D", color=WRONG, markersize=4.5, label="recall")
-        axes.set_yticks(places, [short(str(row["name"]), 24) for row in rows])
+        axes.set_yticks(places, [short(str(row["class"]), 24) for row in rows])
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlim(0, 1.02)
         axes.set_title(title)

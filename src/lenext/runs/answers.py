@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenext.foundation.errors import RunError
+from lenext.runs.results import confusion
 
 BINS = 10  # of confidence
 
@@ -37,9 +38,7 @@ class Answers:
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts (K, K): rows the true class, columns the answer."""
-        counts = np.zeros((len(self.classes),) * 2, dtype=np.int64)
-        np.add.at(counts, (self.labels, self.predicted), 1)
-        return counts
+        return confusion(self, self.classes)
 
     def confused(self, most: int = 10) -> list[tuple[str, str, int, float]]:
         """The pairs (true, answer) that were mixed up most often: how often, and in what share of the true class."""

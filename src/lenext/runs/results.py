@@ -1,7 +1,7 @@
 """What a measured split says, and the files of a run that hold it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,16 @@ from lenext.training.evaluation import Evaluation
 TOP5_FROM = 10  # classes; below, the five most probable say little
 
 
-def confusion(evaluation: Evaluation, classes: Sequence[str]) -> NDArray[np.int64]:
+class Answered(Protocol):
+    """Anything that has the true classes and the answers, (N,) each: measured just now, or read back from a run."""
+
+    @property
+    def labels(self) -> Any: ...
+    @property
+    def predicted(self) -> Any: ...
+
+
+def confusion(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]:
     """Counts (K, K): rows the true class, columns the answer."""
     from sklearn.metrics import confusion_matrix
 
@@ -21,7 +30,7 @@ def confusion(evaluation: Evaluation, classes: Sequence[str]) -> NDArray[np.int6
     return np.asarray(counts, dtype=np.int64)
 
 
-def class_figures(evaluation: Evaluation, classes: Sequence[str]) -> list[dict[str, Any]]:
+def class_figures(evaluation: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
     """For each class its pictures, precision, recall and F1; 0 where nothing was answered or nothing is there."""
     from sklearn.metrics import precision_recall_fscore_support
 

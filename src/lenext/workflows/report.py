@@ -1,6 +1,5 @@
 """`report`: a run as a page that can be handed in, shown and trusted."""
 
-import base64
 import copy
 import shlex
 from collections.abc import Callable, Sequence
@@ -30,13 +29,14 @@ from lenext.reporting.page import (
     Gallery,
     Shown,
     address,
-    class_rows,
     confusion_cells,
     curves,
+    embedded,
     render,
 )
 from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
+from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
 from lenext.training.loop import divided
 from lenext.training.notices import noticed
@@ -187,7 +187,7 @@ class Page:
     def by_class(self, answers: Answers | None) -> dict[str, Any]:
         if answers is None or not len(answers):
             return {"classes": []}
-        rows = class_rows(answers)
+        rows = class_figures(answers, answers.classes)
         few = len(rows) <= CLASSES
         picture = self.run.path / "confusion_matrix.png"
         small = len(answers.classes) <= MOST_CELLS
@@ -199,7 +199,7 @@ class Page:
             "calibration_error": answers.calibration_error,
             "names": answers.classes,
             "matrix": confusion_cells(answers) if small else [],
-            "matrix_picture": address_of_file(picture) if not small and picture.is_file() else "",
+            "matrix_picture": embedded(picture.read_bytes(), "png") if not small and picture.is_file() else "",
         }
 
     def galleries(self) -> list[Gallery]:
@@ -313,11 +313,6 @@ class Page:
             ("versions", versions), ("commit", found.get("commit")), ("resumed", len(found.get("resumed", [])) or None),
         ]  # fmt: skip
         return [(name, str(value)) for name, value in facts if value]
-
-
-def address_of_file(path: Path) -> str:
-    """A PNG as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def sentences(found: Sequence[str]) -> list[str]:

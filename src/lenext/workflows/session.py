@@ -161,7 +161,7 @@ class Session:
         if self.parts != (now := parts_of(self.state.network)):
             changed = ", ".join(sorted(self.parts ^ now))
             raise TrainingError(f"the network's {changed} came or went while it trained; make them before, as buffers")
-        tree = {"state": self.state.snapshot(), "made_by": self.made_by(), "seconds": self.seconds}
+        tree = {"state": self.state.snapshot(), "made_by": self.made_by, "seconds": self.seconds}
         state = self.state
         checkpoint.save(self.run.checkpoints, tree, epoch=state.epoch, position=state.underway.position)
         self.saved = time.perf_counter()
@@ -174,6 +174,7 @@ class Session:
         """Whether all numbers of the network are finite that were so at the beginning."""
         return set(not_finite(self.state.network)) <= self.usual
 
+    @cached_property
     def made_by(self) -> dict[str, Any]:
         """What a checkpoint belongs to; where one of these has changed, it cannot be gone on from."""
         description = replace(self.job.description, network=self.job.description.network.rpartition(os.sep)[2])
@@ -187,7 +188,7 @@ class Session:
             before = flat(then["experiment"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise RunError(f"{self.run.checkpoints}: not a checkpoint of this version of lenext ({error!r})") from error
-        now = self.made_by()
+        now = self.made_by
         after = flat(now["experiment"])
         for settings in (before, after):  # a file of one's own may be elsewhere now
             settings["network"] = str(settings.get("network")).rpartition(os.sep)[2]

@@ -24,10 +24,10 @@ from lenext.models.pretrained import head_of
 from lenext.reporting import seeing
 from lenext.reporting.figures import confusion_matrix
 from lenext.reporting.overlays import overlay
-from lenext.reporting.page import class_rows
 from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
 from lenext.runs.predict import find_pictures
+from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
 from lenext.training.loop import divided
 from lenext.training.passes import augmentation
@@ -192,7 +192,7 @@ def confusion(run: str | Path | Run, *, normalized: bool = False) -> Figure:
 def by_class(run: str | Path | Run) -> Figure:
     """Precision, recall and F1 of each class."""
     run, answers = answers_of(run)
-    return seeing.class_bars(class_rows(answers), f"{run.path.name}: test pictures by class")
+    return seeing.class_bars(class_figures(answers, answers.classes), f"{run.path.name}: test pictures by class")
 
 
 def reliability(run: str | Path | Run) -> Figure:
