@@ -1,5 +1,6 @@
 """Several runs on a page, records for TensorBoard, and the curve in letters."""
 
+import io
 import re
 import sys
 import types
@@ -7,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console, ConsoleDimensions
 
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
-from lenext.reporting.console import sparkline
+from lenext.reporting.braille import BITS, FIRST, chart
+from lenext.reporting.console import Narrator
 from lenext.runs.folder import Run
+from lenext.training.state import Record
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +93,37 @@ def test_without_tensorboard_it_is_said(
 
 
 def test_a_curve_in_letters() -> None:
-    assert sparkline([0.0, 0.5, 1.0]) == "▁▅█"
-    assert sparkline([0.3]) == "▁"
-    assert sparkline([]) == ""
-    assert len(sparkline([0.1] * 50)) == 16
-    assert sparkline([float("nan"), 1.0, 2.0]) == "▁█"
+    """Each dot is where a by-hand line through the values has it."""
+    drawn = chart("t", [([0.0, 1.0], "a")], 4, 2).plain.split("\n")
+    assert drawn[0].split() == ["t"]
+    assert [line[:1] for line in drawn[1:]] == ["1", "0"]
+    rows = [[ord(letter) - FIRST for letter in line[2:]] for line in drawn[1:]]
+    lit = {
+        (2 * at + right, 4 * row + down)
+        for row, letters in enumerate(rows)
+        for at, bits in enumerate(letters)
+        for down, pair in enumerate(BITS)
+        for right, bit in enumerate(pair)
+        if bits & bit
+    }
+    assert lit == {(at, 7 - at) for at in range(8)}
+
+
+def test_a_curve_of_nothing_and_of_what_is_no_number() -> None:
+    for values in ([], [None, None], [float("nan")], [0.3], [0.3, 0.3, None]):
+        assert len(chart("t", [(values, "")], 5, 2, percent=True).plain.split("\n")) == 3
+
+
+def test_the_board_has_the_curves_of_the_epochs() -> None:
+    narrator = Narrator()
+    narrator.console = Console(force_terminal=True, width=100, height=30, file=io.StringIO())
+    with narrator.epochs(3, 10) as bar:
+        bar.record(Record(1, 1.0, 2.0, 0.1, 2.1, 0.2, 0.1), True)
+        assert bar.curves() is bar.progress
+        bar.record(Record(2, 1.0, 1.0, 0.4, 1.3, 0.5, 0.1), True)
+        narrator.console.print(bar.curves())
+        narrator.console.size = ConsoleDimensions(40, 30)
+        assert bar.curves() is bar.progress  # no room
+    said = narrator.console.file.getvalue()  # type: ignore[attr-defined]
+    for edge in ("1", "2.1", "10%", "50%"):
+        assert edge in said

@@ -102,6 +102,21 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
     ]
 
 
+def test_what_the_network_sees_is_there(page: str) -> None:
+    """As pictures that hold what `show` draws of the same run, which has tests of its own."""
+    names = re.findall(r'<img class="drawn" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
+    assert names == [
+        "augmentation", "channels", "first filters", "early maps", "last maps", "embedding", "receptive fields",
+    ]  # fmt: skip
+
+
+def test_what_a_network_lacks_is_left_out(few: Dataset, tmp_path: Path) -> None:
+    dense = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    page = (lenext.train(dense, few, epochs=1, runs_dir=tmp_path, quiet=True).path / "report.html").read_text()
+    assert re.findall(r'<img class="drawn"[^>]+alt="([^"]+)"', page) == ["augmentation", "channels", "embedding"]
+    assert "No explanations here" in page
+
+
 def test_curves_hold_the_records(run: Run, page: str) -> None:
     points = re.findall(r'data-name="validation" data-points="([^"]*)"', page)
     assert len(points) == 2

@@ -18,7 +18,7 @@ from lenext.reporting.overlays import overlay
 from lenext.runs.folder import Run
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record
-from lenext.workflows import show
+from lenext.workflows import looks, show
 
 DRAW = np.random.default_rng(0)
 
@@ -107,7 +107,7 @@ def test_filters_beside_learned_ones(picture: Path, run: Run) -> None:
 def test_kernels_are_the_weights(run: Run) -> None:
     (sheet,) = images_of(show.kernels(run))
     module, _ = show.open_weights(run)
-    weights = show.first_weights(module)
+    weights = looks.first_weights(module)
     first = weights[0, 0]
     scaled = (255 * (first - weights[0].min()) / (weights[0].max() - weights[0].min())).astype(np.uint8)
     assert np.array_equal(sheet[:5, :5].squeeze(), scaled)
@@ -183,7 +183,7 @@ def test_features_before_the_last_layer(run: Run, digits: Dataset) -> None:
     module, description = show.open_weights(run)
     assert digits.test is not None
     few = digits.test.take(torch.arange(70))
-    found = show.penultimate(module, few, description)
+    found = looks.penultimate(module, few, description)
     assert found.shape == (70, 84)
     images = description.preprocessing(few.images)
     np.testing.assert_allclose(found @ module.fc3.weight.detach().numpy().T + module.fc3.bias.detach().numpy(),

@@ -1,22 +1,25 @@
 """What a person reads while a network trains: a live bar on a terminal, plain lines elsewhere, all lines in a log."""
 
 import io
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from lenext.foundation.files import unwritable
+from lenext.reporting.braille import chart
 from lenext.training.state import Record, Step
 
-BLOCKS = "▁▂▃▄▅▆▇█"
 REFRESH = 0.2  # seconds between looks at the device
+HIGH = 7  # lines of a curve
+LINES = (("train", "bright_black"), ("val", "bold cyan"))
 SAY = 30.0  # seconds between lines within an epoch where there is no terminal
 
 
@@ -100,11 +103,10 @@ class EpochBar:
             TextColumn("{task.fields[words]}"),
             TimeRemainingColumn(),
             console=narrator.console,
-            transient=True,
-            auto_refresh=False,
         )
+        self.board = Live(console=narrator.console, transient=True, auto_refresh=False)
         self.task: TaskID | None = None
-        self.history: list[float] = []  # accuracies of the epochs so far
+        self.records: list[Record] = []
         self.seen = 0
         self.epoch = 0
         self.begun = self.shown = self.said = time.perf_counter()
@@ -123,7 +125,7 @@ class EpochBar:
         if step.phase == "validation":
             words = f"validating, {step.position + 1}/{step.batches}"
         if self.live:
-            self.draw(f"{words}  {sparkline(self.history)}" if self.history else words)
+            self.draw(words)
         elif now - self.said > SAY:
             self.said = now
             self.narrator.say(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
@@ -133,11 +135,25 @@ class EpochBar:
         if self.task is None:
             fields: dict[str, Any] = {"epoch": self.epoch, "total_epochs": self.total, "words": words}
             self.task = self.progress.add_task("", total=self.total * self.samples, **fields)
-            self.progress.start()
+            self.board.start()
         left = self.progress.tasks[0].time_remaining
         end = f"  until {time.strftime('%H:%M', time.localtime(time.time() + left))}" if left else ""
         self.progress.update(self.task, completed=done, epoch=self.epoch, words=f"{words}{end}")
-        self.progress.refresh()
+        self.board.update(self.curves(), refresh=True)
+
+    def curves(self) -> RenderableType:
+        """The bar, and from the second epoch on loss and accuracy above it, where the terminal has room for them."""
+        wide, high = self.progress.console.size
+        if len(self.records) < 2 or wide < 60 or high < HIGH + 6:
+            return self.progress
+        each = min((wide - 20) // 2, 44)
+        table = Table.grid(padding=(0, 2))
+        table.add_row(*(
+            chart(title, [([getattr(one, f"{part}_{what}") for one in self.records], style) for part, style in LINES],
+                  each, HIGH, percent=what == "accuracy")
+            for title, what in (("loss", "loss"), ("accuracy: training dim, validation bright", "accuracy"))
+        ))  # fmt: skip
+        return Group(table, self.progress)
 
     def record(self, record: Record, best: bool) -> None:
         """The line of an epoch."""
@@ -148,7 +164,7 @@ class EpochBar:
         if record.evaluated_train_accuracy is not None:
             again = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
         again += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
-        self.history.append(record.train_accuracy if record.val_accuracy is None else record.val_accuracy)
+        self.records.append(record)
         width = len(str(self.total))
         self.narrator.say(
             f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "
@@ -158,14 +174,7 @@ class EpochBar:
     def close(self) -> None:
         if self.task is not None:
             with suppress(Exception):
-                self.progress.stop()
-
-
-def sparkline(values: Sequence[float], most: int = 16) -> str:
-    """A curve in letters, of the last values: ▁▃▅▇."""
-    values = [value for value in values if math.isfinite(value)][-most:]
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    return "".join(BLOCKS[round((value - low) / (high - low or 1) * (len(BLOCKS) - 1))] for value in values)
+                self.board.stop()
 
 
 def seconds(value: float) -> str:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import matplotlib as mpl
 import matplotlib.colors
@@ -45,10 +45,16 @@ WITHOUT_GRID: Any = STYLE | {"axes.grid": False}
 
 def save_figure(figure: Figure, path: Path) -> None:
     """As a PNG, whole or not at all."""
-    with atomic(path) as temporary, mpl.rc_context(STYLE), warnings.catch_warnings():
+    with atomic(path) as temporary:
+        write_png(figure, temporary)
+
+
+def write_png(figure: Figure, to: Path | IO[bytes], dots: int = 144) -> None:
+    """As a PNG of so many dots an inch, into a file."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks is drawn as boxes
         FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png", dpi=144)
+        figure.savefig(to, format="png", dpi=dots)
 
 
 def styled(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:

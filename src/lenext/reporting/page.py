@@ -10,15 +10,18 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from lenext.reporting.figures import write_png
 from lenext.reporting.svg import Chart, Line, bar, reliability
 from lenext.runs.answers import Answers
 from lenext.training.state import Record
 
 SHARP = 64  # px a side below which a picture is enlarged in squares
 LARGEST = 128  # px a side that a picture in a page has
+DOTS = 110  # an inch of a figure in a page
 MOST_CELLS = 30  # classes up to which the confusion matrix is a table
 
 
@@ -37,6 +40,22 @@ class Gallery:
     name: str
     about: str
     pictures: list[Shown] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure in a page."""
+
+    name: str
+    about: str
+    address: str
+
+
+def drawn(name: str, about: str, figure: Figure) -> Drawn:
+    """A figure as a PNG in the page."""
+    content = io.BytesIO()
+    write_png(figure, content, DOTS)
+    return Drawn(name, about, embedded(content.getvalue(), "png"))
 
 
 def address(pixels: NDArray[np.uint8], largest: int = LARGEST) -> str:

@@ -6,29 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from markupsafe import Markup
 from torch import nn
 
-from lenext.data.batches import plain_batch
-from lenext.data.dataset import Dataset, Split
+from lenext.data.dataset import Dataset
 from lenext.data.duplicates import across, exact
 from lenext.data.pictures import PictureFiles
-from lenext.foundation.device import Compute
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import write_atomic
-from lenext.inspection import explain
 from lenext.inspection.diagram import draw, whole
 from lenext.inspection.summary import summarize
 from lenext.reporting.console import Narrator, seconds
-from lenext.reporting.overlays import overlay
 from lenext.reporting.page import (
-    LARGEST,
     MOST_CELLS,
-    Gallery,
-    Shown,
-    address,
     confusion_cells,
     curves,
     embedded,
@@ -41,11 +31,12 @@ from lenext.runs.weights import Description
 from lenext.training.loop import divided
 from lenext.training.notices import noticed
 from lenext.workflows.prepare import load_data
+from lenext.workflows.run_pictures import RunPictures
 from lenext.workflows.use import open_weights
 
 BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 """What a run's folder that somebody changed may lead to."""
-PICTURES, EXPLAINED, CLASSES, GRID = 24, 3, 20, 24
+CLASSES = 20  # in the table
 
 
 def report(
@@ -111,6 +102,9 @@ class Page:
     def content(self) -> dict[str, Any]:
         """All that the template names."""
         experiment, answers = self.experiment, self.answers
+        opened = (self.data, self.answers, self.module, self.description)
+        pictures = RunPictures(self.run.path.name, experiment.recipe, *opened)
+        explained, map_layer = self.part("explanations", pictures.explanations, ([], ""))
         best = self.results.get("best_epoch")
         called = experiment.network or "a network made in Python"
         return {
@@ -122,11 +116,13 @@ class Page:
             "numbers": self.part("figures", self.numbers, []),
             "notices": sentences(self.part("notices", self.notices, [])),
             "charts": self.part("curves", lambda: curves(self.records, best), []) if self.records else [],
-            "galleries": self.part("pictures", self.galleries, []),
+            "galleries": self.part("pictures", pictures.galleries, []),
             "data": self.part("data", self.data_facts, []),
             "machine": self.part("machine", self.machine, []),
             **self.part("results by class", lambda: self.by_class(answers), {"classes": []}),
-            **self.part("explanations", self.explanations, {"explanations": [], "map_layer": ""}),
+            "explanations": explained,
+            "map_layer": map_layer,
+            "inside": self.part("pictures of what is inside", pictures.inside, []),
             **self.part("layers", self.layers, {"layers": []}),
             "fine": self.fine,  # these two are known by now
             "missing": self.missing,
@@ -136,15 +132,7 @@ class Page:
         """A part of the page, or instead of it why it is not there."""
         try:
             return make()
-        except (
-            LenextError,
-            LookupError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            ArithmeticError,
-            RuntimeError,
-        ) as error:
+        except BROKEN as error:
             self.missing.append(f"No {name} here: {' '.join(str(error).split()) or type(error).__name__}")
             return otherwise
 
@@ -201,78 +189,6 @@ class Page:
             "matrix": confusion_cells(answers) if small else [],
             "matrix_picture": embedded(picture.read_bytes(), "png") if not small and picture.is_file() else "",
         }
-
-    def galleries(self) -> list[Gallery]:
-        """The worst mistakes, the most doubtful answers, and some of what was trained on."""
-        if self.data is None:
-            return []
-        found = []
-        if self.answers is not None and self.data.test is not None:
-            worst, doubtful = self.answers.worst(PICTURES), self.answers.doubtful(PICTURES)
-            found = [
-                Gallery("worst mistakes", "Wrong, and surest of it.", self.shown(self.data.test, worst)),
-                Gallery("most doubtful", "Right or wrong, but least sure.", self.shown(self.data.test, doubtful)),
-            ]
-        found = [one for one in found if one.pictures]
-        rows = np.linspace(0, len(self.data.train) - 1, min(GRID, len(self.data.train))).astype(np.int64)
-        pixels = self.pixels(self.data.train, rows)
-        labels = self.data.train.labels[rows].tolist()
-        some = [Shown(address(one), self.data.classes[label]) for one, label in zip(pixels, labels, strict=True)]
-        return [*found, Gallery("training pictures", "As they are stored, before they are augmented.", some)]
-
-    def rows_of(self, split: Split, rows: np.ndarray) -> np.ndarray:
-        """Where the samples of these answers are in a split."""
-        assert self.answers is not None
-        place = {str(sample): row for row, sample in enumerate(split.ids.tolist())}
-        return np.array([place.get(self.answers.samples[row], -1) for row in rows], dtype=np.int64)
-
-    def pixels(self, split: Split, rows: np.ndarray) -> np.ndarray:
-        return split.images[torch.from_numpy(np.asarray(rows))].numpy()
-
-    def shown(self, split: Split, rows: np.ndarray) -> list[Shown]:
-        """Answers with their pictures."""
-        answers = self.answers
-        assert answers is not None
-        places = self.rows_of(split, rows)
-        rows, places = rows[places >= 0], places[places >= 0]
-        found = []
-        for row, picture in zip(rows.tolist(), self.pixels(split, places), strict=True):
-            said, true = (answers.classes[int(one[row])] for one in (answers.predicted, answers.labels))
-            right = said == true
-            below = "" if right else f"true: {true}"
-            found.append(Shown(address(picture), f"{said} ({answers.probability[row]:.0%})", below, right))
-        return found
-
-    def explanations(self) -> dict[str, Any]:
-        """Maps for a few right and a few wrong answers."""
-        answers, module, description = self.answers, self.module, self.description
-        if answers is None or module is None or description is None or self.data is None or self.data.test is None:
-            return {"explanations": [], "map_layer": ""}
-        wrong = answers.worst(EXPLAINED)
-        right = np.flatnonzero(answers.right)
-        chosen = np.concatenate(
-            [right[np.linspace(0, len(right) - 1, EXPLAINED).astype(int)] if len(right) else right, wrong]
-        )
-        split = self.data.test
-        places = self.rows_of(split, chosen)
-        chosen, places = chosen[places >= 0], places[places >= 0]
-        compute = Compute.choose("cpu", "fp32", "contiguous")
-        prepare = description.preprocessing
-        pictures = []
-        layer = ""
-        module = compute.place(module)
-        for row, place in zip(chosen.tolist(), places.tolist(), strict=True):
-            images, _ = plain_batch(split, prepare, compute, slice(place, place + 1))
-            layer = layer or explain.last_map(module, images)
-            label = torch.tensor([int(answers.predicted[row])])
-            stored = self.pixels(split, np.array([place]))[0]
-            seen = [("picture", address(stored, LARGEST))]
-            for name, method in explain.METHODS.items():
-                seen.append((name, address(overlay(stored, method(module, images, label)[0].numpy()), LARGEST)))
-            said, true = (answers.classes[int(one[row])] for one in (answers.predicted, answers.labels))
-            words = f"{said}, which is right" if said == true else f"{said}, but it is {true}"
-            pictures.append({"pictures": seen, "caption": f"{words} ({answers.probability[row]:.0%} sure)"})
-        return {"explanations": pictures, "map_layer": layer}
 
     def layers(self) -> dict[str, Any]:
         """The network by block, and as a diagram."""
