@@ -238,7 +238,9 @@ def embedding(
             if not len(some):
                 continue
             colour = colours(label if len(classes) <= 10 else label / len(classes))
-            axes.scatter(some[:, 0], some[:, 1], s=7, color=colour, alpha=0.55, linewidths=0)
+            axes.scatter(
+                some[:, 0], some[:, 1], s=min(36, max(6, 16_000 / len(points))), color=colour, alpha=0.55, linewidths=0
+            )
             if len(classes) <= 30:
                 x, y = np.median(some, axis=0)
                 box = {"facecolor": "white", "edgecolor": colour, "boxstyle": "round,pad=0.25", "alpha": 0.9}

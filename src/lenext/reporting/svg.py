@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDE, HIGH = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 14, 14, 34  # px around the drawing
+LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 34  # px around the drawing
 
 
 @dataclass(frozen=True)
