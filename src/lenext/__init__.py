@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lenext.comparison.race import race as race
+    from lenext.comparison.side_by_side import compare as compare
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
     from lenext.data.dataset import Dataset as Dataset
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows.audit import audit as audit
-    from lenext.workflows.compare import compare as compare
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.report import report as report
@@ -62,7 +63,7 @@ HOMES = {
     "TrainingState": "training.state",
     "audit": "workflows.audit",
     "checks": "workflows.machine",
-    "compare": "workflows.compare",
+    "compare": "comparison.side_by_side",
     "create": "models",
     "evaluate": "training.loop",
     "events": "training.loop",
@@ -71,6 +72,7 @@ HOMES = {
     "load": "data",
     "lr_find": "workflows.rates",
     "predict": "workflows.use",
+    "race": "comparison.race",
     "report": "workflows.report",
     "resume": "workflows.resume",
     "summarize": "inspection.summary",

@@ -17,7 +17,7 @@ VERBS = {
     "explain": Verb("showing", "what a run's answers for your pictures hang on: saliency, Grad-CAM, occlusion"),
     "show": Verb("showing", "a picture of data, filters, features, curves, confusion, ...; `lenext show --help`"),
     "audit": Verb("auditing", "what is wrong with data: broken, doubled, odd pictures, small classes, suspect labels"),
-    "compare": Verb("using", "several runs on one page, side by side"),
+    "compare": Verb("comparing", "race networks: the same data, split and budget, several seeds; or runs on one page"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),
     "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),

@@ -1,34 +1,13 @@
 """`lenext train`: its options come from the Recipe."""
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import Parameter
 
 from lenext.cli.app import DataDir, Offline, Options, app, pairs
+from lenext.cli.settings import Settings, given
 from lenext.foundation.settings import OnBadImage
-from lenext.training.recipe import Recipe
-
-
-def optional_settings() -> Any:
-    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default."""
-    hints = get_type_hints(Recipe)
-    made, groups = [], list(dict.fromkeys(one.metadata["group"] for one in dataclasses.fields(Recipe)))
-    for one in dataclasses.fields(Recipe):
-        about = one.metadata["about"]
-        if one.default != "auto" and "auto" not in about:
-            about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
-        note = Parameter(
-            help=about, group=Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
-        )
-        made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
-    settings = dataclasses.make_dataclass("Settings", made, frozen=True)
-    settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value
-    return settings
-
-
-Settings = optional_settings()
 
 
 def train(
@@ -58,7 +37,6 @@ def train(
 
     A setting given here wins over --recipe, that over the network's own recipe, that over the defaults below.
     """
-    given = {key: value for key, value in vars(settings).items() if value is not None}
     from lenext.workflows.train import train as work
 
     work(
@@ -75,7 +53,7 @@ def train(
         on_bad_image=on_bad_image or "",
         data_dir=data_dir,
         offline=offline,
-        **given,
+        **given(settings),
     )
 
 
@@ -111,12 +89,11 @@ def lr_find(
     settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
 ) -> None:
     """Try rising learning rates on a copy of the network, and suggest one."""
-    given = {key: value for key, value in vars(settings).items() if value is not None}
     from lenext.workflows.rates import lr_find as work
 
     work(
         network, data, recipe=recipe, options=pairs(options), label_column=label_column, out=out, data_dir=data_dir,
-        offline=offline, **given,
+        offline=offline, **given(settings),
     )  # fmt: skip
 
 

@@ -97,14 +97,3 @@ def report(
 
     path = work(run, network=network, data_dir=data_dir, offline=offline)
     sys.stdout.write(f"{path}\n")
-
-
-@app.command
-def compare(
-    *runs: Annotated[str, Parameter(help="the folders of two runs or more")],
-    out: Annotated[Path, Parameter(help="the page")] = Path("compare.html"),
-) -> None:
-    """Several runs on one page: their figures in a table, their curves over each other."""
-    from lenext.workflows.compare import compare as work
-
-    sys.stdout.write(f"{work(*runs, out=out)}\n")

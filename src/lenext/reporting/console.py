@@ -26,8 +26,12 @@ SAY = 30.0  # seconds between lines within an epoch where there is no terminal
 class Narrator:
     """Prints lines and tables, and keeps what was printed in a run's log."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, lines: bool = True) -> None:
+        """lines: whether lines are printed; without them there is the live bar alone, on a terminal."""
         self.console = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        if not self.console.is_terminal:
+            self.console.width = 160  # for tables
+        self.lines = lines
         self.log: IO[str] | None = None
         self.pending: list[str] = []
 
@@ -53,7 +57,8 @@ class Narrator:
     def say(self, what: Any = "", style: str = "") -> None:
         """A line or a table."""
         try:
-            self.console.print(what, style=style or None, markup=False)
+            if self.lines:
+                self.console.print(what, style=style or None, markup=False)
         except OSError:  # the terminal or the pipe has gone; that is no reason to stop training
             self.console.quiet = True
         recorder = Console(width=100, highlight=False, file=(sink := io.StringIO()), soft_wrap=True)
@@ -89,6 +94,11 @@ class Narrator:
             yield bar
         finally:
             bar.close()
+
+
+def narrator_of(quiet: bool | Narrator) -> Narrator:
+    """The one that is given, or a new one."""
+    return quiet if isinstance(quiet, Narrator) else Narrator(quiet)
 
 
 class EpochBar:

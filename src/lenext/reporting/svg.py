@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+LOOKS = ("b", "e", "d", "c", "f", "g", "h", "a")  # of lines, in turn; classes of the page's style
 WIDE, HIGH = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 34  # px around the drawing
 
@@ -83,6 +84,77 @@ class Chart:
             dots = "".join(f'<circle class="{look}" cx="{px:.1f}" cy="{py:.1f}" r="3"/>' for px, py, _, _ in points)
         names = f'data-name="{escape(line.name)}" data-points="{told}"'
         return f'<path class="line {line.look}" d="{path}" {names}/>{dots}'
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A named point; whether it is filled."""
+
+    x: float
+    y: float
+    name: str
+    filled: bool
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Named points of shares over costs, which are on a scale of powers of ten."""
+
+    title: str
+    marks: Sequence[Mark]
+    x_name: str
+
+    def draw(self) -> str:
+        """The SVG."""
+        xs, ys = [math.log10(one.x) for one in self.marks], [one.y for one in self.marks]
+        x_low, x_high = spread(min(xs), max(xs), 0.12)
+        y_low, y_high = spread(min(ys), max(ys), 0.12)
+        right, bottom = WIDE - RIGHT, HIGH - BOTTOM
+
+        def x(value: float) -> float:
+            return LEFT + (value - x_low) / (x_high - x_low) * (right - LEFT)
+
+        def y(value: float) -> float:
+            return bottom - (value - y_low) / (y_high - y_low) * (bottom - TOP)
+
+        parts = [opened(WIDE, HIGH, self.title)]
+        digits = 0 if y_high - y_low > 0.04 else 1
+        for value in ticks(y_low, y_high, 5):
+            parts += [rule("grid", LEFT, y(value), right, y(value)),
+                      words(LEFT - 8, y(value) + 4, f"{value:.{digits}%}", "end")]  # fmt: skip
+        for power in log_ticks(x_low, x_high):
+            parts.append(words(x(power), bottom + 18, short_number(10**power), "middle"))
+        parts.append(words(right, HIGH - 3, self.x_name, "end"))
+        taken: list[tuple[float, float]] = []
+        for one, logarithm in sorted(zip(self.marks, xs, strict=True), key=lambda pair: -pair[0].y):
+            px, py = x(logarithm), y(one.y)
+            look = "dot b" if one.filled else "ring b"
+            said = f"{one.name}: {one.y:.2%} at {one.x:,.4g}"
+            parts.append(
+                f'<circle class="{look}" cx="{px:.1f}" cy="{py:.1f}" r="5"><title>{escape(said)}</title></circle>'
+            )
+            place = py - 9
+            while any(abs(place - other) < 13 and abs(px - there) < 90 for there, other in taken):
+                place += 13
+            taken.append((px, place))
+            side = "end" if px > right - 80 else "start" if px < LEFT + 60 else "middle"
+            parts.append(words(px, place, one.name, side))
+        return "".join([*parts, "</svg>"])
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Logarithms of 1, 2, 5 times powers of ten between two; powers alone where these are many."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    factors = (1, 2, 5) if high - low < 2 else (1,)
+    return [one for power in powers for factor in factors if low <= (one := power + math.log10(factor)) <= high]
+
+
+def short_number(value: float) -> str:
+    """20, 500, 2 k, 50 M, 1 G."""
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"
 
 
 def opened(wide: float, high: float, label: str, more: str = "") -> str:

@@ -116,8 +116,9 @@ class Run:
     def is_finished(self, experiment: Experiment) -> bool:
         """Whether its results are those of all the epochs that the experiment asks for."""
         results = self.results
-        done = results.get("epochs")
-        return isinstance(done, int) and (done >= experiment.recipe.epochs or results.get("stopped_early") is True)
+        done, recipe = results.get("epochs"), experiment.recipe
+        ended = results.get("stopped_early") is True or (recipe.steps != "all" and results.get("steps") == recipe.steps)
+        return isinstance(done, int) and (done >= recipe.epochs or ended)
 
     @property
     def test_reads(self) -> int:

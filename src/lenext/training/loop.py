@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -24,9 +25,13 @@ from lenext.training.state import Record, Step, Totals, TrainingState
 
 def divided(data: Dataset, recipe: Recipe) -> Dataset:
     """The data with the validation and test splits that the recipe asks for."""
+    if recipe.choose_by_test and not data.divided:
+        if data.test is None:
+            raise DataError(f"choose_by_test: {data.name} has no test set of its own")
+        data = replace(data, validation=data.test)
     return divide(
         data,
-        validation_fraction=recipe.validation_fraction,
+        validation_fraction="auto" if recipe.choose_by_test else recipe.validation_fraction,
         test_fraction=recipe.test_fraction,
         method=recipe.split,
         seed=recipe.split_seed,
@@ -77,7 +82,7 @@ def events(
     training = Passes(state, data, recipe, loss, prepare)
     if state.underway.position > training.per_epoch:
         raise RunError(f"the saved state is at step {state.underway.position} of {training.per_epoch}")
-    while state.epoch < recipe.epochs and not stopped_early(state, recipe):
+    while state.epoch < training.epochs and not stopped_early(state, recipe):
         epoch, under = state.epoch + 1, state.underway
         yield from training.one(epoch)
         train_loss, train_accuracy = under.totals.means()
@@ -88,7 +93,7 @@ def events(
         again = yield from measured(
             "train again", state, training.split if recipe.evaluate_training else None, prepare, epoch
         )
-        taken, mean_rate = under.seconds + time.perf_counter() - begun, under.rates / training.per_epoch
+        taken, mean_rate = under.seconds + time.perf_counter() - begun, under.rates / training.batches_of(epoch)
         record = Record(
             epoch, taken, train_loss, train_accuracy, seen[0], seen[1], mean_rate, again[0], again[1], under.left_out
         )

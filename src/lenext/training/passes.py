@@ -5,6 +5,7 @@ import shutil
 import sysconfig
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -42,33 +43,40 @@ class Passes:
         plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         self.reported = plain and recipe.compile != "cuda_graphs"
         self.per_epoch = len(cuts(len(self.split), self.batch_size))
+        self.updates, self.total = recipe.updates(self.per_epoch)
+        self.epochs = -(-self.total // self.updates)
         self.usual = set(not_finite(state.network))
         check_batch_norm(state.network, self.batch_size)
 
     def one(self, epoch: int) -> Iterator[Step]:
         """An epoch from where the state is in it."""
         state, recipe, under = self.state, self.recipe, self.state.underway
-        begun, updates = time.perf_counter() - under.seconds, -(-self.per_epoch // recipe.accumulate)
+        begun, batches = time.perf_counter() - under.seconds, self.batches_of(epoch)
         set_training(state.network)
         drawn, asked = self.seeds(epoch), time.perf_counter()
-        for position, (images, labels) in enumerate(self.batches(epoch, under.position), under.position):
+        made = islice(self.batches(epoch, under.position), batches - under.position)
+        for position, (images, labels) in enumerate(made, under.position):
             use_seed(drawn[position], state.compute.device)
-            update = (epoch - 1) * updates + position // recipe.accumulate
-            rate = learning_rate(recipe, update, recipe.epochs * updates, updates)
+            update = (epoch - 1) * self.updates + position // recipe.accumulate
+            rate = learning_rate(recipe, update, self.total, self.updates)
             with state.compute.autocast():
                 value, logits = (self.objective if len(labels) == self.batch_size else self.bare)(images, labels)
             try:
-                state.update(value, rate, *summed(position, self.per_epoch, recipe.accumulate))
+                state.update(value, rate, *summed(position, batches, recipe.accumulate))
             except NotFiniteError as error:
                 raise self.explained(error, epoch, position) from error
             plain, correct = figures(logits.detach(), labels, value.detach() if self.reported else None)
             under.totals.add(plain, correct, len(labels))
             under.position, under.rates, under.seconds = position + 1, under.rates + rate, time.perf_counter() - begun
-            last = position == self.per_epoch - 1
+            last = position == batches - 1
             if last or time.perf_counter() - asked > LOOK:
                 asked = time.perf_counter()
                 self.look(epoch, position, whole=last)
-            yield Step("train", epoch, position, self.per_epoch, len(labels), plain, correct, rate)
+            yield Step("train", epoch, position, batches, len(labels), plain, correct, rate)
+
+    def batches_of(self, epoch: int) -> int:
+        """How many batches an epoch has; the last one may be cut short."""
+        return min(self.per_epoch, (self.total - (epoch - 1) * self.updates) * self.recipe.accumulate)
 
     def look(self, epoch: int, position: int, *, whole: bool) -> None:
         """See what the device has noted of updates that were left out, and whether statistics are finite; at the end of
@@ -92,7 +100,7 @@ class Passes:
         return seeds(self.per_epoch, self.recipe.seed, epoch, 1)
 
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        recipe, prepare = self.recipe, grown(self.prepare, self.recipe, epoch)
+        recipe, prepare = self.recipe, grown(self.prepare, self.recipe, epoch, self.epochs)
         return training_batches(
             self.split, prepare, self.augment, self.state.compute, batch_size=self.batch_size, seed=recipe.seed,
             epoch=epoch, shuffle=recipe.shuffle, balanced=recipe.balanced_sampling, start=start,
@@ -154,12 +162,12 @@ def set_training(network: nn.Module) -> None:
             module.eval()
 
 
-def grown(prepare: Preprocessing, recipe: Recipe, epoch: int) -> Preprocessing:
+def grown(prepare: Preprocessing, recipe: Recipe, epoch: int, epochs: int) -> Preprocessing:
     """How an epoch prepares its pictures: progressive sizes grow by 4 px, to the whole by two thirds of the epochs, and
     the last epoch has the whole in any case."""
-    if epoch == recipe.epochs:
+    if epoch == epochs:
         return prepare
-    share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / recipe.epochs)
+    share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / epochs)
     return prepare if share >= 1 else prepare.at(share)
 
 

@@ -47,6 +47,9 @@ class Recipe:
     test_fraction: Fraction = key("auto", "Samples", "share kept as test set where the data have none; auto: 0.2")
     split: Method = key("stratified", "Samples", "how these are chosen: by class, at random, or the last ones")
     split_seed: int = key(0, "Samples", "seed of that choice; the other seed leaves it alone")
+    choose_by_test: bool = key(
+        False, "Samples", "measure the test set after every epoch, as the documents do; the run then says so"
+    )
     shuffle: bool = key(True, "Samples", "a new order in each epoch, or always that of the data")
 
     flip: bool | Auto = key("auto", "Augmentation", "mirror half of the pictures; auto: where the data allow it")
@@ -61,6 +64,9 @@ class Recipe:
     progressive: float = key(1.0, "Augmentation", "share of the image size to begin with; all of it after two thirds")
 
     epochs: int = key(10, "Optimization", "passes over the training pictures")
+    steps: int | Literal["all"] = key(
+        "all", "Optimization", "updates in all, the last epoch cut short; all: those of the epochs"
+    )
     batch_size: int | Auto = key(128, "Optimization", "pictures a step; auto: as many as memory allows, up to 1,024")
     accumulate: int = key(1, "Optimization", "batches whose gradients are summed up for an update")
     optimizer: Literal["sgd", "adamw", "muon"] = key("sgd", "Optimization", "stochastic gradient descent, AdamW, Muon")
@@ -99,7 +105,9 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, str) and not (least <= value <= most):
                 raise ConfigurationError(f"{name}={value}: it must be {allowed}")
-        if self.early_stopping and self.validation_fraction == 0:
+        if self.choose_by_test and self.validation_fraction not in ("auto", 0):
+            raise ConfigurationError("choose_by_test: the test set takes the place of validation; leave its fraction")
+        if self.early_stopping and self.validation_fraction == 0 and not self.choose_by_test:
             raise ConfigurationError("early_stopping needs a validation set; leave out validation_fraction=0")
         if self.balanced_sampling and self.class_weights:
             raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
@@ -127,6 +135,12 @@ class Recipe:
         decay = (5e-4 if sgd else 1e-2) if self.weight_decay == "auto" else self.weight_decay
         nesterov = (sgd and self.momentum > 0) if self.nesterov == "auto" else self.nesterov
         return replace(self, learning_rate=rate, weight_decay=decay, nesterov=nesterov)
+
+    def updates(self, batches: int) -> tuple[int, int]:
+        """How many updates an epoch of so many batches has, and how many there are in all."""
+        each = -(-batches // self.accumulate)
+        whole = each * self.epochs
+        return each, whole if self.steps == "all" else min(self.steps, whole)
 
     def changed(self, settings: Mapping[str, object]) -> "Recipe":
         """The same with these settings. A new optimizer takes its own learning rate and decay, if none is given.
@@ -163,6 +177,7 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("accumulate", "at least 1", 1, INFINITE),
     ("ema", "from 0 to below 1", 0, 0.999999),
     ("epochs", "at least 1", 1, INFINITE),
+    ("steps", "at least 1", 1, INFINITE),
     ("batch_size", "at least 1", 1, INFINITE),
     ("learning_rate", "from 0 to 1,000,000", 0, 1e6),
     ("momentum", "from 0 to below 1", 0, 0.99999),

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -80,6 +81,17 @@ class Job:
         pays &= recipe.progressive == 1 and not recipe.mixup and not recipe.cutmix  # whose steps differ in shape
         return "yes" if pays and self.compute.device.type == "cpu" and has_compiler() else "no"
 
+    @cached_property
+    def batches(self) -> int:
+        """Of training pictures, in an epoch."""
+        return len(cuts(len(self.data.train), self.batch_size))
+
+    @property
+    def epochs(self) -> int:
+        """Those there will be; fewer than the recipe's where it ends after so many steps."""
+        each, total = self.recipe.updates(self.batches)
+        return -(-total // each)
+
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
         """Try the image size that training begins with, where it grows."""
         if self.recipe.progressive < 1:
@@ -106,7 +118,7 @@ class Job:
             "data": f"{data.name}: {sizes} pictures",
             "split": self.how_split(),
             "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
-            f"{recipe.epochs} epochs of batches of {recipe.batch_size}{early}{self.also(HOW)}, seed {recipe.seed}",
+            f"{self.how_long()} of batches of {recipe.batch_size}{early}{self.also(HOW)}, seed {recipe.seed}",
             "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
             f"augmentation: {augmentation(data, recipe).describe()}{self.also(MIXED)}",
             "device": self.compute.describe() + (", compiled" if self.recipe.compile != "no" else ""),
@@ -117,6 +129,13 @@ class Job:
         """Those of these settings that are not as they are by default."""
         values = {name: getattr(self.recipe, name) for name in names}
         return "".join(f", {name} {value}" for name, value in values.items() if value != getattr(Recipe, name))
+
+    def how_long(self) -> str:
+        """Epochs, or steps."""
+        recipe, exact = self.recipe, self.recipe.updates(self.batches)
+        if recipe.steps == "all":
+            return f"{recipe.epochs} epochs"
+        return f"{exact[1]:,} steps ({exact[1] / exact[0]:.2f} epochs)"
 
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
@@ -135,6 +154,8 @@ class Job:
         """Where the validation and test pictures come from."""
         own = "the source's own"
         carved = f"taken out of train ({self.recipe.split}, seed {self.recipe.split_seed})"
+        if self.recipe.choose_by_test:
+            return "no validation: the test set is measured after every epoch, and chooses (choose_by_test)"
         validation = (
             "none" if self.data.validation is None else (own if "validation" not in self.data.carved else carved)
         )
@@ -143,14 +164,27 @@ class Job:
 
     def expected(self) -> str:
         """How long an epoch will take, from a few steps of a copy of the network."""
-        per_epoch = len(cuts(len(self.data.train), self.batch_size))
-        checked = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
-        checked += per_epoch if self.recipe.evaluate_training else 0
         try:
-            recipe = replace(self.recipe, initialization="default", compile="no", progressive=1.0)
-            trial = TrainingState.begin(copy.deepcopy(self.network), recipe)
+            times = self.step_times()
         except (RuntimeError, TypeError) as error:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
+        if not times:
+            return "not known"
+        measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
+        measured += self.batches if self.recipe.evaluate_training else 0
+        step = median(times[1:] or times)
+        epoch, all_steps = step * (self.batches + measured / 3), self.recipe.updates(self.batches)
+        share = all_steps[1] / all_steps[0]
+        whole = f", {seconds(epoch * share)} for {self.epochs}" if self.epochs > 1 else ""
+        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+
+    def step_times(self, most: int = 8) -> list[float]:
+        """Seconds that the first steps take, the very first included, of a copy of the network; as many as 5 s bear.
+
+        Raises RuntimeError or TypeError for a network that cannot be copied, ConfigurationError where a step fails.
+        """
+        recipe = replace(self.recipe, initialization="default", compile="no", progressive=1.0, steps="all")
+        trial = TrainingState.begin(copy.deepcopy(self.network), recipe)
         times: list[float] = []
         begun = last = time.perf_counter()
         try:
@@ -161,7 +195,7 @@ class Job:
                 now = time.perf_counter()
                 times.append(now - last)
                 last = now
-                if len(times) == 8 or now - begun > 5:
+                if len(times) == most or now - begun > 5:
                     break
         except TrainingError:
             pass  # training will tell it, with what there is by then
@@ -173,9 +207,4 @@ class Job:
                 ) from error
             what = " ".join(str(error).split())
             raise ConfigurationError(f"{self.title}: the first training step fails: {what}") from error
-        if not times:
-            return "not known"
-        step = median(times[1:] or times)
-        epoch = step * (per_epoch + checked / 3)
-        whole = f", {seconds(epoch * self.recipe.epochs)} for {self.recipe.epochs}" if self.recipe.epochs > 1 else ""
-        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+        return times

@@ -51,6 +51,12 @@ def environment(compute: Compute) -> dict[str, Any]:
     }
 
 
+def machine(compute: Compute) -> str:
+    """In a line: what it computes on."""
+    found = environment(compute)
+    return f"{found['device_name'] or found['platform']}, {found['threads']} threads, {compute.describe()}"
+
+
 def data_found(data_dir: Path) -> dict[str, str]:
     """For each published data set, where it lies, or that it would be fetched."""
     found = {}

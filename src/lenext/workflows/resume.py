@@ -14,7 +14,7 @@ from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import remove_leftovers, write_atomic
 from lenext.foundation.signals import StopSignal
 from lenext.models.own import is_own
-from lenext.reporting.console import Narrator
+from lenext.reporting.console import Narrator, narrator_of
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training.loop import divided
@@ -38,7 +38,9 @@ def resume(
     data: Dataset | None = None,
     data_dir: str | Path | None = None,
     offline: bool = False,
-    quiet: bool = False,
+    quiet: bool | Narrator = False,
+    report: bool = True,
+    read_test: bool = True,
 ) -> Run:
     """Go on with a run exactly where its newest good checkpoint was made, to the same bits as if it had never stopped.
 
@@ -46,6 +48,7 @@ def resume(
     network: of a run whose network was a module, or FILE.py:Class, which is run
     data: of a run whose data were a Dataset
     data_dir, offline: as for `load`; without data_dir it is the run's
+    quiet, report, read_test: as for `train`
 
     The same bits need the same machine, versions, device and threads; where these differ, it says so. A run that has
     ended is left alone. Raises LenextError for what the user can mend: a run whose recipe or data were changed, one
@@ -53,7 +56,7 @@ def resume(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     experiment = asked_for(run, run.experiment, epochs)
-    with Narrator(quiet) as narrator, StopSignal() as stop:
+    with narrator_of(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # nothing is lost before training goes on
         if run.is_finished(experiment):
             early = run.results.get("stopped_early")
@@ -75,7 +78,7 @@ def resume(
             split = divided(whole, experiment.recipe)
             job = Job(experiment, split, network or experiment.network, data_dir, offline, bare=found is not None)
             narrator.write_log(run.path / "train.log")
-            session = Session(job, run, narrator)
+            session = Session(job, run, narrator, reads_test=read_test)
             if found:
                 session.go_on_from(found[1])
                 tell(narrator, run, session, environment_then)
@@ -92,7 +95,8 @@ def resume(
                 run.write_json("results.json", {"test_reads": run.test_reads})
             stop.at_once = False
             session.carry_out(stop)
-            write_report(run, narrator, network or experiment.network, whole)
+            if report:
+                write_report(run, narrator, network or experiment.network, whole)
     return run
 
 

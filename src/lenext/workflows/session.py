@@ -54,8 +54,9 @@ AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may com
 class Session:
     """A job at work: it trains, and writes the run as it goes."""
 
-    def __init__(self, job: Job, run: Run, narrator: Narrator) -> None:
-        self.job, self.run, self.narrator = job, run, narrator
+    def __init__(self, job: Job, run: Run, narrator: Narrator, *, reads_test: bool = True) -> None:
+        """reads_test: whether the test set is measured at the end; among many runs only the chosen one should."""
+        self.job, self.run, self.narrator, self.reads_test = job, run, narrator, reads_test
         self.state = TrainingState.begin(job.network, job.recipe)
         self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
@@ -107,7 +108,7 @@ class Session:
         every = 60 * job.recipe.save_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
-        with self.narrator.epochs(job.recipe.epochs, len(job.data.train)) as bar:
+        with self.narrator.epochs(job.epochs, len(job.data.train)) as bar:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.step(event)
@@ -226,7 +227,7 @@ class Session:
             if not stop:
                 self.finish()
                 return
-        said = f"stopped after {len(records)} of {self.job.recipe.epochs} epochs"
+        said = f"stopped after {len(records)} of {self.job.epochs} epochs"
         self.narrator.say(f"\n{said}; `lenext resume {shlex.quote(str(self.run.path))}` goes on")
         raise StoppedError(stop.number)
 
@@ -237,23 +238,31 @@ class Session:
             weights.save(run.weights("best"), self.state.trained, job.description)
         results: dict[str, Any] = {
             "epochs": len(records),
+            "steps": job.recipe.steps,
             "stopped_early": stopped_early(self.state, job.recipe),
             "best_epoch": best.epoch if best else None,
-            "weights": "best on validation" if job.data.validation else "last",
+            "weights": self.chosen_by(),
             "training_seconds": self.before,
             "train_accuracy_is": "running mean, in training mode",
             "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss} if best else None,
         }
-        if job.data.test is not None:
+        if job.data.test is not None and self.reads_test:
             results |= self.measure_test(job.data.test)
         run.write_json("results.json", results)
         pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
         self.narrator.say(f"pictures: {pictures} in {run.path}")
 
+    def chosen_by(self) -> str:
+        """What the best weights are the best of."""
+        if self.job.recipe.choose_by_test:
+            return "best on the test set, as published: its figures flatter"
+        return "best on validation" if self.job.data.validation else "last"
+
     def measure_test(self, test: Split) -> dict[str, Any]:
         """Read the test set with the best weights; write predictions and pictures, tell the figures and return them."""
         job, run, best = self.job, self.run, self.state.best
         reads = run.test_reads + 1  # a run that was given more epochs has read it before
+        reads += len(self.state.records) if job.recipe.choose_by_test else 0
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
         seen = evaluate_split(job.network, test, job.prepare, job.compute)

@@ -13,7 +13,7 @@ from lenext.foundation.device import own_threads, use_threads
 from lenext.foundation.files import expanded
 from lenext.foundation.signals import StopSignal
 from lenext.models.own import is_own
-from lenext.reporting.console import Narrator
+from lenext.reporting.console import Narrator, narrator_of
 from lenext.runs.folder import Run
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment, Recipe
@@ -42,7 +42,9 @@ def train(
     on_bad_image: str = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
-    quiet: bool = False,
+    quiet: bool | Narrator = False,
+    report: bool = True,
+    read_test: bool = True,
     **settings: Any,
 ) -> Run:
     """Train a network on data and leave a run: weights, records, pictures, predictions for the test set.
@@ -55,6 +57,7 @@ def train(
     pretrained: True for published ImageNet weights, or a file of weights; freeze: parts that are not to learn,
         comma-separated, `backbone` for all but the last layer
     test_data, label_column, on_bad_image, data_dir, offline: as for `load`
+    quiet: print nothing; report: write the page; read_test: measure the test set at the end, once
 
     Raises LenextError for whatever the user can mend. On Ctrl-C or SIGTERM a checkpoint is saved, from which `resume`
     goes on, then StoppedError, a KeyboardInterrupt.
@@ -77,7 +80,7 @@ def train(
     experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
     folder = (expanded(runs_dir), name, default_name(network, experiment))
     Run.choose(*folder)
-    with own_threads(), Narrator(quiet) as narrator, StopSignal() as stop:
+    with own_threads(), narrator_of(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # there is nothing to lose yet
         use_threads(experiment.recipe.threads)
         whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
@@ -91,10 +94,11 @@ def train(
             for note in job.notes():
                 narrator.say(f"note: {note}")
             narrator.say()
-            session = Session(job, run, narrator)
+            session = Session(job, run, narrator, reads_test=read_test)
             session.write_facts(data_dir)
             session.carry_out(stop)
-            write_report(run, narrator, network, whole)
+            if report:
+                write_report(run, narrator, network, whole)
     return run
 
 

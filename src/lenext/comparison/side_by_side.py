@@ -8,11 +8,9 @@ from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.files import expanded, make_folder, write_atomic
 from lenext.reporting.console import seconds
 from lenext.reporting.page import render
-from lenext.reporting.svg import Chart, Line
+from lenext.reporting.svg import LOOKS, Chart, Line
 from lenext.runs.folder import Run
 from lenext.workflows.use import open_weights
-
-LOOKS = ("b", "e", "d", "c", "a")  # of the lines, in turn
 
 
 def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:

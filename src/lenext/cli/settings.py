@@ -1,0 +1,33 @@
+"""The Recipe's keys as options of verbs that train."""
+
+import dataclasses
+from typing import Annotated, Any, get_type_hints
+
+from cyclopts import Group, Parameter
+
+from lenext.training.recipe import Recipe
+
+
+def optional_settings() -> Any:
+    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default."""
+    hints = get_type_hints(Recipe)
+    made, groups = [], list(dict.fromkeys(one.metadata["group"] for one in dataclasses.fields(Recipe)))
+    for one in dataclasses.fields(Recipe):
+        about = one.metadata["about"]
+        if one.default != "auto" and "auto" not in about:
+            about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
+        note = Parameter(
+            help=about, group=Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
+        )
+        made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
+    settings = dataclasses.make_dataclass("Settings", made, frozen=True)
+    settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value
+    return settings
+
+
+Settings = optional_settings()
+
+
+def given(settings: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {key: value for key, value in vars(settings).items() if value is not None}

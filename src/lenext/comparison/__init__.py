@@ -1,0 +1,1 @@
+"""Trainings that belong together: races of networks, variations of one, reproductions of published results, lessons."""

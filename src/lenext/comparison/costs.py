@@ -1,0 +1,76 @@
+"""What contestants cost, measured in turn, so that the load of the machine falls on all of them alike."""
+
+import copy
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from lenext.comparison.standings import Cost
+from lenext.data.dataset import Dataset
+from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.foundation.modes import at_rest
+from lenext.foundation.timing import wait
+from lenext.inspection.summary import summarize
+from lenext.training.loop import divided
+from lenext.training.recipe import Experiment
+from lenext.workflows.fits import BY_WEIGHT
+from lenext.workflows.job import Job
+
+ROUNDS, CALLS = 3, 10
+
+
+def jobs_of(
+    experiments: Mapping[str, Experiment], data: Dataset, data_dir: str | Path | None, offline: bool
+) -> dict[str, Job]:
+    """Each contestant's network on the data, tried. Raises ConfigurationError with what the doctor says of all that
+    do not fit."""
+    found, misfits = {}, []
+    for name, experiment in experiments.items():
+        try:
+            split = divided(data, experiment.recipe)
+            found[name] = Job(experiment, split, experiment.network, data_dir, offline)
+        except LenextError as error:
+            misfits.append(str(error))
+    if misfits:
+        raise ConfigurationError("; ".join(dict.fromkeys(misfits)))
+    return found
+
+
+def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
+    """Each contestant's cost; the step only where it is asked for, as it takes seconds."""
+    steps: dict[str, list[float]] = {name: [] for name in jobs}
+    latencies: dict[str, list[float]] = {name: [] for name in jobs}
+    with own_threads():
+        for number in range(ROUNDS):
+            for name, job in jobs.items():
+                use_threads(job.recipe.threads)
+                latencies[name] += answer_times(job, warm=number == 0)
+                if timed_steps:
+                    steps[name] += job.step_times()[1:]
+    found = {}
+    for name, job in jobs.items():
+        seen = summarize(job.network, job.prepare.input_shape)
+        memory = (seen.training_bytes + seen.evaluation_bytes) * job.batch_size + BY_WEIGHT * seen.parameters
+        if timed_steps and not steps[name]:
+            raise ConfigurationError(f"{name}: its steps could not be timed; give --epochs instead of a time")
+        step = median(steps[name]) if timed_steps else None
+        found[name] = Cost(seen.parameters, seen.multiply_adds, memory, median(latencies[name]), step)
+    return found
+
+
+def answer_times(job: Job, *, warm: bool) -> list[float]:
+    """Seconds that one picture takes, as the job computes."""
+    network = job.compute.place(copy.deepcopy(job.network))
+    images = job.compute.images(torch.zeros(1, *job.prepare.input_shape))
+    found = []
+    with at_rest(network), torch.inference_mode(), job.compute.autocast():
+        for _ in range(CALLS + 2 * warm):
+            begun = time.perf_counter()
+            network(images)
+            wait(job.compute.device)
+            found.append(time.perf_counter() - begun)
+    return found[2 * warm :]

@@ -1,0 +1,140 @@
+"""What a comparison is made of, settled once and kept with it, so that it can be gone on with and done again."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from lenext.comparison.standings import Cost, Standing
+from lenext.comparison.trials import Outcome, Trial
+from lenext.foundation.errors import LenextError, RunError
+from lenext.foundation.files import make_folder, write_atomic
+from lenext.runs.folder import Run
+from lenext.training.recipe import Experiment, Recipe
+
+FILE, VERSION = "plan.json", 1
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of those compared. settings: in what it differs from the others, for the table."""
+
+    name: str
+    experiment: Experiment
+    cost: Cost
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """request: what was asked for, by which the comparison is found again; seeds: of each contestant, from 0 on."""
+
+    request: Mapping[str, Any]
+    contestants: tuple[Contestant, ...]
+    seeds: int
+    machine: str = ""
+
+    def trials(self) -> list[Trial]:
+        """Seed by seed, the contestants in turn, each round begun by the next one: load falls on all alike."""
+        found = []
+        for seed in range(self.seeds):
+            first = seed % len(self.contestants)
+            for one in self.contestants[first:] + self.contestants[:first]:
+                recipe = replace(one.experiment.recipe, seed=seed)
+                found.append(Trial(one.name, replace(one.experiment, recipe=recipe)))
+        return found
+
+    def standings(self, outcomes: list[Outcome]) -> list[Standing]:
+        """Each contestant with what came of its trials."""
+        by_name: dict[str, list[Outcome]] = {one.name: [] for one in self.contestants}
+        for outcome in outcomes:
+            by_name[outcome.trial.contestant].append(outcome)
+        return [
+            Standing(one.name, tuple(sorted(by_name[one.name], key=lambda out: out.trial.seed)), one.cost, one.settings)
+            for one in self.contestants
+        ]
+
+    def save(self, folder: Path) -> None:
+        content = {"version": VERSION, **asdict(self)}
+        write_atomic(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> "Plan":
+        """Raises RunError for a file that is broken or of another version."""
+        path = folder / FILE
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            version = found.get("version")
+            if version != VERSION:
+                raise RunError(f"{path}: of version {version}, this lenext reads {VERSION}; give another --name")
+            contestants = tuple(contestant(one) for one in found["contestants"])
+            if not contestants:
+                raise RunError(f"{path}: nothing is compared in it; give another --name")
+            return Plan(dict(found["request"]), contestants, int(found["seeds"]), str(found["machine"]))
+        except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise RunError(
+                f"{path}: cannot be read ({' '.join(str(error).split())}); give another --name, or remove that folder"
+            ) from error
+
+
+def contestant(found: Mapping[str, Any]) -> Contestant:
+    """As `save` wrote it."""
+    given = dict(found["experiment"])
+    known = {one.name for one in fields(Experiment)}
+    recipe = Recipe().changed(given.pop("recipe"))
+    experiment = Experiment(**{key: value for key, value in given.items() if key in known}, recipe=recipe)
+    return Contestant(found["name"], experiment, Cost(**found["cost"]), dict(found["settings"]))
+
+
+def settled(
+    request: Mapping[str, Any], runs_dir: Path, name: str, otherwise: str, make: Callable[[], Plan]
+) -> tuple[Path, Plan, bool]:
+    """The folder and plan of a comparison: those of the same request where there are any, else new ones; whether they
+    were there. One process at a time settles.
+
+    Raises RunError where `name` is a folder with something else in it.
+    """
+    asked = json.loads(json.dumps(request))
+    with one_at_a_time(make_folder(runs_dir)):
+        there = [runs_dir / name] if name else sorted(path.parent for path in runs_dir.glob(f"*/{FILE}"))
+        for folder in there:
+            plan = read_plan(folder, must=bool(name))
+            if plan and plan.request == asked:
+                return folder, plan, True
+            if plan and name:
+                differing = sorted(key for key in asked if plan.request.get(key) != asked[key])
+                raise RunError(f"{folder}: another comparison is there (of other {', '.join(differing)}); give --name")
+        plan = replace(make(), request=asked)
+        folder = make_folder(Run.choose(runs_dir, name, otherwise))
+        plan.save(folder)
+        return folder, plan, False
+
+
+def read_plan(folder: Path, *, must: bool) -> Plan | None:
+    """The plan in a folder; None where there is none, or where it is broken and nobody asked for that one."""
+    if not (folder / FILE).is_file():
+        return None
+    try:
+        return Plan.load(folder)
+    except LenextError:
+        if must:
+            raise
+        return None
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until no other process settles a comparison in this folder."""
+    lock = FileLock(folder / ".settling.lock")
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise RunError(f"{folder}: cannot be locked ({error}); is it writable?") from error
+    try:
+        yield
+    finally:
+        lock.release()

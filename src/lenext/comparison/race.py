@@ -1,0 +1,206 @@
+"""`compare NETWORK NETWORK ...`: several networks on the same data, within the same budget, over several seeds."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lenext.comparison.budget import TRAINING, Budget
+from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.plan import Contestant, Plan, settled
+from lenext.comparison.standings import Cost, Standing, ranked, sentences, tell, write_csv, write_page
+from lenext.comparison.trials import Outcome, carry_out
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.files import expanded
+from lenext.reporting.console import Narrator
+from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipes import OF_NETWORKS, named
+from lenext.workflows.job import Job
+from lenext.workflows.machine import machine
+from lenext.workflows.prepare import load_data, made_for
+from lenext.workflows.train import default_name, lasting
+
+SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
+ALSO_SHARED = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")
+SHIFT = 8  # pictures are shifted by up to this part of their side; by half of it where a mirror changes the class
+
+
+@dataclass(frozen=True)
+class Race:
+    """A race that was run: its folder with the page and the table, and the contestants, the best first."""
+
+    path: Path
+    standings: tuple[Standing, ...]
+    sentences: tuple[str, ...]
+
+    @property
+    def page(self) -> Path:
+        return self.path / "race.html"
+
+
+def race(
+    *networks: str,
+    data: str = "digits",
+    seeds: int = 3,
+    budget: str = "",
+    recipe: str = "",
+    name: str = "",
+    runs_dir: str | Path = "runs",
+    label_column: str = "",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool = False,
+    **given: Any,
+) -> Race:
+    """Train several networks on the same data, and say which is better, by how much, and at what cost.
+
+    All have the same split, order and augmentation, and batches of the same size; optimizer, rates and initialization
+    are each network's own, unless `recipe` (a name of RECIPES) or keys of a Recipe say otherwise.
+
+    seeds: how many trainings each has; budget: of each training, as a time (90s, 5m, 1h), turned into steps once and
+    kept with the race, or multiply-adds of training (30T, 2P); without it, the recipe's epochs
+    name, runs_dir: the race's folder; without a name it is race-DATA with the next free suffix
+
+    The same request again goes on with the race that is there, and leaves what is finished alone. A contestant that
+    fails is reported. Raises ConfigurationError for what cannot be raced.
+    """
+    check(networks, seeds)
+    limit = Budget.parse(budget) if budget else None
+    if limit and "epochs" in given:
+        raise ConfigurationError("budget and epochs both say how long; give one of them")
+    request = {
+        "networks": list(networks), "data": data, "seeds": seeds, "budget": budget, "recipe": recipe,
+        "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
+    }  # fmt: skip
+    with Narrator(quiet) as narrator:
+
+        def make() -> Plan:
+            experiments, whole = prepared(networks, data, recipe, label_column, given, data_dir, offline)
+            jobs = jobs_of(experiments, whole, data_dir, offline)
+            timed = limit is not None and limit.kind == "seconds"
+            narrator.say(f"measuring what {len(jobs)} contestants cost, in turn")
+            costs = costs_of(jobs, timed_steps=timed)
+            computed = next(iter(jobs.values())).compute
+            return Plan({}, tuple(entered(experiments, jobs, costs, limit, budget)), seeds, machine(computed))
+
+        otherwise = default_name("", Experiment(network="race", data=data))
+        folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise, make)
+        narrator.facts(told(plan, folder, limit))
+        narrator.say("going on with what is there\n" if was_there else "")
+        outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        found = concluded(plan, folder, outcomes, request, limit)
+        tell(found.standings, found.sentences, narrator.say)
+        narrator.say(f"\npage: {found.page}")
+    return found
+
+
+def check(networks: Sequence[str], seeds: int) -> None:
+    if len(networks) < 2:
+        raise ConfigurationError("a race needs two networks or more; `lenext list models` shows those there are")
+    twice = sorted({one for one in networks if networks.count(one) > 1})
+    if twice:
+        raise ConfigurationError(f"{twice[0]} is named twice; each contestant once, --seeds repeats them all")
+    if seeds < 1:
+        raise ConfigurationError(f"seeds={seeds}: at least 1")
+
+
+def prepared(
+    networks: Sequence[str], data: str, recipe: str, label_column: str, given: Mapping[str, Any],
+    data_dir: str | Path | None, offline: bool,
+) -> tuple[dict[str, Experiment], Dataset]:  # fmt: skip
+    """Each network's experiment, with all in common that has to be, and the data."""
+    outer: dict[str, Any] = {"data": data, "label_column": label_column or "auto"}
+    by_name = named(recipe).get("recipe", {}) if recipe else {}
+    found = {}
+    for network in networks:
+        experiment = Experiment(network=network, **outer, recipe=Recipe().changed(own_keys(network)))
+        found[network] = made_for(experiment)
+    whole = load_data(next(iter(found.values())), data_dir, offline)
+    common = {"shift": min(whole.shape[1:]) // (SHIFT if whole.mirrored else 2 * SHIFT)}
+    for network, experiment in found.items():
+        changed = experiment.recipe.changed(common).changed(by_name).changed(given)
+        found[network] = lasting(made_for(replace(experiment, recipe=changed.settled())))
+    return found, whole
+
+
+def own_keys(network: str) -> dict[str, Any]:
+    """What a network's own recipe says of how it learns, without what all contestants have alike."""
+    groups = {one.name: one.metadata["group"] for one in fields(Recipe)}
+    own = OF_NETWORKS.get(network, {})
+    return {key: value for key, value in own.items() if groups[key] not in SHARED and key not in ALSO_SHARED}
+
+
+def entered(
+    experiments: Mapping[str, Experiment], jobs: Mapping[str, Job], costs: Mapping[str, Cost], limit: Budget | None,
+    budget: str,
+) -> list[Contestant]:  # fmt: skip
+    """The contestants, each with as many steps as the budget pays for. Raises ConfigurationError where that is not
+    an epoch for all of them."""
+    found, least = [], []
+    for name, experiment in experiments.items():
+        cost, job = costs[name], jobs[name]
+        if limit is None:
+            found.append(Contestant(name, experiment, cost))
+            continue
+        adds = float(TRAINING * cost.multiply_adds * job.batch_size)
+        steps, (each, _) = limit.steps(cost.step or 1.0, adds), job.recipe.updates(job.batches)
+        if steps < each:
+            least.append((each * (cost.step or 1.0 if limit.kind == "seconds" else adds), name, each, adds))
+            continue
+        recipe = replace(experiment.recipe, steps=steps, epochs=-(-steps // each))
+        found.append(Contestant(name, replace(experiment, recipe=recipe), cost))
+    if least:
+        _, name, each, adds = max(least)
+        enough = limit.of_steps(each, costs[name].step or 1.0, adds) if limit else ""
+        raise ConfigurationError(
+            f"budget={budget}: too small for one epoch of {name}; the least that works for all is about {enough}, or "
+            "give fewer --train-samples"
+        )
+    return found
+
+
+def told(plan: Plan, folder: Path, limit: Budget | None) -> dict[str, str]:
+    """What will be done."""
+    recipes = [one.experiment.recipe for one in plan.contestants]
+    spans = [f"{one.name} {steps_said(one)}" for one in plan.contestants]
+    return {
+        "race": str(folder),
+        "contestants": ", ".join(one.name for one in plan.contestants),
+        "seeds": f"{plan.seeds} each, {plan.seeds * len(plan.contestants)} trainings",
+        "budget": (limit.said() + "; " if limit else "") + ", ".join(spans),
+        "in common": f"split, order, batches of {recipes[0].batch_size}, shift {recipes[0].shift} px, flip "
+        f"{recipes[0].flip}",
+    }
+
+
+def steps_said(one: Contestant) -> str:
+    recipe = one.experiment.recipe
+    return f"{recipe.epochs} epochs" if recipe.steps == "all" else f"{recipe.steps:,} steps"
+
+
+def concluded(
+    plan: Plan, folder: Path, outcomes: list[Outcome], request: Mapping[str, Any], limit: Budget | None
+) -> Race:
+    """The standings, as a page and a table beside the runs."""
+    order = ranked(plan.standings(outcomes), "validation")
+    said = sentences(order, "test")
+    write_csv(order, folder / "race.csv")
+    facts = [*told(plan, folder, limit).items(), ("machine", plan.machine)]
+    write_page(
+        folder / "race.html", order, title=f"{len(order)} networks on {Path(str(request['data'])).name}", part="test",
+        facts=facts, notes=said, command=command_of(request),
+    )  # fmt: skip
+    return Race(folder, tuple(order), tuple(said))
+
+
+def command_of(request: Mapping[str, Any]) -> str:
+    """The command line that asks for the same."""
+    parts = ["lenext", "compare", *request["networks"], "--data", request["data"], "--seeds", str(request["seeds"])]
+    for key in ("budget", "recipe", "label_column"):
+        parts += [f"--{key.replace('_', '-')}", request[key]] if request[key] else []
+    for key, value in request["settings"].items():
+        option = key.replace("_", "-")
+        parts += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", str(value)]
+    return shlex.join(parts)

@@ -1,0 +1,184 @@
+"""Trials: trainings that belong together, done one after another, each once, whatever stops or kills them."""
+
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lenext.foundation.errors import LenextError, RunError
+from lenext.foundation.files import make_folder
+from lenext.models.own import is_own
+from lenext.reporting.console import Narrator, seconds
+from lenext.runs.folder import Run
+from lenext.training.recipe import Experiment
+from lenext.training.state import Record
+from lenext.workflows.resume import resume
+from lenext.workflows.train import train
+
+LOCKS = ".locks"
+LONGEST = 80  # letters of a folder's name
+WAIT = 1.0  # seconds between looks at trials that other processes are at
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: of which contestant, and all it is made from."""
+
+    contestant: str
+    experiment: Experiment
+
+    @property
+    def seed(self) -> int:
+        return self.experiment.recipe.seed
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        plain = re.sub(r"[^\w.=-]+", "-", self.contestant).strip("-.")
+        if plain != self.contestant or len(plain) > LONGEST:
+            plain = f"{plain[:LONGEST]}-{hashlib.sha256(self.contestant.encode()).hexdigest()[:6]}"
+        return f"{plain}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial: a run, or why there is none."""
+
+    trial: Trial
+    run: Run | None = None
+    failure: str = ""
+
+    @cached_property
+    def results(self) -> dict[str, Any]:
+        return self.run.results if self.run else {}
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return self.run.records if self.run else []
+
+    @property
+    def validation(self) -> float | None:
+        """Accuracy of the best epoch."""
+        return (self.results.get("validation") or {}).get("accuracy")
+
+    @property
+    def test(self) -> float | None:
+        """Accuracy, where the test set was read."""
+        return (self.results.get("test") or {}).get("accuracy")
+
+    @property
+    def seconds(self) -> float | None:
+        """Of training."""
+        return self.results.get("training_seconds")
+
+    def said(self) -> str:
+        """In a line."""
+        if self.failure:
+            return f"failed: {self.failure}"
+        parts = [f"{name} {value:.2%}" for name in ("validation", "test") if (value := getattr(self, name)) is not None]
+        return ", ".join([*parts, *([f"{seconds(self.seconds)} of training"] if self.seconds else [])])
+
+
+def carry_out(
+    trials: Sequence[Trial],
+    folder: Path,
+    *,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    read_test: bool = True,
+    say: Say = lambda _: None,
+) -> list[Outcome]:
+    """Do those that are not done, in this order, each in its folder below `folder`; a failure is an outcome, too.
+
+    A trial that was killed or stopped goes on from its checkpoint; one that has ended is taken as it is. Several
+    processes may do this at once: each takes trials that no other is at, and waits for the rest.
+    """
+    found: dict[int, Outcome] = {}
+    waiting = list(range(len(trials)))
+    while waiting:
+        later = []
+        for at in waiting:
+            trial = trials[at]
+            there = done(trial, folder)
+            outcome = there or attempt(trial, folder, data_dir, offline, read_test)
+            if outcome is None:
+                later.append(at)
+                continue
+            found[at] = outcome
+            say(f"[{len(found)}/{len(trials)}] {trial.contestant}, seed {trial.seed}: {outcome.said()}"
+                f"{' (done before)' if there else ''}")  # fmt: skip
+        if len(later) == len(waiting):
+            time.sleep(WAIT)
+        waiting = later
+    return [found[at] for at in range(len(trials))]
+
+
+def done(trial: Trial, folder: Path) -> Outcome | None:
+    """What a trial came to that has ended before."""
+    run = Run(folder / trial.name)
+    if not (run.path / "recipe.yaml").is_file():
+        return None
+    try:
+        return Outcome(trial, run) if run.is_finished(run.experiment) else None
+    except LenextError as error:
+        return Outcome(trial, failure=str(error))
+
+
+def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool) -> Outcome | None:
+    """Begin a trial or go on with it; None where another process is at it."""
+    with taken(folder, trial.name) as mine:
+        if not mine:
+            return None
+        try:
+            return done(trial, folder) or Outcome(trial, trained(trial, folder, data_dir, offline, read_test))
+        except (LenextError, RuntimeError, MemoryError) as error:
+            return Outcome(trial, failure=" ".join(str(error).split()) or type(error).__name__)
+
+
+@contextmanager
+def taken(folder: Path, name: str) -> Iterator[bool]:
+    """Whether this process has the name to itself, as long as it is entered; a killed process lets go of it."""
+    lock = FileLock(make_folder(folder / LOCKS) / f"{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        raise RunError(f"{folder}: cannot be locked ({error}); is it writable?") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def trained(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool) -> Run:
+    """The trial's run, trained to its end."""
+    path, experiment = folder / trial.name, trial.experiment
+    how: dict[str, Any] = {"data_dir": data_dir, "offline": offline, "report": False, "read_test": read_test}
+    how["quiet"] = Narrator(lines=False)
+    if (path / "recipe.yaml").is_file():
+        return resume(path, network=experiment.network if is_own(experiment.network) else "", **how)
+    if path.exists():
+        shutil.rmtree(path)  # killed before it was a run
+    return train(
+        experiment.network,
+        experiment.data,
+        recipe=experiment.recipe,
+        name=trial.name,
+        runs_dir=folder,
+        options=experiment.options,
+        test_data=experiment.test_data,
+        label_column="" if experiment.label_column == "auto" else experiment.label_column,
+        on_bad_image=experiment.on_bad_image,
+        **how,
+    )
