@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lenext.comparison.race import race as race
+    from lenext.comparison.reproduce import reproduce as reproduce
     from lenext.comparison.side_by_side import compare as compare
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
@@ -74,6 +75,7 @@ HOMES = {
     "predict": "workflows.use",
     "race": "comparison.race",
     "report": "workflows.report",
+    "reproduce": "comparison.reproduce",
     "resume": "workflows.resume",
     "summarize": "inspection.summary",
     "timed": "foundation.timing",

@@ -10,6 +10,7 @@ from lenext.cli.app import DataDir, Offline, app
 from lenext.cli.settings import Settings, given
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
+from lenext.reporting.tables import show
 
 RunsDir = Annotated[Path, Parameter(help="where its folder goes")]
 Name = Annotated[str, Parameter(help="of its folder (default: that of the same request, else a new one)")]
@@ -49,6 +50,36 @@ def compare(
     from lenext.comparison.side_by_side import compare as work
 
     sys.stdout.write(f"{work(*contestants, out=out)}\n")
+
+
+@app.command
+def reproduce(
+    which: Annotated[str, Parameter(help="one of those listed, such as D4/resnet18; without it, all are listed")] = "",
+    /,
+    *,
+    better: Annotated[bool, Parameter(negative="", help="with our recipe, honestly, in no more epochs")] = False,
+    scale: Annotated[float, Parameter(help="a share of the training pictures, where the whole takes too long")] = 1.0,
+    seeds: Seeds = 1,
+    name: Name = "",
+    runs_dir: RunsDir = Path("runs"),
+    threads: Annotated[int | None, Parameter(help="of the CPU")] = None,
+    epochs: Annotated[int | None, Parameter(help="fewer than published")] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """The course documents' results: list them, or run one again, as published or better, and see both side by side."""
+    if not which:
+        from lenext.comparison.reproduce import describe
+
+        show(describe(), False, right=("epochs",))
+        return
+    from lenext.comparison.reproduce import reproduce as work
+
+    more: dict[str, Any] = {
+        key: value for key, value in (("threads", threads), ("epochs", epochs)) if value is not None
+    }
+    work(which, better=better, scale=scale, seeds=seeds, name=name, runs_dir=runs_dir, data_dir=data_dir,
+         offline=offline, **more)  # fmt: skip
 
 
 for verb in (compare,):

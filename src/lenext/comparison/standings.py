@@ -187,7 +187,7 @@ def write_page(
         "part": part,
         "rows": rows_of(standings, base, part),
         "against": (base or best).name,
-        "sentences": [f"{one[0].upper()}{one[1:]}." for one in notes],
+        "sentences": [f"{one}." for one in notes],
         "scatters": fronts(standings, part),
         "charts": [chart for chart in curves(standings) if any(line.x for line in chart.lines)],
         "facts": facts,

@@ -1,0 +1,270 @@
+"""`reproduce`: a published result run again, as published or better, and printed beside what was published."""
+
+import csv
+import io
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.plan import Contestant, Plan, settled
+from lenext.comparison.published import PUBLISHED, Published
+from lenext.comparison.standings import Standing
+from lenext.comparison.trials import Outcome, carry_out
+from lenext.foundation.errors import ConfigurationError, TrainingError, unknown
+from lenext.foundation.files import expanded, write_atomic
+from lenext.reporting.console import Narrator
+from lenext.reporting.page import render
+from lenext.reporting.svg import Chart, Line
+from lenext.reporting.tables import table
+from lenext.training.loop import divided
+from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipes import OF_NETWORKS, RECIPES
+from lenext.workflows.machine import machine
+from lenext.workflows.prepare import load_data, made_for
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A published result beside ours. rows: by epoch, in per cent, None where there is none; accuracy: what it ends
+    with (as published: of the last epoch; better: the test set, read once), as a fraction."""
+
+    path: Path
+    published: Published
+    standing: Standing
+    rows: tuple[dict[str, float | None], ...]
+    accuracy: float
+    sentence: str
+
+
+def describe() -> list[dict[str, Any]]:
+    """The published results, a row each."""
+    rows = []
+    for name, one in PUBLISHED.items():
+        epochs = RECIPES[one.recipe]["epochs"] if "epochs" not in one.settings else one.settings["epochs"]
+        rows.append(
+            {
+                "name": name,
+                "network": one.network,
+                "data": one.data,
+                "epochs": epochs,
+                "published %": "none printed" if one.figure is None else f"{one.figure:.2f} ({one.measured})",
+                "--better": f"{one.better.network}, {one.better.epochs} epoch{'s' if one.better.epochs > 1 else ''}",
+            }
+        )
+    return rows
+
+
+def experiment_of(one: Published, better: bool) -> Experiment:
+    """As published: nothing but what the document says; better: the recipe of our network for small pictures."""
+    if not better:
+        recipe = Recipe().changed(RECIPES[one.recipe]).changed(one.settings)
+        return made_for(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
+    ours = one.better
+    recipe = Recipe().changed(OF_NETWORKS.get(ours.network, {})).changed({"epochs": ours.epochs, **ours.settings})
+    return made_for(Experiment(network=ours.network, data=one.data, recipe=recipe.settled()))
+
+
+def reproduce(
+    which: str,
+    *,
+    better: bool = False,
+    scale: float = 1.0,
+    seeds: int = 1,
+    name: str = "",
+    runs_dir: str | Path = "runs",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool = False,
+    **given: Any,
+) -> Reproduction:
+    """Run a published result again: as published, faults and all, or with our own recipe for the same data.
+
+    which: a name of PUBLISHED, such as D4/resnet18
+    better: our network of the same family for small pictures, within the published epochs, validation out of the
+        training pictures, the test set read once
+    scale: the share of the training pictures to run it on; seeds: how many trainings, whose mean is told
+    given: keys of a Recipe that change what is run (the machine's, say: `threads`)
+
+    Raises ConfigurationError for a name that is not there.
+    """
+    if which not in PUBLISHED:
+        raise ConfigurationError(unknown("published result", which, PUBLISHED, "`lenext reproduce` lists them"))
+    if not 0 < scale <= 1:
+        raise ConfigurationError(f"scale={scale:g}: a share of the training pictures, above 0 and up to 1")
+    if seeds < 1:
+        raise ConfigurationError(f"seeds={seeds}: at least 1")
+    one = PUBLISHED[which]
+    request = {"reproduce": which, "better": better, "scale": scale, "seeds": seeds, "settings": given}
+    with Narrator(quiet) as narrator:
+        said: dict[str, str] = {}
+
+        def make() -> Plan:
+            experiment = experiment_of(one, better)
+            whole = load_data(experiment, data_dir, offline)
+            if scale < 1:
+                number = max(2, round(scale * len(divided(whole, experiment.recipe).train)))
+                given_also = {"train_samples": number}
+            else:
+                given_also = {}
+            changed = experiment.recipe.changed(given_also).changed(given).settled()
+            limit = epochs_of(one)
+            if better and changed.epochs > limit:
+                raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; better has no more")
+            experiment = replace(experiment, recipe=changed)
+            jobs = jobs_of({experiment.network: experiment}, whole, data_dir, offline)
+            job = jobs[experiment.network]
+            said["time"] = job.expected() + (f", {seeds} trainings" if seeds > 1 else "")
+            cost = costs_of(jobs, timed_steps=False)[experiment.network]
+            return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine(job.compute))
+
+        folder, plan, was_there = settled(request, expanded(runs_dir), name, folder_name(which, better, scale), make)
+        narrator.facts(facts_of(which, one, plan, better, scale) | said)
+        narrator.say("going on with what is there\n" if was_there else "")
+        outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        found = concluded(which, one, plan, folder, outcomes, better, scale)
+        tell(found, better, narrator)
+    return found
+
+
+def epochs_of(one: Published) -> int:
+    """As many as were published."""
+    return int(one.settings.get("epochs", RECIPES[one.recipe]["epochs"]))
+
+
+def folder_name(which: str, better: bool, scale: float) -> str:
+    parts = [which.replace("/", "-"), *(["better"] if better else []), *([f"scale{scale:g}"] if scale < 1 else [])]
+    return "-".join(["reproduce", *parts])
+
+
+def facts_of(which: str, one: Published, plan: Plan, better: bool, scale: float) -> dict[str, str]:
+    """What is run, and what of it is a fault."""
+    experiment = plan.contestants[0].experiment
+    recipe = experiment.recipe
+    figure = "no figure" if one.figure is None else f"{one.figure:.2f} % ({one.measured})"
+    facts = {
+        "published": f"{which}: {one.network} on {one.data}, {epochs_of(one)} epochs; {figure}",
+        "run": f"{experiment.network}, {'our recipe' if better else 'as published'}, {recipe.epochs} epochs, "
+        f"{recipe.optimizer} {recipe.learning_rate:g}, batches of {recipe.batch_size} at {recipe.image_size} px",
+    }
+    if scale < 1:
+        facts["scale"] = f"{scale:g} of the training pictures, {recipe.train_samples:,}: not the published result"
+    if not better:
+        facts["faults"] = "; ".join(one.faults) or "none"
+    return facts | {"machine": plan.machine}
+
+
+def concluded(
+    which: str, one: Published, plan: Plan, folder: Path, outcomes: list[Outcome], better: bool, scale: float
+) -> Reproduction:
+    """The figures side by side, as a table and a page beside the runs. Raises TrainingError where no trial ended."""
+    (standing,) = plan.standings(outcomes)
+    good = [outcome for outcome in outcomes if outcome.records]
+    if not any(outcome.results for outcome in good):
+        raise TrainingError(f"{which}: {'; '.join(standing.failures)}")
+    rows = tuple(epoch_rows(one, good, better))
+    if better:
+        tests = list(standing.figures("test").values())
+        held = list(standing.figures("validation").values())
+        accuracy = fmean(held if one.measured == "validation" else tests)
+    else:
+        accuracy = fmean([outcome.records[-1].val_accuracy or 0.0 for outcome in good])
+    found = Reproduction(folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else round(value, 4) for key, value in row.items()} for row in rows)
+    write_atomic(folder / "reproduction.csv", text.getvalue())
+    page = render(
+        "reproduction.html", title=f"{which}, {'our recipe' if better else 'as published'}", sentence=found.sentence,
+        charts=charts(rows), rows=rows, facts=list(facts_of(which, one, plan, better, scale).items()),
+        command=command_of(which, better, scale, plan.seeds),
+    )  # fmt: skip
+    write_atomic(folder / "reproduction.html", page)
+    return found
+
+
+def epoch_rows(one: Published, outcomes: Sequence[Outcome], better: bool) -> list[dict[str, float | None]]:
+    """Published and measured by epoch, in per cent; measured is the mean over the seeds, divided as the document does
+    where it is as published."""
+    divisor = 1.0 if better else one.divisor
+    longest = max(len(outcome.records) for outcome in outcomes)
+
+    def mean(epoch: int, *names: str) -> float | None:
+        found = []
+        for outcome in outcomes:
+            for record in outcome.records[epoch : epoch + 1]:
+                values = [value for name in names if (value := getattr(record, name)) is not None]
+                found += [100 * values[0] / divisor] if values else []
+        return fmean(found) if found else None
+
+    rows: list[dict[str, float | None]] = []
+    for epoch in range(max(longest, len(one.held))):
+        rows.append(
+            {
+                "epoch": float(epoch + 1),
+                "published": one.held[epoch] if epoch < len(one.held) else None,
+                "measured": mean(epoch, "val_accuracy"),
+                "published, training": one.training[epoch] if epoch < len(one.training) else None,
+                "measured, training": mean(epoch, "evaluated_train_accuracy", "train_accuracy"),
+            }
+        )
+    return rows
+
+
+def conclusion(one: Published, accuracy: float, seeds: int, better: bool, scale: float) -> str:
+    """What the figures say."""
+    shown = 100 * accuracy / (1.0 if better else one.divisor)
+    over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+    part = f" on {scale:g} of the training pictures" if scale < 1 else ""
+    if one.figure is None:
+        return f"Nothing was published; measured: {shown:.2f} %{over}{part}"
+    target = (one.best or one.figure) if better else one.figure
+    apart = shown - target
+    return (
+        f"Published: {target:.2f} %{' (its best epoch)' if target != one.figure else ''}; measured{part}: "
+        f"{shown:.2f} %{over}, {abs(apart):.2f} points {'above' if apart >= 0 else 'below'}"
+    )
+
+
+def charts(rows: Sequence[dict[str, float | None]]) -> list[Chart]:
+    """Published and measured over each other."""
+    epochs = [row["epoch"] or 0.0 for row in rows]
+    found = []
+    for title, suffix in (("Held out", ""), ("Training", ", training")):
+        lines = [
+            Line(
+                name, epochs, [None if (value := row[f"{name}{suffix}"]) is None else value / 100 for row in rows], look
+            )
+            for name, look in (("published", "a"), ("measured", "b"))
+        ]
+        lines = [line for line in lines if any(value is not None for value in line.y)]
+        if lines:
+            found.append(Chart(f"{title}: accuracy", lines, percent=True))
+    return found
+
+
+def share(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
+
+
+def tell(found: Reproduction, better: bool, narrator: Narrator) -> None:
+    """The table by epoch and the conclusion."""
+    columns = dict.fromkeys(found.rows[0], "right")
+    rows = [
+        [f"{value:.0f}" if name == "epoch" else "" if value is None else f"{value:.2f}" for name, value in row.items()]
+        for row in found.rows
+    ]
+    what = "validation" if better else found.published.measured
+    narrator.say()
+    narrator.say(table(f"accuracy in per cent, {what} and training", columns, rows))
+    narrator.say(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
+
+
+def command_of(which: str, better: bool, scale: float, seeds: int) -> str:
+    parts = ["lenext", "reproduce", which, *(["--better"] if better else [])]
+    parts += ["--scale", f"{scale:g}"] if scale < 1 else []
+    return shlex.join([*parts, *(["--seeds", str(seeds)] if seeds > 1 else [])])
