@@ -36,4 +36,5 @@ def audit(
     first = {kind: found.of(kind)[0] for kind in ABOUT if counts[kind]}
     rows = [[kind, f"{counts[kind]:,}", one.sample, one.what] for kind, one in first.items()]
     show_table(["finding", "how many", "such as", "what"], rows or [["nothing", "0", "", ""]], right=["how many"])
+    sys.stdout.writelines(f"\n{note}\n" for note in found.notes)
     sys.stdout.write(f"\n{found.table} and {found.page}\n")
