@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lenext.comparison.race import race as race
     from lenext.comparison.reproduce import reproduce as reproduce
     from lenext.comparison.side_by_side import compare as compare
+    from lenext.comparison.variations import vary as vary
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
     from lenext.data.dataset import Dataset as Dataset
@@ -81,6 +82,7 @@ HOMES = {
     "timed": "foundation.timing",
     "train": "workflows.train",
     "val": "workflows.use",
+    "vary": "comparison.variations",
 }
 """Where each public name lives; it is imported when it is first asked for, so that `import lenext` costs nothing."""
 

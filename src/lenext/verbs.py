@@ -18,6 +18,7 @@ VERBS = {
     "show": Verb("showing", "a picture of data, filters, features, curves, confusion, ...; `lenext show --help`"),
     "audit": Verb("auditing", "what is wrong with data: broken, doubled, odd pictures, small classes, suspect labels"),
     "compare": Verb("comparing", "race networks: the same data, split and budget, several seeds; or runs on one page"),
+    "vary": Verb("comparing", "change a network or its recipe option by option; what each change bought, at what cost"),
     "reproduce": Verb("comparing", "the course documents' published results, run again as published, or better"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),

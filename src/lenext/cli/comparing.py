@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -52,6 +52,45 @@ def compare(
     sys.stdout.write(f"{work(*contestants, out=out)}\n")
 
 
+def vary(
+    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")],
+    /,
+    *,
+    options: Annotated[
+        list[str] | None,
+        Parameter(name="--option", negative="", help="KEY=V1,V2 of the constructor or the recipe; may be repeated"),
+    ] = None,
+    data: Annotated[str, Parameter(help="a name or a path, as for train")] = "digits",
+    search: Annotated[
+        Literal["grid", "one", "optuna"],
+        Parameter(help="all combinations; one change at a time; or sought, over KEY=LOW..HIGH too (extra `tune`)"),
+    ] = "grid",
+    seeds: Seeds = 1,
+    trials: Annotated[int, Parameter(help="of --search optuna: how many in all")] = 20,
+    database: Annotated[str, Parameter(help="of --search optuna: a URL (default: a file in its folder)")] = "",
+    recipe: RecipeName = "",
+    name: Name = "",
+    runs_dir: RunsDir = Path("runs"),
+    label_column: LabelColumn = "",
+    data_dir: DataDir = None,
+    offline: Offline = False,
+    settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
+) -> None:
+    """Change a network or its recipe, option by option, and see what each change bought at what cost."""
+    how: dict[str, Any] = {
+        "data": data, "recipe": recipe, "name": name, "runs_dir": runs_dir, "label_column": label_column,
+        "data_dir": data_dir, "offline": offline, **given(settings),
+    }  # fmt: skip
+    if search == "optuna":
+        from lenext.comparison.search import seek
+
+        seek(network, options or [], trials=trials, database=database, **how)
+        return
+    from lenext.comparison.variations import vary as work
+
+    work(network, options or [], search=search, seeds=seeds, **how)
+
+
 @app.command
 def reproduce(
     which: Annotated[str, Parameter(help="one of those listed, such as D4/resnet18; without it, all are listed")] = "",
@@ -82,6 +121,7 @@ def reproduce(
          offline=offline, **more)  # fmt: skip
 
 
-for verb in (compare,):
+for verb in (compare, vary):
     verb.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
 app.command(compare)
+app.command(vary)

@@ -126,6 +126,17 @@ def read_plan(folder: Path, *, must: bool) -> Plan | None:
         return None
 
 
+def spelled(request: Mapping[str, Any], *keys: str) -> list[str]:
+    """Options of the command line: these keys of a request where they say something, and its settings."""
+    found = []
+    for key in keys:
+        found += [f"--{key.replace('_', '-')}", str(request[key])] if request[key] else []
+    for key, value in request["settings"].items():
+        option = key.replace("_", "-")
+        found += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", str(value)]
+    return found
+
+
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Waits until no other process settles a comparison in this folder."""

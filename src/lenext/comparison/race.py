@@ -8,7 +8,7 @@ from typing import Any
 
 from lenext.comparison.budget import TRAINING, Budget
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, settled
+from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.standings import Cost, Standing, ranked, sentences, tell, write_csv, write_page
 from lenext.comparison.trials import Outcome, carry_out
 from lenext.data.dataset import Dataset
@@ -197,10 +197,6 @@ def concluded(
 
 def command_of(request: Mapping[str, Any]) -> str:
     """The command line that asks for the same."""
-    parts = ["lenext", "compare", *request["networks"], "--data", request["data"], "--seeds", str(request["seeds"])]
-    for key in ("budget", "recipe", "label_column"):
-        parts += [f"--{key.replace('_', '-')}", request[key]] if request[key] else []
-    for key, value in request["settings"].items():
-        option = key.replace("_", "-")
-        parts += [f"--{'' if value else 'no-'}{option}"] if isinstance(value, bool) else [f"--{option}", str(value)]
+    parts = ["lenext", "compare", *request["networks"]]
+    parts += spelled(request, "data", "seeds", "budget", "recipe", "label_column")
     return shlex.join(parts)

@@ -18,10 +18,12 @@ from lenext.foundation.files import make_folder
 from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, seconds
 from lenext.runs.folder import Run
+from lenext.runs.results import figures_of
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.resume import resume
 from lenext.workflows.train import train
+from lenext.workflows.use import val
 
 LOCKS = ".locks"
 LONGEST = 80  # letters of a folder's name
@@ -144,6 +146,17 @@ def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bo
             return Outcome(trial, failure=" ".join(str(error).split()) or type(error).__name__)
 
 
+def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: bool = False) -> Outcome:
+    """The outcome with its test set read, once, by its best weights."""
+    run = outcome.run
+    if run is None or outcome.test is not None:
+        return outcome
+    own = outcome.trial.experiment.network if is_own(outcome.trial.experiment.network) else ""
+    seen = val(run, split="test", network=own, data_dir=data_dir, offline=offline, quiet=True)
+    run.write_json("results.json", run.results | {"test": figures_of(seen, run.read_json("split.json")["classes"])})
+    return Outcome(outcome.trial, run)
+
+
 @contextmanager
 def taken(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process has the name to itself, as long as it is entered; a killed process lets go of it."""
@@ -161,11 +174,14 @@ def taken(folder: Path, name: str) -> Iterator[bool]:
         lock.release()
 
 
-def trained(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool) -> Run:
-    """The trial's run, trained to its end."""
+def trained(
+    trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool,
+    watch: Callable[[Record], None] | None = None,
+) -> Run:  # fmt: skip
+    """The trial's run, trained to its end; `watch` is called after each epoch, and may end it."""
     path, experiment = folder / trial.name, trial.experiment
     how: dict[str, Any] = {"data_dir": data_dir, "offline": offline, "report": False, "read_test": read_test}
-    how["quiet"] = Narrator(lines=False)
+    how |= {"quiet": Narrator(lines=False), "watch": watch}
     if (path / "recipe.yaml").is_file():
         return resume(path, network=experiment.network if is_own(experiment.network) else "", **how)
     if path.exists():

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def commit() -> str | None:
     return asked.stdout.strip() or None
 
 
+def processor() -> str:
+    """The CPU's name; empty where the system does not tell."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
 def environment(compute: Compute) -> dict[str, Any]:
     """Versions, device, threads, precision and memory format in use; a run keeps it."""
     return {
@@ -44,7 +54,7 @@ def environment(compute: Compute) -> dict[str, Any]:
         "command": sys.argv,
         "commit": commit(),
         "device": str(compute.device),
-        "device_name": torch.cuda.get_device_name() if compute.device.type == "cuda" else platform.processor(),
+        "device_name": torch.cuda.get_device_name() if compute.device.type == "cuda" else processor(),
         "precision": compute.precision,
         "memory_format": str(compute.memory_format).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -54,7 +64,7 @@ def environment(compute: Compute) -> dict[str, Any]:
 def machine(compute: Compute) -> str:
     """In a line: what it computes on."""
     found = environment(compute)
-    return f"{found['device_name'] or found['platform']}, {found['threads']} threads, {compute.describe()}"
+    return f"{found['device_name'] or found['platform']}; {compute.describe()}"
 
 
 def data_found(data_dir: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """`resume`: a run that was stopped, killed, or is to have more epochs, goes on from its newest good checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment
+from lenext.training.state import Record
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 from lenext.workflows.prepare import load_data
@@ -41,6 +42,7 @@ def resume(
     quiet: bool | Narrator = False,
     report: bool = True,
     read_test: bool = True,
+    watch: Callable[[Record], None] | None = None,
 ) -> Run:
     """Go on with a run exactly where its newest good checkpoint was made, to the same bits as if it had never stopped.
 
@@ -48,7 +50,7 @@ def resume(
     network: of a run whose network was a module, or FILE.py:Class, which is run
     data: of a run whose data were a Dataset
     data_dir, offline: as for `load`; without data_dir it is the run's
-    quiet, report, read_test: as for `train`
+    quiet, report, read_test, watch: as for `train`
 
     The same bits need the same machine, versions, device and threads; where these differ, it says so. A run that has
     ended is left alone. Raises LenextError for what the user can mend: a run whose recipe or data were changed, one
@@ -78,7 +80,7 @@ def resume(
             split = divided(whole, experiment.recipe)
             job = Job(experiment, split, network or experiment.network, data_dir, offline, bare=found is not None)
             narrator.write_log(run.path / "train.log")
-            session = Session(job, run, narrator, reads_test=read_test)
+            session = Session(job, run, narrator, reads_test=read_test, watch=watch)
             if found:
                 session.go_on_from(found[1])
                 tell(narrator, run, session, environment_then)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -54,9 +54,13 @@ AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may com
 class Session:
     """A job at work: it trains, and writes the run as it goes."""
 
-    def __init__(self, job: Job, run: Run, narrator: Narrator, *, reads_test: bool = True) -> None:
-        """reads_test: whether the test set is measured at the end; among many runs only the chosen one should."""
-        self.job, self.run, self.narrator, self.reads_test = job, run, narrator, reads_test
+    def __init__(
+        self, job: Job, run: Run, narrator: Narrator, *, reads_test: bool = True,
+        watch: Callable[[Record], None] | None = None,
+    ) -> None:  # fmt: skip
+        """reads_test: whether the test set is measured at the end; among many runs only the chosen one should.
+        watch: called after each epoch."""
+        self.job, self.run, self.narrator, self.reads_test, self.watch = job, run, narrator, reads_test, watch
         self.state = TrainingState.begin(job.network, job.recipe)
         self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
@@ -124,6 +128,8 @@ class Session:
                     bar.record(event, best)
                     if board:
                         board.record(event)
+                    if self.watch:
+                        self.watch(event)
                     if notice := self.notice():
                         self.narrator.say(f"note: {notice}")
                 if stop:

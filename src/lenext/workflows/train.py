@@ -1,6 +1,6 @@
 """`train`: from a name and some data to a run on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lenext.reporting.console import Narrator, narrator_of
 from lenext.runs.folder import Run
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment, Recipe
+from lenext.training.state import Record
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import (
     experiment_of,
@@ -45,6 +46,7 @@ def train(
     quiet: bool | Narrator = False,
     report: bool = True,
     read_test: bool = True,
+    watch: Callable[[Record], None] | None = None,
     **settings: Any,
 ) -> Run:
     """Train a network on data and leave a run: weights, records, pictures, predictions for the test set.
@@ -58,6 +60,7 @@ def train(
         comma-separated, `backbone` for all but the last layer
     test_data, label_column, on_bad_image, data_dir, offline: as for `load`
     quiet: print nothing; report: write the page; read_test: measure the test set at the end, once
+    watch: called after each epoch; what it raises ends the training, which can be gone on with
 
     Raises LenextError for whatever the user can mend. On Ctrl-C or SIGTERM a checkpoint is saved, from which `resume`
     goes on, then StoppedError, a KeyboardInterrupt.
@@ -94,7 +97,7 @@ def train(
             for note in job.notes():
                 narrator.say(f"note: {note}")
             narrator.say()
-            session = Session(job, run, narrator, reads_test=read_test)
+            session = Session(job, run, narrator, reads_test=read_test, watch=watch)
             session.write_facts(data_dir)
             session.carry_out(stop)
             if report:

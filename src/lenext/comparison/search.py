@@ -1,0 +1,314 @@
+"""`vary --search optuna`: variations sought by Optuna (extra `tune`), in a database that several processes may share.
+
+A trial is asked for once, its run lies in a folder named by its number, and it is told once: a process that is killed
+leaves it running in the database, and the next one goes on with its run.
+"""
+
+import logging
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.plan import Contestant, Plan, one_at_a_time, settled, spelled
+from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
+from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, trained
+from lenext.comparison.values import Choices, parse, said
+from lenext.comparison.variations import BASE, base_of, varied
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError
+from lenext.foundation.files import expanded
+from lenext.reporting.console import Narrator
+from lenext.training.recipe import Experiment
+from lenext.training.state import Record
+from lenext.workflows.machine import machine
+from lenext.workflows.train import default_name
+
+FORGOTTEN = 60.0  # seconds after which a trial that no process has put its name to is taken over
+HERE, REFUSED = "where", "refused"
+SEED = 0  # of the sampler, to which the trial's number is added
+
+
+class PrunedError(LenextError):
+    """A trial that promises too little to be gone on with."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search came to: its folder with the page and the table, the trials that ended, the best first."""
+
+    path: Path
+    standings: tuple[Standing, ...]
+    counts: Mapping[str, int]
+
+    @property
+    def page(self) -> Path:
+        return self.path / "search.html"
+
+
+def seek(
+    network: str,
+    options: Sequence[str],
+    *,
+    data: str = "digits",
+    trials: int = 20,
+    database: str = "",
+    recipe: str = "",
+    name: str = "",
+    runs_dir: str | Path = "runs",
+    label_column: str = "",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool = False,
+    **given: Any,
+) -> Search:
+    """Let Optuna choose among the options, `KEY=V1,V2` or `KEY=LOW..HIGH`, by validation; weak trials are pruned.
+
+    trials: how many in all, over all processes; the same request goes on until there are so many
+    database: a URL, so that several machines may take part, each with the same `name`; without it, a file beside the
+        runs, which several processes of this machine may share
+
+    Only the best trial reads the test set. Raises ConfigurationError for what cannot be sought, RunError for a database
+    that is locked, broken or of another version.
+    """
+    choices = parse(network, options)
+    if not choices or trials < 1:
+        raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
+    request = {
+        "vary": network, "options": list(options), "data": data, "search": "optuna", "database": database,
+        "recipe": recipe, "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
+    }  # fmt: skip
+    where: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
+    with Narrator(quiet) as narrator:
+        kept: list[Dataset] = []
+
+        def make() -> Plan:
+            base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
+            kept.append(whole)
+            jobs = jobs_of({BASE: base}, whole, data_dir, offline)
+            one = Contestant(BASE, base, costs_of(jobs, timed_steps=False)[BASE])
+            return Plan({}, (one,), 1, machine(jobs[BASE].compute))
+
+        otherwise = default_name("", Experiment(network=f"search-{network}", data=data))
+        folder, plan, _ = settled(
+            request, expanded(runs_dir), name, otherwise.replace(":", "-").replace("/", "-"), make
+        )
+        base = plan.contestants[0].experiment
+        whole = kept[0] if kept else base_of(network, data, recipe, label_column, given, data_dir, offline)[1]
+        narrator.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
+        narrator.say()
+        with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name) as study:
+            while (trial := next_trial(study, folder, trials)) is not None:
+                outcome = carried(study, trial, base, choices, whole, folder, where)
+                if outcome:
+                    narrator.say(f"trial {trial.number}: {outcome}")
+            found = concluded(study, plan, choices, folder, request, where)
+        tell(found.standings[:20], [], narrator.say)
+        counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
+        narrator.say(f"{counts}\n\npage: {found.page}")
+    return found
+
+
+@contextmanager
+def opened(url: str, name: str) -> Iterator[Any]:
+    """The study in the database, made where it is not there; what the database complains of, in a line."""
+    try:
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+    except ImportError as error:
+        raise ConfigurationError("--search optuna needs Optuna: pip install 'lenext[tune]'") from error
+    optuna.logging.set_verbosity(logging.WARNING)
+    shown = url.partition("@")[2] or url  # without a password
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield optuna.create_study(
+                storage=url, study_name=name, direction="maximize", load_if_exists=True,
+                sampler=optuna.samplers.TPESampler(seed=SEED, multivariate=True),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            )  # fmt: skip
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
+        raise RunError(f"{shown}: {reason(error)}") from error
+    except RuntimeError as error:
+        if "optuna" not in str(error).lower():
+            raise
+        raise RunError(f"{shown}: {reason(error)}; give another --database or --name") from error
+
+
+def reason(error: BaseException) -> str:
+    """The innermost cause of what a database complains of, and what to do."""
+    while (inner := error.__cause__ or error.__context__) is not None and inner is not error:
+        error = inner
+    said_so = " ".join(str(error).split())
+    hint = {
+        "locked": "another program holds it; wait for it, or end it",
+        "not a database": "the file is broken or something else; give another --database or --name",
+        "malformed": "the file is broken; restore it, or give another --database or --name",
+        "version": "it was made by another version of Optuna; `optuna storage upgrade` may help",
+    }
+    return next((f"{said_so}; {what}" for word, what in hint.items() if word in said_so), said_so)
+
+
+def next_trial(study: Any, folder: Path, most: int) -> Any | None:
+    """A trial that a killed process has left, else a new one, else None once there are so many."""
+    from optuna.trial import Trial as Asked
+    from optuna.trial import TrialState
+
+    with one_at_a_time(folder):
+        trials = study.get_trials(deepcopy=False)
+        for one in trials:
+            if one.state == TrialState.RUNNING and is_left(one, folder):
+                asked = Asked(study, one._trial_id)
+                asked.set_user_attr(HERE, place_of(folder))
+                return asked
+        if len(trials) >= most:
+            return None
+        study.sampler.reseed_rng()  # else processes that begin alike ask alike
+        asked = study.ask()
+        asked.set_user_attr(HERE, place_of(folder))
+        return asked
+
+
+def is_left(one: Any, folder: Path) -> bool:
+    """Whether a running trial is of this folder, and no process is at it."""
+    where = one.user_attrs.get(HERE)
+    if where is None:  # killed before it could put its name to it
+        return one.datetime_start is None or (datetime.now() - one.datetime_start).total_seconds() > FORGOTTEN
+    if where != place_of(folder):
+        return False
+    with taken(folder, folder_of(one.number)) as mine:
+        return mine
+
+
+def place_of(folder: Path) -> str:
+    return f"{socket.gethostname()}:{folder.resolve()}"
+
+
+def folder_of(number: int) -> str:
+    return f"trial-{number:04d}"
+
+
+def carried(
+    study: Any,
+    trial: Any,
+    base: Experiment,
+    choices: Sequence[Choices],
+    whole: Dataset,
+    folder: Path,
+    where: dict[str, Any],
+) -> str:
+    """Do a trial and tell the study; what came of it, in a line; nothing where another process is at it."""
+    from optuna.trial import TrialState
+
+    with taken(folder, folder_of(trial.number)) as mine:
+        if not mine:
+            time.sleep(0.1)
+            return ""
+        values = {one.key: suggested(trial, one) for one in choices}
+        words = " ".join(f"{key}={said(value)}" for key, value in values.items())
+        try:
+            experiment = varied(base, choices, values)
+            job = jobs_of({words: experiment}, whole, where["data_dir"], where["offline"])
+            cost = costs_of(job, timed_steps=False)[words]
+            trial.set_user_attr("cost", vars(cost))
+        except ConfigurationError as error:
+            trial.set_user_attr(REFUSED, str(error))
+            study.tell(trial.number, state=TrialState.FAIL)
+            return f"{words}: refused: {error}"
+        one = NumberedTrial(words, experiment, trial.number)
+        try:
+            before = done(one, folder)
+            outcome = before or Outcome(
+                one, trained(one, folder, **where, read_test=False, watch=reporter(trial, one, folder))
+            )
+        except PrunedError:
+            study.tell(trial.number, state=TrialState.PRUNED)
+            return f"{words}: pruned"
+        except (LenextError, RuntimeError, MemoryError) as error:
+            trial.set_user_attr(REFUSED, " ".join(str(error).split()))
+            study.tell(trial.number, state=TrialState.FAIL)
+            return f"{words}: failed: {error}"
+        if outcome.validation is None:
+            raise ConfigurationError("a search needs a validation set; leave out --validation-fraction 0")
+        study.tell(trial.number, outcome.validation)
+        return f"{words}: {outcome.said()}"
+
+
+@dataclass(frozen=True)
+class NumberedTrial(Trial):
+    """One whose folder is named by its number in the study."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return folder_of(self.number)
+
+
+def suggested(trial: Any, one: Choices) -> Any:
+    """What the study suggests for a key. Lists are asked for by their place, as a database keeps plain values only."""
+    if one.span:
+        low, high = one.span.low, one.span.high
+        if one.span.whole:
+            return trial.suggest_int(one.key, int(low), int(high), log=one.span.log)
+        return trial.suggest_float(one.key, low, high, log=one.span.log)
+    names = [said(value) for value in one.values]
+    return one.values[names.index(trial.suggest_categorical(one.key, names))]
+
+
+def reporter(trial: Any, one: Trial, folder: Path) -> Callable[[Record], None]:
+    """Tells the study each epoch's validation, and ends what it would prune."""
+    known = trial.study.trials[trial.number].intermediate_values
+
+    def report(record: Record) -> None:
+        if record.val_accuracy is None:
+            return
+        if record.epoch not in known:  # a run that goes on repeats none, but may have been killed before it was told
+            trial.report(record.val_accuracy, record.epoch)
+        if record.epoch < one.experiment.recipe.epochs and trial.should_prune():
+            raise PrunedError(f"{folder / one.name}: pruned after epoch {record.epoch}")
+
+    return report
+
+
+def concluded(
+    study: Any, plan: Plan, choices: Sequence[Choices], folder: Path, request: Mapping[str, Any], where: dict[str, Any]
+) -> Search:
+    """The trials that ended, as a table and a page, the best with its test accuracy."""
+    from optuna.trial import TrialState
+
+    standings, counts = [], dict[str, int]()
+    base = plan.contestants[0].experiment
+    for trial in study.get_trials(deepcopy=False):
+        counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
+        if trial.state != TrialState.COMPLETE:
+            continue
+        words = " ".join(f"{key}={said(value)}" for key, value in trial.params.items())
+        one = NumberedTrial(words, base, trial.number)
+        outcome = done(one, folder) or Outcome(one, failure="its run is on another machine")
+        settings = {key: said(value) for key, value in trial.params.items()}
+        cost = costs_from(trial.user_attrs.get("cost"))
+        standings.append(Standing(f"{trial.number}: {words}", (outcome,), cost, settings))
+    if not standings:
+        raise RunError(f"{folder}: no trial has ended well; its options may not suit the data")
+    order = ranked(standings, "validation")
+    order[0] = replace(order[0], outcomes=tuple(read_test_of(one, **where) for one in order[0].outcomes))
+    write_csv(order, folder / "search.csv")
+    facts = [("trials", ", ".join(f"{number} {state}" for state, number in counts.items())), ("machine", plan.machine)]
+    command = ["lenext", "vary", str(request["vary"]), *(f"--option={one}" for one in request["options"])]
+    command += spelled(request, "data", "search", "database", "recipe", "label_column")
+    write_page(
+        folder / "search.html", order, title=f"{request['vary']}: variations sought", part="validation", facts=facts,
+        notes=[], command=" ".join(command),
+    )  # fmt: skip
+    return Search(folder, tuple(order), counts)
+
+
+def costs_from(found: Any) -> Cost | None:
+    return Cost(**found) if isinstance(found, dict) else None
