@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lenext.comparison.lessons import lesson as lesson
     from lenext.comparison.race import race as race
     from lenext.comparison.reproduce import reproduce as reproduce
     from lenext.comparison.side_by_side import compare as compare
@@ -71,6 +72,7 @@ HOMES = {
     "events": "training.loop",
     "find_learning_rate": "training.rates",
     "fit": "training.loop",
+    "lesson": "comparison.lessons",
     "load": "data",
     "lr_find": "workflows.rates",
     "predict": "workflows.use",

@@ -19,6 +19,7 @@ VERBS = {
     "audit": Verb("auditing", "what is wrong with data: broken, doubled, odd pictures, small classes, suspect labels"),
     "compare": Verb("comparing", "race networks: the same data, split and budget, several seeds; or runs on one page"),
     "vary": Verb("comparing", "change a network or its recipe option by option; what each change bought, at what cost"),
+    "lesson": Verb("comparing", "what the course documents teach, as experiments of a minute or two"),
     "reproduce": Verb("comparing", "the course documents' published results, run again as published, or better"),
     "val": Verb("using", "measure a run on its validation pictures, or another split"),
     "predict": Verb("using", "the most probable classes of your pictures: files, folders, globs"),

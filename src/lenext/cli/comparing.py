@@ -121,6 +121,28 @@ def reproduce(
          offline=offline, **more)  # fmt: skip
 
 
+@app.command
+def lesson(
+    which: Annotated[str, Parameter(help="one of those listed, such as batch-norm; without it, all are listed")] = "",
+    /,
+    *,
+    name: Name = "",
+    runs_dir: RunsDir = Path("runs"),
+    epochs: Annotated[int | None, Parameter(help="of each training, instead of the lesson's")] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
+) -> None:
+    """What the course documents teach, as experiments of a minute or two: list them, or run one."""
+    from lenext.comparison.lessons import describe
+    from lenext.comparison.lessons import lesson as work
+
+    if not which:
+        show(describe(), False)
+        return
+    more: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    work(which, name=name, runs_dir=runs_dir, data_dir=data_dir, offline=offline, **more)
+
+
 for verb in (compare, vary):
     verb.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
 app.command(compare)

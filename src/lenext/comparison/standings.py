@@ -196,7 +196,10 @@ def write_page(
     write_atomic(path, render("race.html", **content))
 
 
-def tell(standings: Sequence[Standing], said: Sequence[str], say: Callable[[Any], None]) -> None:
+def tell(
+    standings: Sequence[Standing], said: Sequence[str], say: Callable[[Any], None],
+    title: str = "standings, by validation",
+) -> None:  # fmt: skip
     """The table and the sentences."""
     columns = {
         "contestant": "left", "validation %": "right", "test %": "right", "parameters": "right",
@@ -209,6 +212,6 @@ def tell(standings: Sequence[Standing], said: Sequence[str], say: Callable[[Any]
         ]
         rows.append([*cells[:5], cells[5] or "failed", cells[6]])
     say("")
-    say(table("standings, by validation", columns, rows))
+    say(table(title, columns, rows))
     for line in said:
         say(line)
