@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 IMPORTED = (
-    "lenext.cli.training", "lenext.workflows.train", "lenext.workflows.resume", "lenext.data.digits",
+    "lenext.cli.training", "lenext.cli.comparing", "lenext.comparison.race", "lenext.comparison.search",
+    "lenext.workflows.train", "lenext.workflows.resume", "lenext.data.digits",
     "lenext.data.folder", "sklearn.datasets", "sklearn.model_selection", "sklearn.metrics", "matplotlib.pyplot",
     "torch.optim.adamw", "torch.optim.sgd", "filelock", "tests.recovery.faults",
 )  # fmt: skip

@@ -104,7 +104,7 @@ def seek(
         narrator.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
         narrator.say()
         with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name) as study:
-            while (trial := next_trial(study, folder, trials)) is not None:
+            while (trial := next_trial(study, folder, trials, alone=not database)) is not None:
                 outcome = carried(study, trial, base, choices, whole, folder, where)
                 if outcome:
                     narrator.say(f"trial {trial.number}: {outcome}")
@@ -155,15 +155,17 @@ def reason(error: BaseException) -> str:
     return next((f"{said_so}; {what}" for word, what in hint.items() if word in said_so), said_so)
 
 
-def next_trial(study: Any, folder: Path, most: int) -> Any | None:
-    """A trial that a killed process has left, else a new one, else None once there are so many."""
+def next_trial(study: Any, folder: Path, most: int, *, alone: bool) -> Any | None:
+    """A trial that a killed process has left, else a new one, else None once there are so many.
+
+    alone: whether only processes that use this folder use the database; they ask one at a time."""
     from optuna.trial import Trial as Asked
     from optuna.trial import TrialState
 
     with one_at_a_time(folder):
         trials = study.get_trials(deepcopy=False)
         for one in trials:
-            if one.state == TrialState.RUNNING and is_left(one, folder):
+            if one.state == TrialState.RUNNING and is_left(one, folder, alone):
                 asked = Asked(study, one._trial_id)
                 asked.set_user_attr(HERE, place_of(folder))
                 return asked
@@ -175,11 +177,11 @@ def next_trial(study: Any, folder: Path, most: int) -> Any | None:
         return asked
 
 
-def is_left(one: Any, folder: Path) -> bool:
+def is_left(one: Any, folder: Path, alone: bool) -> bool:
     """Whether a running trial is of this folder, and no process is at it."""
     where = one.user_attrs.get(HERE)
     if where is None:  # killed before it could put its name to it
-        return one.datetime_start is None or (datetime.now() - one.datetime_start).total_seconds() > FORGOTTEN
+        return alone or one.datetime_start is None or (datetime.now() - one.datetime_start).total_seconds() > FORGOTTEN
     if where != place_of(folder):
         return False
     with taken(folder, folder_of(one.number)) as mine:

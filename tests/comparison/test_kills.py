@@ -1,0 +1,108 @@
+"""Races and searches that are killed again and again lose and duplicate nothing."""
+
+import signal
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from os import kill
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.comparison.test_race import figures
+from tests.recovery.nursery import Nursery
+
+KILLS = 20
+
+
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    made = Nursery()
+    yield made
+    made.close()
+
+
+def killed_again_and_again(nursery: Nursery, arguments: list[object], place: Path, seconds: Callable[[], float]) -> int:
+    """Start the command, kill it after a while, and so on; then let it end. Returns how many kills hit it."""
+    hits = 0
+    for _ in range(10 * KILLS):
+        if hits == KILLS:
+            break
+        number = nursery.start(*arguments, cwd=place)
+        time.sleep(seconds())
+        with suppress(ProcessLookupError):
+            kill(number, signal.SIGKILL)
+        ended = nursery.wait(number)
+        hits += ended == -signal.SIGKILL
+        if ended == 0:
+            break
+    assert nursery.run(*arguments, cwd=place) == 0, (place / "err").read_text()
+    return hits
+
+
+@pytest.mark.slow
+def test_a_race(nursery: Nursery, tmp_path: Path) -> None:
+    more = ("--epochs", 12, "--train-samples", 600, "--seeds", 3, "--data", "digits", "--runs-dir")
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    assert nursery.run("compare", "lenet", "lenet5", *more, calm, cwd=tmp_path) == 0
+    draw = Random(0)
+    hits = killed_again_and_again(
+        nursery, ["compare", "lenet", "lenet5", *more, rough], tmp_path, lambda: draw.uniform(0.05, 1.5)
+    )
+    assert hits == KILLS
+    (one,), (other,) = (list(folder.glob("race-*")) for folder in (calm, rough))
+    assert figures(one, "race.csv") == figures(other, "race.csv")
+    trials = [f"{name}-seed{seed}" for name in ("lenet", "lenet5") for seed in range(3)]
+    assert sorted(path.parent.name for path in other.glob("*/results.json")) == trials
+    for name in trials:
+        left, right = ((folder / name / "weights" / "best.safetensors").read_bytes() for folder in (one, other))
+        assert left == right
+
+
+@pytest.mark.slow
+def test_a_search(nursery: Nursery, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    draw, trials = Random(1), 8
+    command: list[object] = [
+        "vary", "lenet", "--search", "optuna", "--trials", trials, "--option", "learning_rate=1e-4..1e-1", "--option",
+        "activation=relu,tanh", "--epochs", 10, "--train-samples", 600, "--runs-dir", tmp_path / "runs",
+    ]  # fmt: skip
+    hits = killed_again_and_again(nursery, command, tmp_path, lambda: draw.uniform(0.3, 2.0))
+    assert hits >= KILLS // 2  # each kill finds less to do
+    (folder,) = (tmp_path / "runs").glob("search-*")
+    with sqlite3.connect(folder / "study.db") as database:
+        states = Counter(state for (state,) in database.execute("SELECT state FROM trials"))
+        values = dict(database.execute(
+            "SELECT number, value FROM trials JOIN trial_values USING (trial_id) WHERE state = 'COMPLETE'"
+        ).fetchall())  # fmt: skip
+    assert sum(states.values()) == trials
+    assert set(states) <= {"COMPLETE", "PRUNED"}
+    rows = figures(folder, "search.csv")
+    assert len(rows) == states["COMPLETE"] == len(values)
+    for row in rows:
+        number = int(row["contestant"].partition(":")[0])
+        assert float(row["validation"]) == pytest.approx(values[number])
+    assert sorted(path.name for path in folder.glob("trial-*")) == [f"trial-{at:04d}" for at in range(trials)]
+
+
+@pytest.mark.slow
+def test_two_processes_at_once(nursery: Nursery, tmp_path: Path) -> None:
+    """Each trial is done by one of them."""
+    command: list[object] = [
+        "vary", "lenet", "--option", "activation=relu,tanh", "--option", "pooling=max,average", "--epochs", 4,
+        "--train-samples", 600, "--runs-dir", tmp_path / "runs",
+    ]  # fmt: skip
+    places = [tmp_path / "a", tmp_path / "b"]
+    numbers = []
+    for place in places:
+        place.mkdir()
+        numbers.append(nursery.start(*command, cwd=place))
+    assert [nursery.wait(number) for number in numbers] == [0, 0]
+    said = [(place / "out").read_text() for place in places]
+    done = [text.count("of training\n") for text in said]
+    assert sum(done) == 4
+    (folder,) = (tmp_path / "runs").glob("vary-*")
+    assert len(list(folder.glob("*/results.json"))) == 4

@@ -1,0 +1,203 @@
+"""A race is fair, is found again, and says what came of it."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lenext
+from lenext.comparison.plan import Plan
+from lenext.comparison.race import race
+from lenext.comparison.statistics import paired
+from lenext.comparison.trials import Trial, carry_out, taken
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.runs.folder import Run
+from lenext.training.recipe import Experiment, Recipe
+
+SMALL: dict[str, Any] = {"train_samples": 200, "quiet": True}
+NETWORKS = ("lenet", "lenet_32px")
+
+
+def figures(folder: Path, name: str = "race.csv") -> list[dict[str, str]]:
+    """The table, without the time, which no two runs have alike."""
+    with (folder / name).open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> lenext.comparison.race.Race:
+    return race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=tmp_path_factory.mktemp("race"), **SMALL)
+
+
+def runs_of(folder: Path) -> dict[str, Run]:
+    return {path.parent.name: Run(path.parent) for path in sorted(folder.glob("*/recipe.yaml"))}
+
+
+def test_all_have_the_same_but_for_how_they_learn(raced: Any) -> None:
+    runs = runs_of(raced.path)
+    assert len(runs) == 4
+    assert len({json.dumps(run.read_json("split.json")) for run in runs.values()}) == 1
+    recipes = [run.experiment.recipe for run in runs.values()]
+    for key in ("batch_size", "shift", "flip", "train_samples", "split_seed", "label_smoothing", "epochs", "cutout"):
+        assert len({getattr(one, key) for one in recipes}) == 1, key
+    assert {one.seed for one in recipes} == {0, 1}
+    assert {one.optimizer for one in recipes} == {"adamw", "muon"}  # each network's own
+
+
+def test_a_trial_is_an_ordinary_run(raced: Any, tmp_path: Path) -> None:
+    """The same experiment by `train` gives the same records."""
+    run = runs_of(raced.path)["lenet-seed1"]
+    again = lenext.train(recipe=str(run.path / "recipe.yaml"), runs_dir=tmp_path, quiet=True, report=False)
+    strip = [(one.epoch, one.train_loss, one.val_loss, one.val_accuracy) for one in run.records]
+    assert strip == [(one.epoch, one.train_loss, one.val_loss, one.val_accuracy) for one in again.records]
+    assert run.results["test"] == again.results["test"]
+    assert run.test_reads == 1
+
+
+def test_the_table_and_the_page_hold_the_runs(raced: Any) -> None:
+    runs, rows = runs_of(raced.path), figures(raced.path)
+    for row in rows:
+        results = runs[f"{row['contestant']}-seed{row['seed']}"].results
+        assert float(row["test"]) == results["test"]["accuracy"]
+        assert float(row["validation"]) == results["validation"]["accuracy"]
+    by_seed = {
+        name: {seed: runs[f"{name}-seed{seed}"].results["test"]["accuracy"] for seed in (0, 1)} for name in NETWORKS
+    }
+    better, worse = sorted(NETWORKS, key=lambda name: -sum(by_seed[name].values()))
+    difference = paired(by_seed[better], by_seed[worse])
+    assert difference is not None
+    said = f"{100 * abs(difference.mean):.2f} ± {100 * (difference.half or 0):.2f}"
+    page = raced.page.read_text()
+    assert any(said in line for line in raced.sentences)
+    assert said in page
+    for name in NETWORKS:
+        mean = 50 * sum(by_seed[name].values())
+        assert f"{mean:.2f} ±" in page
+    shown = re.findall(r'<circle class="(dot|ring) b"[^>]*><title>(\w+): ([\d.]+)%', page)
+    assert {(name, value) for _, name, value in shown} == {
+        (name, f"{50 * sum(by_seed[name].values()):.2f}") for name in NETWORKS
+    }
+
+
+def test_the_same_request_is_done_once(raced: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in raced.path.glob("*/results.json")}
+    again = race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=raced.path.parent, train_samples=200)
+    assert again.path == raced.path
+    assert before == {path: path.stat().st_mtime_ns for path in raced.path.glob("*/results.json")}
+    assert capsys.readouterr().out.count("(done before)") == 4
+
+
+def test_elsewhere_it_gives_the_same_figures(raced: Any, tmp_path: Path) -> None:
+    other = race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=tmp_path, **SMALL)
+    assert figures(other.path) == figures(raced.path)
+
+
+@pytest.mark.parametrize("budget", ["2s", "20G"])
+def test_a_budget_is_kept_as_steps(tmp_path: Path, budget: str) -> None:
+    found = race("lenet", "lenet5", data="digits", seeds=1, budget=budget, runs_dir=tmp_path, **SMALL)
+    plan = Plan.load(found.path)
+    for one in plan.contestants:
+        recipe = one.experiment.recipe
+        assert isinstance(recipe.steps, int)
+        if budget == "20G":
+            assert recipe.steps == int(20e9 / (3 * one.cost.multiply_adds * 128))
+        else:
+            assert one.cost.step
+            assert recipe.steps == int(2 / one.cost.step)
+        records = runs_of(found.path)[f"{one.name}-seed0"].records
+        assert len(records) == recipe.epochs == -(-recipe.steps // 2)  # 200 pictures are two batches
+    before = figures(found.path)
+    race("lenet", "lenet5", data="digits", seeds=1, budget=budget, runs_dir=tmp_path, **SMALL)
+    assert figures(found.path) == before
+
+
+BROKEN = """
+import torch
+class Sour(torch.nn.Module):
+    def __init__(self, num_classes=10):
+        super().__init__()
+        self.head = torch.nn.Linear(784, num_classes)
+        self.calls = 0
+    def forward(self, x):
+        y = self.head(x.flatten(1))
+        self.calls += self.training
+        return y / 0 if self.calls > 2 else y
+"""
+
+
+def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "sour.py").write_text(BROKEN)
+    sour = f"{tmp_path / 'sour.py'}:Sour"
+    found = race("lenet", sour, data="digits", seeds=2, epochs=2, runs_dir=tmp_path, image_size=28, **SMALL)
+    assert found.standings[0].name == "lenet"
+    assert "loss" in " ".join(found.standings[1].failures)
+    rows = {row["contestant"]: row for row in figures(found.path)}
+    assert rows["lenet"]["failure"] == ""
+    assert rows[sour]["failure"]
+    assert "failed, seed 0" in found.page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("networks", "more", "said"),
+    [
+        (("lenet",), {}, "two networks or more"),
+        (("lenet", "lenet"), {}, "named twice"),
+        (("lenet", "resnet81"), {}, "resnet18"),
+        (("lenet", "nin_32px"), {"seeds": 0}, "at least 1"),
+        (("lenet", "nin_32px"), {"budget": "5m", "epochs": 3}, "both say how long"),
+        (("lenet", "nin_32px"), {"budget": "1G"}, "too small for one epoch of nin_32px; the least .* is about"),
+        (("lenet", "alexnet"), {"image_size": 28}, "alexnet cannot take .* alexnet_32px is made for small"),
+        (("lenet", "lenet5"), {"epoch": 3}, "epochs"),
+    ],
+)
+def test_what_cannot_be_raced(tmp_path: Path, networks: tuple[str, ...], more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        race(*networks, data="digits", runs_dir=tmp_path, **(SMALL | more))
+    assert not list(tmp_path.glob("*/plan.json"))
+
+
+def test_the_least_that_is_told_works(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        race("lenet", "lenet5", data="digits", budget="1G", runs_dir=tmp_path, quiet=True)
+    least = re.search(r"about (\w[\w.]*),", str(told.value))
+    assert least
+    assert race("lenet", "lenet5", data="digits", seeds=1, budget=least[1], runs_dir=tmp_path, **SMALL).standings
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("{", "cannot be read"), ('{"version": 0}', "of version 0"), ("[]", "cannot be read"),
+                          ('{"version": 1, "contestants": [], "request": {}}', "nothing is compared")]
+)  # fmt: skip
+def test_a_broken_plan(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "plan.json").write_text(content)
+    with pytest.raises(RunError, match=said):
+        race("lenet", "lenet5", data="digits", name="mine", runs_dir=tmp_path, **SMALL)
+
+
+def test_another_request_of_the_same_name(raced: Any) -> None:
+    with pytest.raises(RunError, match="another comparison is there \\(of other seeds\\)"):
+        race(*NETWORKS, data="digits", seeds=1, epochs=3, name=raced.path.name, runs_dir=raced.path.parent, **SMALL)
+
+
+def test_two_processes_share_the_trials(tmp_path: Path) -> None:
+    """A trial that another is at is waited for, and then taken as it is."""
+    recipe = Recipe().changed({"epochs": 1, "train_samples": 100})
+    trials = [Trial("a", Experiment(network="lenet", recipe=recipe)), Trial("b", Experiment(network="lenet5"))]
+    with taken(tmp_path, trials[0].name) as mine:
+        assert mine
+        with taken(tmp_path, trials[0].name) as other:
+            assert not other
+    (outcome,) = carry_out(trials[:1], tmp_path)
+    assert outcome.run is not None
+    assert trials[1].name == "b-seed0"
+
+
+def test_names_of_folders() -> None:
+    odd = Trial("depths=(3,3) widths=(48,96)", Experiment())
+    assert odd.name != Trial("depths=(3,3)-widths=(48,96)", Experiment()).name
+    assert re.fullmatch(r"[\w.=-]+", odd.name)
+    assert len(Trial("x" * 500, Experiment()).name) < 120

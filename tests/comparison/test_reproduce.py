@@ -1,0 +1,201 @@
+"""The documents' results: each row can be run, and what is printed beside it is measured."""
+
+import csv
+import math
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+
+import lenext
+from lenext.comparison import lessons, reproduce
+from lenext.comparison.published import PUBLISHED
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.models import FAMILIES, MODELS, create
+from lenext.runs.folder import Run
+from lenext.training.loop import divided
+from lenext.training.recipe import Recipe
+from tests.data.makers import write_idx_folder
+
+
+def test_the_figures_are_those_of_the_documents() -> None:
+    """Against the documents in other words: lengths, bests, D3's divisor, epochs at chance."""
+    assert [round(one * 10112 / 10000, 2) for one in PUBLISHED["D3/convnext"].held] == [
+        45.86,
+        53.35,
+        56.62,
+        57.72,
+        60.40,
+    ]
+    for name, one in PUBLISHED.items():
+        if one.held:
+            epochs = reproduce.epochs_of(one)
+            assert len(one.held) == len(one.training) == epochs, name
+            assert one.held[-1] == one.figure
+    assert {name: one.best for name, one in PUBLISHED.items() if one.figure} == {
+        "D0/lenet": 93.0, "D3/convnext": 59.73, "D4/alexnet": 77.68, "D4/vgg11": 54.62, "D4/vgg11_quarter": 49.49,
+        "D4/nin": 54.58, "D4/nin-mnist": 98.66, "D4/googlenet": 68.63, "D4/resnet18": 81.63, "D4/densenet": 75.19,
+    }  # fmt: skip
+    assert PUBLISHED["D4/nin-mnist"].held[4] == 26.22
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_each_can_be_asked_for(name: str) -> None:
+    one = PUBLISHED[name]
+    taught, better = (reproduce.experiment_of(one, how) for how in (False, True))
+    assert MODELS[taught.network] == MODELS[better.network] or {taught.network, better.network} <= set(
+        FAMILIES[MODELS[better.network]]
+    )
+    assert better.recipe.epochs <= taught.recipe.epochs
+    assert not better.recipe.choose_by_test
+    assert better.data == taught.data
+    recipe = taught.recipe
+    assert (recipe.choose_by_test, recipe.validation_fraction) == ((False, 0.2) if name[:2] == "D3" else (True, 0.0))
+    for key in ("shift", "label_smoothing", "gradient_clip", "color_jitter"):
+        assert getattr(recipe, key) == 0, key
+    assert (recipe.flip, recipe.random_crop, recipe.schedule, recipe.warmup_epochs) == (False, 1.0, "constant", 0.0)
+    rates = {"D0": 1e-3, "D1": 0.01, "D3": 1e-3, "D4": 0.05 if "resnet" in name else 0.1}
+    assert recipe.learning_rate == rates[name[:2]]
+    assert {"D0": 64, "D1": 256, "D3": 128, "D4": 128}[name[:2]] == recipe.batch_size
+    size = {"D0": 28, "D1": 224, "D3": 32, "D4": 96 if "googlenet" in name else 224}[name[:2]]
+    assert recipe.image_size == size
+    create(taught.network, **taught.options)
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    write_idx_folder(tmp_path / "data" / "MNIST" / "raw", zipped=True)
+    write_idx_folder(tmp_path / "data" / "FashionMNIST" / "raw", zipped=True)
+    return tmp_path / "data"
+
+
+def test_as_published_is_marked_and_told(mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PUBLISHED["D0/lenet"].settings, "train_samples", 20)  # type: ignore[arg-type]
+    how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True, "quiet": True}
+    found = reproduce.reproduce("D0/lenet", seeds=2, epochs=3, **how)
+    runs = [Run(path.parent) for path in sorted(found.path.glob("*/recipe.yaml"))]
+    assert [run.experiment.recipe.seed for run in runs] == [0, 1]
+    for run in runs:
+        assert "as published" in run.results["weights"]
+        assert run.results["test_reads"] == 4  # after each epoch, and at the end
+        assert run.read_json("split.json")["samples"] == {"train": 20, "validation": 20, "test": 20}
+    last = fmean(run.records[-1].val_accuracy or 0 for run in runs)
+    assert found.accuracy == pytest.approx(last)
+    with (found.path / "reproduction.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for at, row in enumerate(rows):
+        mean = 100 * fmean(run.records[at].val_accuracy or 0 for run in runs)
+        assert float(row["measured"]) == pytest.approx(mean, abs=1e-3)
+    assert "the order is that of the file" in (found.path / "reproduction.html").read_text()
+    assert f"measured: {100 * last:.2f} % (mean of 2 seeds)" in found.sentence
+
+
+def test_better_is_honest(mnist: Path, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True, "quiet": True}
+    found = reproduce.reproduce("D4/nin-mnist", better=True, epochs=1, **how)
+    (run,) = [Run(path.parent) for path in found.path.glob("*/recipe.yaml")]
+    samples = run.read_json("split.json")["samples"]
+    assert samples["train"] + samples["validation"] == 20
+    assert run.results["test_reads"] == 1
+    assert found.accuracy == run.results["test"]["accuracy"]
+    assert "Published: 98.66 %" in found.sentence
+    with pytest.raises(ConfigurationError, match="published are 10; better has no more"):
+        reproduce.reproduce("D4/nin-mnist", better=True, epochs=11, **how)
+
+
+def test_a_part_is_called_a_part(mnist: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True}
+    found = reproduce.reproduce("D4/nin-mnist", better=True, scale=0.5, epochs=1, **how)
+    said = capsys.readouterr().out
+    assert "0.5 of the training pictures, 5: not the published result" in said
+    assert "an epoch" in said  # how long it will take
+    assert "measured on 0.5 of the training pictures" in found.sentence
+    (run,) = [Run(path.parent) for path in found.path.glob("*/recipe.yaml")]
+    assert run.read_json("split.json")["samples"]["train"] == 5
+
+
+@pytest.mark.parametrize(
+    ("which", "more", "said"),
+    [
+        ("D4/resnet81", {}, "D4/resnet18"),
+        ("D4/nin", {"scale": 0.0}, "above 0"),
+        ("D4/nin", {"scale": math.nan}, "above 0"),
+        ("D4/nin", {"seeds": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_reproduced(tmp_path: Path, which: str, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        reproduce.reproduce(which, runs_dir=tmp_path, quiet=True, **more)
+
+
+def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
+    recipe = Recipe().changed({"choose_by_test": True, "validation_fraction": 0.0})
+    parts = divided(few, recipe)
+    assert parts.validation is parts.test is few.test
+    assert len(parts.train) == len(few.train)
+    with pytest.raises(DataError, match="no test set of its own"):
+        divided(Dataset("bare", few.classes, few.train), recipe)
+    with pytest.raises(ConfigurationError, match="takes the place of validation"):
+        Recipe().changed({"choose_by_test": True, "validation_fraction": 0.2})
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (4, 1), (5, 2), (7, 2), (100, 3)])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accumulate: int) -> None:
+    """240 pictures are four batches of 64."""
+    data = Dataset("some", digits.classes, digits.train.take(torch.arange(240)), validation=digits.test, divided=True)
+    recipe = Recipe(epochs=3, steps=steps, batch_size=64, learning_rate=0.01, accumulate=accumulate)
+    state = lenext.TrainingState.begin(create("lenet"), recipe)
+    seen = list(lenext.events(state, data, recipe))
+    batches = [event for event in seen if isinstance(event, lenext.Step) and event.phase == "train"]
+    records = [event for event in seen if isinstance(event, lenext.Record)]
+    updates, whole = recipe.updates(4)
+    assert (updates, whole) == (4 // accumulate, min(steps, 12 // accumulate))
+    assert len(batches) == whole * accumulate
+    assert len(records) == -(-whole // updates)
+    if accumulate == 1:
+        assert len(records) == epochs
+        assert batches[-1].position == batches[-1].batches - 1
+    assert batches[-1].learning_rate == pytest.approx(0, abs=0.01 / max(whole, 2)) or whole < 4
+
+
+@pytest.mark.parametrize("name", lessons.LESSONS)
+def test_each_lesson_compares_what_differs_in_one_thing(name: str, mnist: Path) -> None:
+    one = lessons.LESSONS[name]
+    experiments = [lessons.experiment_of(one, setup, {}) for setup in one.setups.values()]
+    assert len({(e.network, tuple(sorted(map(str, e.options.items()))), e.recipe) for e in experiments}) == len(
+        experiments
+    )
+    assert len({e.recipe.seed for e in experiments}) == 1
+    assert {e.data for e in experiments} == {one.data}
+
+
+@pytest.mark.parametrize("name", lessons.LESSONS)
+def test_each_lesson_says_what_its_numbers_bear_out(
+    name: str, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one short epoch each; whatever it says is recomputed from the runs."""
+    one = lessons.LESSONS[name]
+    few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if name != "more-data"}
+    if name == "more-data":
+        setups = {key: lessons.Setup("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in one.setups}
+        monkeypatch.setitem(lessons.LESSONS, name, lessons.Lesson(one.about, one.source, setups, one.said, "mnist", 2))
+    found = lessons.lesson(name, runs_dir=tmp_path, data_dir=mnist, offline=True, quiet=True, **few_rows)
+    page = found.page.read_text()
+    assert found.sentences
+    for line in found.sentences:
+        assert f"{line}." in page.replace("&lt;", "<")
+    for standing in found.standings:
+        for outcome in standing.outcomes:
+            assert outcome.run is not None, outcome.failure
+            accuracy = outcome.run.results["test"]["accuracy"]
+            assert standing.figures("test")[outcome.trial.seed] == accuracy
+        assert f"{100 * fmean(standing.figures('test').values()):.2f}" in page
+
+
+def test_an_unknown_lesson(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="pooling"):
+        lessons.lesson("poling", runs_dir=tmp_path)

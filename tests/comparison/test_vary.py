@@ -1,0 +1,162 @@
+"""Variations and searches: what is tried, what is refused, what each change bought."""
+
+import json
+import sqlite3
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+from lenext.comparison.search import seek
+from lenext.comparison.values import parse
+from lenext.comparison.variations import BASE, combinations, vary
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.runs.folder import Run
+from lenext.training.recipe import Experiment
+from tests.comparison.test_race import figures
+
+SMALL: dict[str, Any] = {"train_samples": 150, "epochs": 1, "quiet": True}
+
+
+def test_combinations_by_hand() -> None:
+    choices = parse("lenet", ["activation=relu,tanh", "learning_rate=0.1,0.2"])
+    base = Experiment(network="lenet")
+    assert list(combinations(base, choices, "grid")) == [
+        BASE, "learning_rate=0.1", "learning_rate=0.2",
+        "activation=tanh learning_rate=0.1", "activation=tanh learning_rate=0.2",
+    ]  # fmt: skip
+    assert list(combinations(base, choices, "one")) == [
+        BASE,
+        "activation=tanh",
+        "learning_rate=0.1",
+        "learning_rate=0.2",
+    ]
+
+
+def test_too_many_combinations() -> None:
+    numbers = ",".join(map(str, range(1, 31)))
+    choices = parse("lenet", [f"epochs={numbers}", f"batch_size={numbers}"])
+    with pytest.raises(ConfigurationError, match="901 variations; up to 500"):
+        combinations(Experiment(network="lenet"), choices, "grid")
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    options = ["depths=1,2", "patch=4,64", "optimizer=adamw,muon"]
+    return vary("convnext_patch4", options, seeds=2, runs_dir=tmp_path_factory.mktemp("vary"), **SMALL)
+
+
+def test_what_cannot_work_is_refused_with_the_reason(grid: Any) -> None:
+    assert set(grid.refused) == {
+        f"depths=({depth},{depth}) patch=64{more}" for depth in (1, 2) for more in ("", " optimizer=muon")
+    }
+    assert all("Kernel size" in why for why in grid.refused.values())
+    assert len(grid.standings) == 5
+
+
+def test_only_the_best_reads_the_test_set(grid: Any) -> None:
+    rows = figures(grid.path, "vary.csv")
+    means = {one.name: one.mean("validation") for one in grid.standings}
+    assert grid.standings[0].name == max(means, key=lambda name: means[name])
+    assert {row["contestant"] for row in rows if row["test"]} == {grid.standings[0].name}
+    for path in grid.path.glob("*/results.json"):
+        best = json.loads(path.read_text())
+        assert best.get("test_reads", 0) == ("test" in best)
+
+
+def test_effects_are_means_over_pairs(grid: Any) -> None:
+    """Muon against AdamW: over the pairs that differ in nothing else, recomputed from the table."""
+    rows = figures(grid.path, "vary.csv")
+
+    def value(depths: str, optimizer: str, seed: int) -> float:
+        key = {"depths": depths, "patch": "4", "optimizer": optimizer, "seed": str(seed)}
+        return float(next(row["validation"] for row in rows if all(row[name] == key[name] for name in key)))
+
+    pairs = [(depths, seed) for depths in ("(1,1)", "(2,2)") for seed in (0, 1)]
+    mean = fmean(value(depths, "muon", seed) - value(depths, "adamw", seed) for depths, seed in pairs)
+    (line,) = [line for line in grid.effects if line.startswith("optimizer")]
+    assert f"muon instead of adamw: {100 * mean:+.2f}" in line
+    assert "over 4 pairs" in line
+    assert "at 1.00 times the multiply-adds" in line
+    (deeper,) = [line for line in grid.effects if line.startswith("depths:")]
+    assert "(2,2) instead of (1,1)" in deeper
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    found = vary("lenet", ["activation=tanh", "pooling=average"], search="one", runs_dir=tmp_path, **SMALL)
+    assert {one.name for one in found.standings} == {BASE, "activation=tanh", "pooling=average"}
+    assert "activation: tanh instead of relu" in " ".join(found.effects)
+    page = found.page.read_text()
+    assert "against base" in page
+    assert "lenext vary lenet --option=activation=tanh --option=pooling=average --data digits --search one" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "vary what"),
+        (["activatoin=tanh"], "activation"),
+        (["learning_rate=0.1..0.2"], "a range is for --search optuna"),
+        (["activation=relu"], "nothing is left to compare: all equal the base"),
+        (["kernel_size=99"], "nothing is left to compare"),
+    ],
+)
+def test_what_cannot_be_varied(tmp_path: Path, options: list[str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        vary("lenet", options, runs_dir=tmp_path, **SMALL)
+
+
+OPTIONS = ["learning_rate=1e-4..1e-1", "activation=relu,tanh", "kernel_size=3,5,99"]
+
+
+def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    first = seek("lenet", OPTIONS, trials=4, runs_dir=tmp_path, **SMALL)
+    assert sum(first.counts.values()) == 4
+    more = seek("lenet", OPTIONS, trials=7, runs_dir=tmp_path, **SMALL)
+    assert more.path == first.path
+    assert sum(more.counts.values()) == 7
+    assert set(more.counts) <= {"complete", "pruned", "fail"}  # a kernel of 99 px is refused
+    numbers = sorted(path.name for path in more.path.glob("trial-*"))
+    assert len(numbers) == more.counts["complete"] + more.counts.get("pruned", 0)
+    best = more.standings[0]
+    assert best.mean("validation") == max(one.mean("validation") or 0 for one in more.standings)
+    assert [bool(one.figures("test")) for one in more.standings] == [True] + [False] * (len(more.standings) - 1)
+    for one in more.standings:
+        run = Run(more.path / one.outcomes[0].trial.name)
+        assert run.results["validation"]["accuracy"] == one.mean("validation")
+
+
+def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    options = ["activation=relu,tanh"]
+    base: dict[str, Any] = {"trials": 1, "runs_dir": tmp_path, "name": "s", **SMALL}
+    seek("lenet", options, **base)
+    path = tmp_path / "s" / "study.db"
+    holder = sqlite3.connect(path)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(RunError, match=r"study\.db: .*locked"):
+            seek("lenet", options, **(base | {"trials": 2}))
+    finally:
+        holder.rollback()
+        holder.close()
+    other = sqlite3.connect(path)
+    other.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+    other.execute("UPDATE version_info SET library_version = '0.1.0'")
+    other.commit()
+    other.close()
+    with pytest.raises(RunError, match="version"):
+        seek("lenet", options, **(base | {"trials": 2}))
+    path.write_bytes(b"not a database at all, " * 100)
+    with pytest.raises(RunError, match="not a database"):
+        seek("lenet", options, **(base | {"trials": 2}))
+
+
+def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ConfigurationError, match="pip install 'lenext\\[tune\\]'"):
+        seek("lenet", ["activation=relu,tanh"], trials=1, runs_dir=tmp_path, **SMALL)
