@@ -128,6 +128,46 @@ class Sour(torch.nn.Module):
 """
 
 
+def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"data": "digits", "seeds": 1, "budget": "20G", "epochs": None}
+    more.pop("epochs")
+    steps = []
+    for accumulate in (1, 2):
+        found = race("lenet", "lenet5", runs_dir=tmp_path, accumulate=accumulate, **more, **SMALL)
+        steps.append([one.experiment.recipe.steps for one in Plan.load(found.path).contestants])
+    for once, twice in zip(*steps, strict=True):
+        assert isinstance(once, int)
+        assert twice == once // 2
+
+
+def test_a_folder_with_another_run_is_not_taken_for_the_trial(tmp_path: Path) -> None:
+    recipe = Recipe().changed({"epochs": 1, "train_samples": 100})
+    trial = Trial("a", Experiment(network="lenet", recipe=recipe))
+    (first,) = carry_out([trial], tmp_path)
+    assert not first.failure
+    (other,) = carry_out([Trial("a", Experiment(network="lenet", recipe=recipe.changed({"shift": 1})))], tmp_path)
+    assert "a run of other shift lies there" in other.failure
+    (again,) = carry_out([trial], tmp_path)
+    assert again.test == first.test
+
+
+def test_whatever_a_network_raises_is_told(tmp_path: Path) -> None:
+    text = BROKEN.replace("return y / 0 if self.calls > 2 else y", "return y if self.calls < 4 else {}[0]")
+    (tmp_path / "sour.py").write_text(text)
+    found = race("lenet", f"{tmp_path / 'sour.py'}:Sour", data="digits", seeds=1, epochs=3, runs_dir=tmp_path,
+                 image_size=28, **SMALL)  # fmt: skip
+    assert found.standings[1].failures
+
+
+def test_a_changed_network_is_another_race(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(BROKEN.replace("y / 0 if self.calls > 2 else y", "y"))
+    more: dict[str, Any] = {"data": "digits", "seeds": 1, "epochs": 1, "runs_dir": tmp_path, "image_size": 28, **SMALL}
+    first = race("lenet", f"{path}:Sour", **more)
+    path.write_text(path.read_text().replace("return y", "return 2 * y"))
+    assert race("lenet", f"{path}:Sour", **more).path != first.path
+
+
 def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "sour.py").write_text(BROKEN)
     sour = f"{tmp_path / 'sour.py'}:Sour"

@@ -102,7 +102,7 @@ def test_better_is_honest(mnist: Path, tmp_path: Path) -> None:
     assert run.results["test_reads"] == 1
     assert found.accuracy == run.results["test"]["accuracy"]
     assert "Published: 98.66 %" in found.sentence
-    with pytest.raises(ConfigurationError, match="published are 10; better has no more"):
+    with pytest.raises(ConfigurationError, match="published are 10; give no more"):
         reproduce.reproduce("D4/nin-mnist", better=True, epochs=11, **how)
 
 
@@ -179,7 +179,8 @@ def test_each_lesson_says_what_its_numbers_bear_out(
 ) -> None:
     """In one short epoch each; whatever it says is recomputed from the runs."""
     one = lessons.LESSONS[name]
-    few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if name != "more-data"}
+    taken = {key for setup in one.setups.values() for key in setup.recipe}
+    few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if key not in taken}
     if name == "more-data":
         setups = {key: lessons.Setup("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in one.setups}
         monkeypatch.setitem(lessons.LESSONS, name, lessons.Lesson(one.about, one.source, setups, one.said, "mnist", 2))
@@ -194,6 +195,11 @@ def test_each_lesson_says_what_its_numbers_bear_out(
             accuracy = outcome.run.results["test"]["accuracy"]
             assert standing.figures("test")[outcome.trial.seed] == accuracy
         assert f"{100 * fmean(standing.figures('test').values()):.2f}" in page
+
+
+def test_what_a_lesson_varies_cannot_be_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="epochs: it is of what lesson longer compares"):
+        lessons.lesson("longer", runs_dir=tmp_path, epochs=1)
 
 
 def test_an_unknown_lesson(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def test_lists(text: str, values: tuple[object, ...], of_recipe: bool) -> None:
     ("text", "span", "log"),
     [
         ("learning_rate=1e-4..1e-1", Range(1e-4, 1e-1, False), True),
+        ("weight_decay=0..1", Range(0, 1, False), False),
         ("depths=1..6", Range(1, 6, True), False),
+        ("patch=1..6", Range(1, 6, True), False),
         ("label_smoothing=0.0..0.2", Range(0.0, 0.2, False), False),
     ],
 )
@@ -56,6 +58,13 @@ def test_ranges(text: str, span: Range, log: bool) -> None:
         (["patch=2,2"], "twice"),
         (["patch=2", "patch=4"], "twice"),
         (["seed=1,2"], "--seeds"),
+        (["depths=3, ,5"], "commas between"),
+        (["depths=,"], "commas between"),
+        (["depths=(3,5"], "commas between"),
+        (["depths=3)"], "commas between"),
+        (["norm=1..3"], "a range is for numbers"),
+        (["patch=1.5..3"], "whole numbers"),
+        (["split_seed=1,2"], "same split"),
     ],
 )
 def test_what_is_refused(texts: list[str], said: str) -> None:

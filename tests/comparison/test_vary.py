@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lenext.comparison.search import seek
+from lenext.comparison.search import masked, seek
 from lenext.comparison.values import parse
 from lenext.comparison.variations import BASE, combinations, vary
 from lenext.foundation.errors import ConfigurationError, RunError
@@ -37,7 +37,7 @@ def test_combinations_by_hand() -> None:
 def test_too_many_combinations() -> None:
     numbers = ",".join(map(str, range(1, 31)))
     choices = parse("lenet", [f"epochs={numbers}", f"batch_size={numbers}"])
-    with pytest.raises(ConfigurationError, match="901 variations; up to 500"):
+    with pytest.raises(ConfigurationError, match="900 variations; up to 500"):
         combinations(Experiment(network="lenet"), choices, "grid")
 
 
@@ -77,7 +77,7 @@ def test_effects_are_means_over_pairs(grid: Any) -> None:
     mean = fmean(value(depths, "muon", seed) - value(depths, "adamw", seed) for depths, seed in pairs)
     (line,) = [line for line in grid.effects if line.startswith("optimizer")]
     assert f"muon instead of adamw: {100 * mean:+.2f}" in line
-    assert "over 4 pairs" in line
+    assert "95 % interval over 2 seeds" in line
     assert "at 1.00 times the multiply-adds" in line
     (deeper,) = [line for line in grid.effects if line.startswith("depths:")]
     assert "(2,2) instead of (1,1)" in deeper
@@ -100,6 +100,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         (["learning_rate=0.1..0.2"], "a range is for --search optuna"),
         (["activation=relu"], "nothing is left to compare: all equal the base"),
         (["kernel_size=99"], "nothing is left to compare"),
+        (["validation_fraction=0.1,0.2"], "the same split"),
     ],
 )
 def test_what_cannot_be_varied(tmp_path: Path, options: list[str], said: str) -> None:
@@ -152,6 +153,51 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     path.write_bytes(b"not a database at all, " * 100)
     with pytest.raises(RunError, match="not a database"):
         seek("lenet", options, **(base | {"trials": 2}))
+
+
+def test_a_database_of_another_search(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    how: dict[str, Any] = {"trials": 1, "database": url, **SMALL}
+    seek("lenet", ["activation=relu,tanh"], name="s", runs_dir=tmp_path / "a", **how)
+    with pytest.raises(RunError, match="of another network or other options"):
+        seek("lenet", ["activation=tanh,sigmoid"], name="s", runs_dir=tmp_path / "b", **how)
+
+
+def test_two_places_share_a_search(tmp_path: Path) -> None:
+    """The second shows the first's trial with its figure; only one place reads the best one's test set."""
+    pytest.importorskip("optuna")
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    found = []
+    for trials, place in ((2, "a"), (3, "b"), (3, "a")):
+        found.append(seek("lenet", ["learning_rate=1e-5..1e-1"], name="s", trials=trials, database=url,
+                          runs_dir=tmp_path / place, **SMALL))  # fmt: skip
+    there, here = found[1:]
+    assert [one.mean("validation") for one in there.standings] == [one.mean("validation") for one in here.standings]
+    assert len(here.standings) == 3
+    read = [one.name for some in (there, here) for one in some.standings if one.figures("test")]
+    assert (
+        read.count(here.standings[0].name) == 1
+    )  # the first place had read that of its own best, before there was more
+
+
+def test_a_password_is_not_shown() -> None:
+    assert masked("postgresql://me:secret@host:1/db") == "postgresql://me:***@host:1/db"
+    assert masked("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
+
+
+def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
+    for more in ({"validation_fraction": 0.0}, {"choose_by_test": True}):
+        with pytest.raises(ConfigurationError, match="judged on validation"):
+            vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
+        with pytest.raises(ConfigurationError, match="judged on validation"):
+            seek("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
+
+
+def test_momentum_settles_nesterov_anew(tmp_path: Path) -> None:
+    found = vary("lenet", ["momentum=0,0.5"], optimizer="sgd", runs_dir=tmp_path, **SMALL)
+    assert not found.refused
+    assert len(found.standings) == 3
 
 
 def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ UNITS: dict[str, tuple[Literal["seconds", "multiply-adds"], float]] = {
     "G": ("multiply-adds", 1e9), "T": ("multiply-adds", 1e12), "P": ("multiply-adds", 1e15),
     "E": ("multiply-adds", 1e18),
 }  # fmt: skip
+LARGEST = 1e9  # of any unit
 TRAINING = 3  # multiply-adds of a training step, in forward passes: one forward, two backward
 
 
@@ -27,7 +28,7 @@ class Budget:
     def parse(text: str) -> "Budget":
         """`90s`, `5m`, `1h`: training time; `30T`, `2P`: multiply-adds. Raises ConfigurationError."""
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([a-zA-Z]+)\s*", text)
-        if not found or found[2] not in UNITS or float(found[1]) <= 0 or math.isinf(float(found[1])):
+        if not found or found[2] not in UNITS or not 0 < float(found[1]) < LARGEST:
             raise ConfigurationError(
                 f"budget={text}: a time (90s, 5m, 1h) or multiply-adds (30T, 2P) is needed; epochs have --epochs"
             )

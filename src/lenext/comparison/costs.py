@@ -1,6 +1,5 @@
 """What contestants cost, measured in turn, so that the load of the machine falls on all of them alike."""
 
-import copy
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from lenext.comparison.standings import Cost
 from lenext.data.dataset import Dataset
+from lenext.data.pictures import PictureFiles
 from lenext.foundation.device import own_threads, use_threads
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import at_rest
@@ -19,6 +19,7 @@ from lenext.training.loop import divided
 from lenext.training.recipe import Experiment
 from lenext.workflows.fits import BY_WEIGHT
 from lenext.workflows.job import Job
+from lenext.workflows.prepare import load_data
 
 ROUNDS, CALLS = 3, 10
 
@@ -31,13 +32,21 @@ def jobs_of(
     found, misfits = {}, []
     for name, experiment in experiments.items():
         try:
-            split = divided(data, experiment.recipe)
+            split = divided(at_size(data, experiment, data_dir, offline), experiment.recipe)
             found[name] = Job(experiment, split, experiment.network, data_dir, offline)
         except LenextError as error:
             misfits.append(str(error))
     if misfits:
         raise ConfigurationError("; ".join(dict.fromkeys(misfits)))
     return found
+
+
+def at_size(data: Dataset, experiment: Experiment, data_dir: str | Path | None, offline: bool) -> Dataset:
+    """The data, loaded anew where they are files that are brought to another size for this experiment."""
+    size = experiment.recipe.image_size
+    if isinstance(data.train.images, PictureFiles) and size not in ("auto", *data.shape[1:]):
+        return load_data(experiment, data_dir, offline)
+    return data
 
 
 def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
@@ -50,7 +59,7 @@ def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
                 use_threads(job.recipe.threads)
                 latencies[name] += answer_times(job, warm=number == 0)
                 if timed_steps:
-                    steps[name] += job.step_times()[1:]
+                    steps[name] += step_times(name, job)
     found = {}
     for name, job in jobs.items():
         seen = summarize(job.network, job.prepare.input_shape)
@@ -62,9 +71,17 @@ def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
     return found
 
 
+def step_times(name: str, job: Job) -> list[float]:
+    """Seconds of a few training steps, without the first. Raises ConfigurationError where they cannot be timed."""
+    try:
+        return job.step_times()[1:]
+    except (RuntimeError, TypeError) as error:
+        raise ConfigurationError(f"{name}: its steps cannot be timed ({error}); give --epochs, not a time") from error
+
+
 def answer_times(job: Job, *, warm: bool) -> list[float]:
     """Seconds that one picture takes, as the job computes."""
-    network = job.compute.place(copy.deepcopy(job.network))
+    network = job.compute.place(job.network)
     images = job.compute.images(torch.zeros(1, *job.prepare.input_shape))
     found = []
     with at_rest(network), torch.inference_mode(), job.compute.autocast():

@@ -3,7 +3,7 @@ numbers bear out. Each takes at most three minutes on a CPU."""
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from lenext.comparison import teaching
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, settled
+from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.standings import Standing, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
 from lenext.comparison.trials import carry_out
@@ -68,8 +68,6 @@ def which_is_better(one: Standing, other: Standing) -> str:
     difference = paired(one.figures("test"), other.figures("test"))
     if difference is None or difference.pairs < 2:
         return ""
-    if difference.mean < 0:
-        return sentence(other.name, one.name, replace(difference, mean=-difference.mean), "test accuracy")
     return sentence(one.name, other.name, difference, "test accuracy")
 
 
@@ -215,6 +213,9 @@ def lesson(
         raise ConfigurationError(unknown("lesson", which, LESSONS, "`lenext lesson` lists them"))
     one = LESSONS[which]
     request = {"lesson": which, "settings": {key: given[key] for key in sorted(given)}}
+    for key in given:
+        if any(key in setup.recipe for setup in one.setups.values()):
+            raise ConfigurationError(f"{key}: it is of what lesson {which} compares, or needs; leave it out")
     experiments = {called: experiment_of(one, setup, given) for called, setup in one.setups.items()}
     with Narrator(quiet) as narrator:
         whole = load_data(next(iter(experiments.values())), data_dir, offline)
@@ -237,7 +238,7 @@ def lesson(
         write_csv(standings, folder / "lesson.csv")
         write_page(
             folder / "lesson.html", standings, title=one.about, part="test", facts=list(facts.items()), notes=said,
-            command=shlex.join(["lenext", "lesson", which]),
+            command=shlex.join(["lenext", "lesson", which, *spelled(request)]), headline=False,
         )  # fmt: skip
         found = Taught(folder, tuple(standings), tuple(said))
         tell(found.standings, said, narrator.say, "side by side")

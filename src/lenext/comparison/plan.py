@@ -12,7 +12,8 @@ from filelock import FileLock
 from lenext.comparison.standings import Cost, Standing
 from lenext.comparison.trials import Outcome, Trial
 from lenext.foundation.errors import LenextError, RunError
-from lenext.foundation.files import make_folder, write_atomic
+from lenext.foundation.files import expanded, make_folder, sha256, write_atomic
+from lenext.models.own import is_own
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
 
@@ -112,6 +113,17 @@ def settled(
         folder = make_folder(Run.choose(runs_dir, name, otherwise))
         plan.save(folder)
         return folder, plan, False
+
+
+def state_of(data: str, *networks: str) -> list[str]:
+    """What a request depends on besides its words: the code of networks of one's own, and files of data."""
+    found = []
+    for one in networks:
+        if is_own(one) and (path := expanded(one.rpartition(":")[0] or one)).is_file():
+            found.append(f"{path.name} {sha256(path)[:16]}")
+    if (path := expanded(data)).is_file():
+        found.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return found
 
 
 def read_plan(folder: Path, *, must: bool) -> Plan | None:

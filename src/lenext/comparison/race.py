@@ -8,19 +8,20 @@ from typing import Any
 
 from lenext.comparison.budget import TRAINING, Budget
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled
+from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, ranked, sentences, tell, write_csv, write_page
 from lenext.comparison.trials import Outcome, carry_out
 from lenext.data.dataset import Dataset
+from lenext.data.pictures import PictureFiles
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
 from lenext.reporting.console import Narrator
 from lenext.training.recipe import Experiment, Recipe
-from lenext.training.recipes import OF_NETWORKS, named
+from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, named
 from lenext.workflows.job import Job
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
-from lenext.workflows.train import default_name, lasting
+from lenext.workflows.train import default_name, full, lasting
 
 SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
 ALSO_SHARED = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")
@@ -68,10 +69,14 @@ def race(
     """
     check(networks, seeds)
     limit = Budget.parse(budget) if budget else None
-    if limit and "epochs" in given:
-        raise ConfigurationError("budget and epochs both say how long; give one of them")
+    for key in ("epochs", "steps"):
+        if limit and key in given:
+            raise ConfigurationError(f"budget and {key} both say how long; give one of them")
+    if given.get("batch_size") == "auto":
+        raise ConfigurationError("batch_size=auto: all contestants have the same; give a number")
     request = {
-        "networks": list(networks), "data": data, "seeds": seeds, "budget": budget, "recipe": recipe,
+        "networks": list(networks), "data": full(data), "seeds": seeds,
+        "state": state_of(data, *networks), "budget": budget, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
     with Narrator(quiet) as narrator:
@@ -118,7 +123,10 @@ def prepared(
         experiment = Experiment(network=network, **outer, recipe=Recipe().changed(own_keys(network)))
         found[network] = made_for(experiment)
     whole = load_data(next(iter(found.values())), data_dir, offline)
-    common = {"shift": min(whole.shape[1:]) // (SHIFT if whole.mirrored else 2 * SHIFT)}
+    side, files = min(whole.shape[1:]), isinstance(whole.train.images, PictureFiles)
+    common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
+        "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)
+    }  # fmt: skip
     for network, experiment in found.items():
         changed = experiment.recipe.changed(common).changed(by_name).changed(given)
         found[network] = lasting(made_for(replace(experiment, recipe=changed.settled())))
@@ -144,16 +152,16 @@ def entered(
         if limit is None:
             found.append(Contestant(name, experiment, cost))
             continue
-        adds = float(TRAINING * cost.multiply_adds * job.batch_size)
-        steps, (each, _) = limit.steps(cost.step or 1.0, adds), job.recipe.updates(job.batches)
+        batches = job.recipe.accumulate  # of an update
+        step, adds = (cost.step or 1.0) * batches, float(TRAINING * cost.multiply_adds * job.batch_size * batches)
+        steps, (each, _) = limit.steps(step, adds), job.recipe.updates(job.batches)
         if steps < each:
-            least.append((each * (cost.step or 1.0 if limit.kind == "seconds" else adds), name, each, adds))
+            least.append((each * (step if limit.kind == "seconds" else adds), name, limit.of_steps(each, step, adds)))
             continue
         recipe = replace(experiment.recipe, steps=steps, epochs=-(-steps // each))
         found.append(Contestant(name, replace(experiment, recipe=recipe), cost))
     if least:
-        _, name, each, adds = max(least)
-        enough = limit.of_steps(each, costs[name].step or 1.0, adds) if limit else ""
+        _, name, enough = max(least)
         raise ConfigurationError(
             f"budget={budget}: too small for one epoch of {name}; the least that works for all is about {enough}, or "
             "give fewer --train-samples"
@@ -170,8 +178,8 @@ def told(plan: Plan, folder: Path, limit: Budget | None) -> dict[str, str]:
         "contestants": ", ".join(one.name for one in plan.contestants),
         "seeds": f"{plan.seeds} each, {plan.seeds * len(plan.contestants)} trainings",
         "budget": (limit.said() + "; " if limit else "") + ", ".join(spans),
-        "in common": f"split, order, batches of {recipes[0].batch_size}, shift {recipes[0].shift} px, flip "
-        f"{recipes[0].flip}",
+        "in common": f"split, order, batches of {recipes[0].batch_size}, flip {recipes[0].flip}, shift "
+        f"{recipes[0].shift} px, random_crop {recipes[0].random_crop:g}",
     }
 
 
@@ -184,13 +192,17 @@ def concluded(
     plan: Plan, folder: Path, outcomes: list[Outcome], request: Mapping[str, Any], limit: Budget | None
 ) -> Race:
     """The standings, as a page and a table beside the runs."""
+    recipe = plan.contestants[0].experiment.recipe
     order = ranked(plan.standings(outcomes), "validation")
     said = sentences(order, "test")
+    if recipe.choose_by_test:
+        said.insert(0, "the test set was measured after every epoch and chose (choose_by_test), so its figures flatter")
     write_csv(order, folder / "race.csv")
     facts = [*told(plan, folder, limit).items(), ("machine", plan.machine)]
     write_page(
         folder / "race.html", order, title=f"{len(order)} networks on {Path(str(request['data'])).name}", part="test",
         facts=facts, notes=said, command=command_of(request),
+        headline=bool(order[0].figures("validation")) and not recipe.choose_by_test,
     )  # fmt: skip
     return Race(folder, tuple(order), tuple(said))
 

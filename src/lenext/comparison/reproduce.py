@@ -10,10 +10,10 @@ from statistics import fmean
 from typing import Any
 
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, settled
+from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
-from lenext.comparison.trials import Outcome, carry_out
+from lenext.comparison.trials import Outcome, carry_out, done
 from lenext.foundation.errors import ConfigurationError, TrainingError, unknown
 from lenext.foundation.files import expanded, write_atomic
 from lenext.reporting.console import Narrator
@@ -25,6 +25,7 @@ from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
+from lenext.workflows.session import MAY_CHANGE
 
 
 @dataclass(frozen=True)
@@ -112,22 +113,38 @@ def reproduce(
                 given_also = {}
             changed = experiment.recipe.changed(given_also).changed(given).settled()
             limit = epochs_of(one)
-            if better and changed.epochs > limit:
-                raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; better has no more")
+            if changed.epochs > limit:
+                raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; give no more")
             experiment = replace(experiment, recipe=changed)
             jobs = jobs_of({experiment.network: experiment}, whole, data_dir, offline)
             job = jobs[experiment.network]
-            said["time"] = job.expected() + (f", {seeds} trainings" if seeds > 1 else "")
             cost = costs_of(jobs, timed_steps=False)[experiment.network]
             return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine(job.compute))
 
         folder, plan, was_there = settled(request, expanded(runs_dir), name, folder_name(which, better, scale), make)
+        left = sum(done(trial, folder) is None for trial in plan.trials())
+        if left:
+            said["time"] = expected(plan, left, data_dir, offline)
         narrator.facts(facts_of(which, one, plan, better, scale) | said)
         narrator.say("going on with what is there\n" if was_there else "")
         outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
         found = concluded(which, one, plan, folder, outcomes, better, scale)
         tell(found, better, narrator)
     return found
+
+
+def expected(plan: Plan, left: int, data_dir: str | Path | None, offline: bool) -> str:
+    """How long the trainings that are left will take."""
+    (one,) = plan.contestants
+    whole = load_data(one.experiment, data_dir, offline)
+    job = jobs_of({one.name: one.experiment}, whole, data_dir, offline)[one.name]
+    return job.expected() + (f"; {left} such trainings" if left > 1 else "")
+
+
+def changes(plan: Plan) -> str:
+    """What is not as published, or as our recipe has it."""
+    given = plan.request["settings"]
+    return "".join(f", but {key}={value}" for key, value in given.items() if key not in MAY_CHANGE - {"epochs"})
 
 
 def epochs_of(one: Published) -> int:
@@ -147,14 +164,20 @@ def facts_of(which: str, one: Published, plan: Plan, better: bool, scale: float)
     figure = "no figure" if one.figure is None else f"{one.figure:.2f} % ({one.measured})"
     facts = {
         "published": f"{which}: {one.network} on {one.data}, {epochs_of(one)} epochs; {figure}",
-        "run": f"{experiment.network}, {'our recipe' if better else 'as published'}, {recipe.epochs} epochs, "
-        f"{recipe.optimizer} {recipe.learning_rate:g}, batches of {recipe.batch_size} at {recipe.image_size} px",
+        "run": f"{experiment.network}, {'our recipe' if better else 'as published'}{changes(plan)}, {recipe.epochs} "
+        f"epochs, {recipe.optimizer} {recipe.learning_rate:g}, batches of {recipe.batch_size} at "
+        f"{recipe.image_size} px",
     }
     if scale < 1:
         facts["scale"] = f"{scale:g} of the training pictures, {recipe.train_samples:,}: not the published result"
     if not better:
         facts["faults"] = "; ".join(one.faults) or "none"
     return facts | {"machine": plan.machine}
+
+
+def failures_of(standing: Standing) -> list[str]:
+    """Seeds that failed, for the page."""
+    return [f"failed, {one}" for one in standing.failures]
 
 
 def concluded(
@@ -172,7 +195,9 @@ def concluded(
         accuracy = fmean(held if one.measured == "validation" else tests)
     else:
         accuracy = fmean([outcome.records[-1].val_accuracy or 0.0 for outcome in good])
-    found = Reproduction(folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale))
+    found = Reproduction(
+        folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale) + changes(plan)
+    )
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -181,7 +206,7 @@ def concluded(
     page = render(
         "reproduction.html", title=f"{which}, {'our recipe' if better else 'as published'}", sentence=found.sentence,
         charts=charts(rows), rows=rows, facts=list(facts_of(which, one, plan, better, scale).items()),
-        command=command_of(which, better, scale, plan.seeds),
+        command=command_of(which, better, scale, plan), failures=failures_of(standing),
     )  # fmt: skip
     write_atomic(folder / "reproduction.html", page)
     return found
@@ -264,7 +289,8 @@ def tell(found: Reproduction, better: bool, narrator: Narrator) -> None:
     narrator.say(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
 
 
-def command_of(which: str, better: bool, scale: float, seeds: int) -> str:
+def command_of(which: str, better: bool, scale: float, plan: Plan) -> str:
     parts = ["lenext", "reproduce", which, *(["--better"] if better else [])]
     parts += ["--scale", f"{scale:g}"] if scale < 1 else []
-    return shlex.join([*parts, *(["--seeds", str(seeds)] if seeds > 1 else [])])
+    parts += ["--seeds", str(plan.seeds)] if plan.seeds > 1 else []
+    return shlex.join([*parts, *spelled(plan.request)])

@@ -4,7 +4,10 @@ A trial is asked for once, its run lies in a folder named by its number, and it 
 leaves it running in the database, and the next one goes on with its run.
 """
 
+import json
 import logging
+import re
+import shlex
 import socket
 import time
 import warnings
@@ -16,22 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, one_at_a_time, settled, spelled
+from lenext.comparison.plan import Contestant, Plan, one_at_a_time, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
-from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, trained
-from lenext.comparison.values import Choices, parse, said
-from lenext.comparison.variations import BASE, base_of, varied
+from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, told_of, trained
+from lenext.comparison.values import Choices, in_proportion, parse, said
+from lenext.comparison.variations import BASE, base_of, check_judged, varied
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.foundation.files import expanded
 from lenext.reporting.console import Narrator
+from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.machine import machine
-from lenext.workflows.train import default_name
+from lenext.workflows.train import default_name, full
 
 FORGOTTEN = 60.0  # seconds after which a trial that no process has put its name to is taken over
-HERE, REFUSED = "where", "refused"
+HERE, REFUSED, SOUGHT = "where", "refused", "sought"
 SEED = 0  # of the sampler, to which the trial's number is added
 
 
@@ -46,6 +50,7 @@ class Search:
     path: Path
     standings: tuple[Standing, ...]
     counts: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def page(self) -> Path:
@@ -81,7 +86,8 @@ def seek(
     if not choices or trials < 1:
         raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
     request = {
-        "vary": network, "options": list(options), "data": data, "search": "optuna", "database": database,
+        "vary": network, "options": list(options), "data": full(data), "state": state_of(data, network),
+        "search": "optuna", "database": masked(database),
         "recipe": recipe, "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
     where: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
@@ -90,6 +96,7 @@ def seek(
 
         def make() -> Plan:
             base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
+            check_judged(base, whole)
             kept.append(whole)
             jobs = jobs_of({BASE: base}, whole, data_dir, offline)
             one = Contestant(BASE, base, costs_of(jobs, timed_steps=False)[BASE])
@@ -103,20 +110,21 @@ def seek(
         whole = kept[0] if kept else base_of(network, data, recipe, label_column, given, data_dir, offline)[1]
         narrator.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
         narrator.say()
-        with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name) as study:
+        sought = {key: request[key] for key in ("vary", "options", "recipe", "settings")}
+        with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name, sought) as study:
             while (trial := next_trial(study, folder, trials, alone=not database)) is not None:
                 outcome = carried(study, trial, base, choices, whole, folder, where)
                 if outcome:
                     narrator.say(f"trial {trial.number}: {outcome}")
-            found = concluded(study, plan, choices, folder, request, where)
-        tell(found.standings[:20], [], narrator.say)
+            found = concluded(study, plan, folder, request | {"trials": trials, "name": name}, where)
+        tell(found.standings[:20], found.notes, narrator.say)
         counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
         narrator.say(f"{counts}\n\npage: {found.page}")
     return found
 
 
 @contextmanager
-def opened(url: str, name: str) -> Iterator[Any]:
+def opened(url: str, name: str, sought: Mapping[str, Any]) -> Iterator[Any]:
     """The study in the database, made where it is not there; what the database complains of, in a line."""
     try:
         import optuna
@@ -124,21 +132,30 @@ def opened(url: str, name: str) -> Iterator[Any]:
     except ImportError as error:
         raise ConfigurationError("--search optuna needs Optuna: pip install 'lenext[tune]'") from error
     optuna.logging.set_verbosity(logging.WARNING)
-    shown = url.partition("@")[2] or url  # without a password
+    shown, asked = masked(url), json.dumps(sought, sort_keys=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield optuna.create_study(
+            study = optuna.create_study(
                 storage=url, study_name=name, direction="maximize", load_if_exists=True,
                 sampler=optuna.samplers.TPESampler(seed=SEED, multivariate=True),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
             )  # fmt: skip
+            if study.user_attrs.setdefault(SOUGHT, asked) != asked:
+                raise RunError(f"{shown}: the study {name} is of another network or other options; give another --name")
+            study.set_user_attr(SOUGHT, asked)
+            yield study
     except (SQLAlchemyError, optuna.exceptions.OptunaError, ImportError) as error:
         raise RunError(f"{shown}: {reason(error)}") from error
     except RuntimeError as error:
         if "optuna" not in str(error).lower():
             raise
         raise RunError(f"{shown}: {reason(error)}; give another --database or --name") from error
+
+
+def masked(url: str) -> str:
+    """A database's address without the password that may be in it."""
+    return re.sub(r"//([^/@:]*):[^@/]*@", r"//\1:***@", url)
 
 
 def reason(error: BaseException) -> str:
@@ -167,6 +184,8 @@ def next_trial(study: Any, folder: Path, most: int, *, alone: bool) -> Any | Non
         for one in trials:
             if one.state == TrialState.RUNNING and is_left(one, folder, alone):
                 asked = Asked(study, one._trial_id)
+                if study.get_trials(deepcopy=False)[one.number].state != TrialState.RUNNING:
+                    continue  # it was told just before it was let go of
                 asked.set_user_attr(HERE, place_of(folder))
                 return asked
         if len(trials) >= most:
@@ -232,12 +251,14 @@ def carried(
         except PrunedError:
             study.tell(trial.number, state=TrialState.PRUNED)
             return f"{words}: pruned"
-        except (LenextError, RuntimeError, MemoryError) as error:
-            trial.set_user_attr(REFUSED, " ".join(str(error).split()))
+        except Exception as error:  # a network of one's own may raise anything
+            if type(error).__module__.startswith(("optuna.", "sqlalchemy.", "sqlite3")):
+                raise
+            trial.set_user_attr(REFUSED, told_of(error))
             study.tell(trial.number, state=TrialState.FAIL)
-            return f"{words}: failed: {error}"
-        if outcome.validation is None:
-            raise ConfigurationError("a search needs a validation set; leave out --validation-fraction 0")
+            return f"{words}: failed: {told_of(error)}"
+        if outcome.validation is None:  # a run that is not this trial's lies there
+            raise RunError(outcome.failure or f"{folder / one.name}: without validation; remove it")
         study.tell(trial.number, outcome.validation)
         return f"{words}: {outcome.said()}"
 
@@ -254,12 +275,13 @@ class NumberedTrial(Trial):
 
 
 def suggested(trial: Any, one: Choices) -> Any:
-    """What the study suggests for a key. Lists are asked for by their place, as a database keeps plain values only."""
+    """What the study suggests for a key. Lists are asked for by their names, as a database keeps plain values only."""
     if one.span:
         low, high = one.span.low, one.span.high
-        if one.span.whole:
-            return trial.suggest_int(one.key, int(low), int(high), log=one.span.log)
-        return trial.suggest_float(one.key, low, high, log=one.span.log)
+        if not one.span.whole:
+            return trial.suggest_float(one.key, low, high, log=one.span.log)
+        number = trial.suggest_int(one.key, int(low), int(high), log=one.span.log)
+        return in_proportion(number, one.base) if isinstance(one.base, tuple) else number
     names = [said(value) for value in one.values]
     return one.values[names.index(trial.suggest_categorical(one.key, names))]
 
@@ -279,13 +301,12 @@ def reporter(trial: Any, one: Trial, folder: Path) -> Callable[[Record], None]:
     return report
 
 
-def concluded(
-    study: Any, plan: Plan, choices: Sequence[Choices], folder: Path, request: Mapping[str, Any], where: dict[str, Any]
-) -> Search:
-    """The trials that ended, as a table and a page, the best with its test accuracy."""
+def concluded(study: Any, plan: Plan, folder: Path, request: Mapping[str, Any], where: dict[str, Any]) -> Search:
+    """The trials that ended, as a table and a page; the best reads the test set, once none is at work any more, where
+    its run lies here."""
     from optuna.trial import TrialState
 
-    standings, counts = [], dict[str, int]()
+    standings, counts, places = [], dict[str, int](), dict[str, str]()
     base = plan.contestants[0].experiment
     for trial in study.get_trials(deepcopy=False):
         counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
@@ -293,23 +314,31 @@ def concluded(
             continue
         words = " ".join(f"{key}={said(value)}" for key, value in trial.params.items())
         one = NumberedTrial(words, base, trial.number)
-        outcome = done(one, folder) or Outcome(one, failure="its run is on another machine")
+        here = trial.user_attrs.get(HERE) == place_of(folder)
+        outcome = Outcome(one, Run(folder / one.name)) if here else Outcome(one, told=trial.value)
+        name = f"{trial.number}: {words}"
+        places[name] = "" if here else str(trial.user_attrs.get(HERE))
         settings = {key: said(value) for key, value in trial.params.items()}
-        cost = costs_from(trial.user_attrs.get("cost"))
-        standings.append(Standing(f"{trial.number}: {words}", (outcome,), cost, settings))
+        standings.append(Standing(name, (outcome,), costs_from(trial.user_attrs.get("cost")), settings))
     if not standings:
         raise RunError(f"{folder}: no trial has ended well; its options may not suit the data")
     order = ranked(standings, "validation")
-    order[0] = replace(order[0], outcomes=tuple(read_test_of(one, **where) for one in order[0].outcomes))
+    notes = [f"{order[0].name} is the best of {len(order)} on the validation that chose it, which flatters it"]
+    if running := counts.get("running"):
+        notes.append(f"{running} trials are still running elsewhere; the same command concludes once they have ended")
+    elif places[order[0].name]:
+        notes.append(f"the best trial's run is at {places[order[0].name]}; the same command there reads its test set")
+    else:
+        order[0] = replace(order[0], outcomes=tuple(read_test_of(one, **where) for one in order[0].outcomes))
     write_csv(order, folder / "search.csv")
     facts = [("trials", ", ".join(f"{number} {state}" for state, number in counts.items())), ("machine", plan.machine)]
     command = ["lenext", "vary", str(request["vary"]), *(f"--option={one}" for one in request["options"])]
-    command += spelled(request, "data", "search", "database", "recipe", "label_column")
+    command += spelled(request, "data", "search", "trials", "database", "name", "recipe", "label_column")
     write_page(
         folder / "search.html", order, title=f"{request['vary']}: variations sought", part="validation", facts=facts,
-        notes=[], command=" ".join(command),
+        notes=notes, command=shlex.join(command),
     )  # fmt: skip
-    return Search(folder, tuple(order), counts)
+    return Search(folder, tuple(order), counts, tuple(notes))
 
 
 def costs_from(found: Any) -> Cost | None:

@@ -178,12 +178,14 @@ def write_page(
     notes: Sequence[str],
     command: str,
     base: Standing | None = None,
+    headline: bool = True,
 ) -> None:
     """The table, the sentences, the Pareto pictures and the curves."""
     best = standings[0]
     content = {
         "title": title,
-        "best": best if best.figures(part) else None,
+        "best": best if headline and best.figures(part) else None,
+        "nothing": not any(one.figures(part) for one in standings),
         "part": part,
         "rows": rows_of(standings, base, part),
         "against": (base or best).name,

@@ -48,7 +48,9 @@ def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference
 
 
 def sentence(better: str, worse: str, difference: Difference, what: str) -> str:
-    """What the difference bears out."""
+    """What the difference of the first less the second bears out; where it is negative, the names change places."""
+    if difference.mean < 0:
+        better, worse = worse, better
     size = f"{100 * abs(difference.mean):.2f}"
     if difference.half is None:
         return f"{better} is {size} points of {what} above {worse} with one seed, which says nothing of chance"

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from lenext.runs.results import figures_of
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.resume import resume
+from lenext.workflows.session import MAY_CHANGE
 from lenext.workflows.train import train
 from lenext.workflows.use import val
 
@@ -58,6 +59,8 @@ class Outcome:
     trial: Trial
     run: Run | None = None
     failure: str = ""
+    told: float | None = None
+    """Its validation accuracy, where the run is on another machine."""
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -70,7 +73,7 @@ class Outcome:
     @property
     def validation(self) -> float | None:
         """Accuracy of the best epoch."""
-        return (self.results.get("validation") or {}).get("accuracy")
+        return (self.results.get("validation") or {}).get("accuracy", self.told)
 
     @property
     def test(self) -> float | None:
@@ -130,9 +133,21 @@ def done(trial: Trial, folder: Path) -> Outcome | None:
     if not (run.path / "recipe.yaml").is_file():
         return None
     try:
+        if other := differing(run.experiment, trial.experiment):
+            return Outcome(trial, failure=f"{run.path}: a run of other {', '.join(other)} lies there; remove it")
         return Outcome(trial, run) if run.is_finished(run.experiment) else None
     except LenextError as error:
         return Outcome(trial, failure=str(error))
+
+
+def differing(there: Experiment, wanted: Experiment) -> list[str]:
+    """In which keys a run's experiment is not the one that was wanted, but for what `train` settles by itself."""
+    one, other = ({**asdict(some), **asdict(some.recipe)} for some in (there, wanted))
+    for found in (one, other):
+        found["options"] = str({key: list(v) if isinstance(v, tuple) else v for key, v in found["options"].items()})
+        found["network"] = Path(found["network"]).name
+    left = one.keys() - {*MAY_CHANGE, "recipe"}
+    return sorted(key for key in left if one[key] != other[key] and "auto" not in (one[key], other[key]))
 
 
 def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool) -> Outcome | None:
@@ -142,8 +157,14 @@ def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bo
             return None
         try:
             return done(trial, folder) or Outcome(trial, trained(trial, folder, data_dir, offline, read_test))
-        except (LenextError, RuntimeError, MemoryError) as error:
-            return Outcome(trial, failure=" ".join(str(error).split()) or type(error).__name__)
+        except Exception as error:  # a network of one's own may raise anything
+            return Outcome(trial, failure=told_of(error))
+
+
+def told_of(error: BaseException) -> str:
+    """An error in a line; of one that is not ours with its kind."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, LenextError) else f"{type(error).__name__}: {said}"
 
 
 def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: bool = False) -> Outcome:

@@ -11,6 +11,9 @@ from lenext.models import find_variant
 from lenext.models.own import from_text, is_own
 from lenext.training.recipe import Recipe
 
+SPLIT = {
+    one.name for one in fields(Recipe) if one.metadata["group"] == "Samples" and one.name != "train_samples"
+}  # fmt: skip
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
 WIDE = 10.0  # a range whose ends are so many times apart is searched by its logarithm
@@ -37,6 +40,7 @@ class Choices:
     of_recipe: bool
     values: tuple[Any, ...] = ()
     span: Range | None = None
+    base: Any = None  # of a constructor's option, the default
 
 
 def parse(network: str, texts: Sequence[str]) -> list[Choices]:
@@ -63,27 +67,42 @@ def choices_of(network: str, key: str, text: str) -> Choices:
         raise ConfigurationError(f"{network}: {unknown('option or recipe key', key, [*options, *recipe])}")
     if key == "seed":
         raise ConfigurationError("seed: --seeds says how many each variation has")
+    if key not in options and key in SPLIT:
+        raise ConfigurationError(f"{key}: all variations have the same split and order; give --{key.replace('_', '-')}")
     of_recipe = key not in options and key in recipe
-    if match := RANGE.fullmatch(text):
-        low, high = float(match[1]), float(match[2])
-        if low >= high:
-            raise ConfigurationError(f"{key}={text}: the lower end comes first")
-        return Choices(key, of_recipe, span=Range(low, high, "." not in match[1] + match[2] and "e" not in text))
     kind = recipe[key] if of_recipe else options[key].annotation if key in options else None
     base = options[key].default if key in options else None
+    if match := RANGE.fullmatch(text):
+        return Choices(key, of_recipe, span=span_of(key, kind, text, match[1], match[2]), base=base)
     values = [value_of(f"{network}: {key}", part, kind, base) for part in parts(text)]
     if len({str(value) for value in values}) < len(values):
         raise ConfigurationError(f"{key}={text}: a value is given twice")
     if of_recipe:
         for value in values:
             Recipe().changed({key: value})
-    return Choices(key, of_recipe, tuple(values))
+    return Choices(key, of_recipe, tuple(values), base=base)
+
+
+def span_of(key: str, kind: Any, text: str, low: str, high: str) -> Range:
+    """A range of numbers of the key's type. Raises ConfigurationError where the key takes none."""
+    members = get_args(kind) or (kind,)
+    whole = int in members and float not in members
+    if not whole and float not in members and kind is not None:
+        raise ConfigurationError(f"{key}={text}: a range is for numbers; give values with commas")
+    found = Range(float(low), float(high), whole or (kind is None and low.isdigit() and high.isdigit()))
+    if found.low >= found.high:
+        raise ConfigurationError(f"{key}={text}: the lower end comes first")
+    if whole and (found.low != int(found.low) or found.high != int(found.high)):
+        raise ConfigurationError(f"{key}={text}: whole numbers are needed")
+    return found
 
 
 def parts(text: str) -> list[str]:
-    """Split at commas that are not within brackets."""
-    found = re.findall(r"\([^()]*\)|\[[^\[\]]*\]|[^,]+", text)
-    return [one.strip() for one in found]
+    """Split at commas that are not within brackets. Raises ConfigurationError for empty parts and open brackets."""
+    found = [one.strip() for one in re.findall(r"(?:\([^()]*\)|[^,()])+|,,|^,|,\s*$|[()]", text)]
+    if not all(found) or any(one.startswith(",") or one in "()" for one in found) or text.strip().endswith(","):
+        raise ConfigurationError(f"{text}: values with commas between are needed, lists in brackets, as in 3,(3,5)")
+    return found
 
 
 def value_of(what: str, text: str, kind: Any, base: Any) -> Any:
@@ -92,7 +111,7 @@ def value_of(what: str, text: str, kind: Any, base: Any) -> Any:
         return from_text(text)
     if get_origin(kind) is not tuple:
         return convert(what, text, kind)
-    if text[0] in "([":
+    if text.startswith("("):
         return convert(what, [one.strip() for one in text[1:-1].split(",") if one.strip()], kind)
     first = convert(what, text, get_args(kind)[0])
     return in_proportion(first, base)
@@ -116,7 +135,9 @@ def said(value: Any) -> str:
     """A value for a table."""
     if isinstance(value, tuple | list):
         return f"({','.join(map(str, value))})"
-    return f"{value:.4g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        f"{value:.10g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def base_value(network: str, experiment: Any, key: str) -> Any:

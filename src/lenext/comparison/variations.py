@@ -5,6 +5,7 @@ validation, and only the chosen one reads the test set.
 """
 
 import itertools
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lenext.comparison.costs import costs_of, jobs_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled
+from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Standing, ranked, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
 from lenext.comparison.trials import Outcome, carry_out, read_test_of
@@ -22,11 +23,12 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
 from lenext.reporting.console import Narrator
+from lenext.training.loop import divided
 from lenext.training.recipe import Experiment
 from lenext.workflows.job import Job
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import experiment_of, load_data, made_for
-from lenext.workflows.train import default_name, lasting
+from lenext.workflows.train import default_name, full, lasting
 
 MOST = 500  # variations at a time
 BASE = "base"
@@ -80,7 +82,8 @@ def vary(
     if spans := [one.key for one in choices if one.span]:
         raise ConfigurationError(f"{spans[0]}: a range is for --search optuna; give values with commas")
     request = {
-        "vary": network, "options": list(options), "data": data, "search": search, "seeds": seeds, "recipe": recipe,
+        "vary": network, "options": list(options), "data": full(data),
+        "state": state_of(data, network), "search": search, "seeds": seeds, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
     refused: dict[str, str] = {}
@@ -88,6 +91,7 @@ def vary(
 
         def make() -> Plan:
             base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
+            check_judged(base, whole)
             wanted = combinations(base, choices, search)
             jobs, experiments = tried(base, choices, wanted, whole, data_dir, offline, refused)
             for why in dict.fromkeys(refused.values()):
@@ -122,8 +126,19 @@ def base_of(
     return experiment, load_data(experiment, data_dir, offline)
 
 
+def check_judged(base: Experiment, whole: Dataset) -> None:
+    """Variations are judged on validation."""
+    if base.recipe.choose_by_test or divided(whole, base.recipe).validation is None:
+        raise ConfigurationError(
+            "variations are judged on validation pictures; leave out validation_fraction=0 and choose_by_test"
+        )
+
+
 def combinations(base: Experiment, choices: Sequence[Choices], search: str) -> dict[str, dict[str, Any]]:
     """Names and values of the variations, the base first; what equals the base is the base."""
+    number = (sum if search == "one" else math.prod)(len(one.values) for one in choices)
+    if number > MOST:
+        raise ConfigurationError(f"{number:,} variations; up to {MOST} at a time, or --search optuna")
     usual = {one.key: base_value(base.network, base, one.key) for one in choices}
     if search == "one":
         wanted = [{one.key: value} for one in choices for value in one.values]
@@ -136,8 +151,6 @@ def combinations(base: Experiment, choices: Sequence[Choices], search: str) -> d
         differing = {key: value for key, value in whole.items() if said(value) != said(usual[key])}
         if differing:
             found[" ".join(f"{key}={said(value)}" for key, value in differing.items())] = whole
-    if len(found) > MOST:
-        raise ConfigurationError(f"{len(found):,} variations; up to {MOST} at a time, or --search optuna")
     return found
 
 
@@ -203,7 +216,8 @@ def effects(standings: Sequence[Standing], base: Standing) -> list[str]:
     """Of each value of each option, against the base's: over all pairs that differ in nothing else, and all seeds."""
     best, found = standings[0], []
     if best is not base and (difference := paired(best.figures("validation"), base.figures("validation"))):
-        found.append(sentence(best.name, BASE, difference, "validation accuracy"))
+        chosen = f"; it is the best of {len(standings)} on this very validation, which flatters it"
+        found.append(sentence(best.name, BASE, difference, "validation accuracy") + chosen)
     for key, usual in base.settings.items():
         values = list(dict.fromkeys(one.settings[key] for one in standings if one is not base))
         against = usual if usual in values or len(values) < 2 else min(values)
@@ -215,23 +229,33 @@ def effects(standings: Sequence[Standing], base: Standing) -> list[str]:
 
 def effect(standings: Sequence[Standing], key: str, value: Any, against: Any) -> list[str]:
     """What a value bought instead of another, over all pairs that differ in nothing else."""
-    ours: dict[int, float] = {}
-    theirs: dict[int, float] = {}
+    ours: list[dict[int, float]] = []
+    theirs: list[dict[int, float]] = []
     costs: list[float] = []
     for one in (one for one in standings if one.settings[key] == value):
         other = next((two for two in standings if two.settings == {**one.settings, key: against}), None)
         if other is None or not one.cost or not other.cost:
             continue
-        pair, mine, its = len(costs), one.figures("validation"), other.figures("validation")
-        ours |= {1000 * pair + seed: figure for seed, figure in mine.items()}
-        theirs |= {1000 * pair + seed: figure for seed, figure in its.items()}
+        mine, its = one.figures("validation"), other.figures("validation")
+        ours.append({seed: mine[seed] for seed in mine.keys() & its.keys()})
+        theirs.append({seed: its[seed] for seed in mine.keys() & its.keys()})
         costs.append(one.cost.multiply_adds / max(other.cost.multiply_adds, 1))
-    difference = paired(ours, theirs)
+    seeds = set[int]().union(*ours)
+    if len(seeds) > 1:  # the seeds are what chance is about; the settings around are averaged over
+        difference = paired(*(by_seed(some, seeds) for some in (ours, theirs)))
+        over = f"95 % interval over {len(seeds)} seeds"
+    else:
+        difference = paired(*(dict(enumerate(fmean(one.values()) for one in some if one)) for some in (ours, theirs)))
+        over = f"95 % interval over {len(costs)} settings around it" if len(costs) > 1 else "one pair"
     if difference is None:
         return []
-    over = f"{difference.pairs} pair{'s' if difference.pairs > 1 else ''}"
-    words = f"{difference.points()} points over {over}, at {fmean(costs):.2f} times the multiply-adds"
+    words = f"{difference.points()} points ({over}), at {fmean(costs):.2f} times the multiply-adds"
     return [f"{key}: {value} instead of {against}: {words}"]
+
+
+def by_seed(cells: Sequence[Mapping[int, float]], seeds: set[int]) -> dict[int, float]:
+    """The mean over the cells that have a seed, by seed."""
+    return {seed: fmean([cell[seed] for cell in cells if seed in cell]) for seed in sorted(seeds)}
 
 
 def command_of(request: Mapping[str, Any]) -> str:

@@ -154,6 +154,8 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             new = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9} | new
+        if "momentum" in settings and "nesterov" not in settings:
+            new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":
             new = {"warmup_epochs": 0.0} | new
         return replace(self, **new)  # type: ignore[arg-type]
