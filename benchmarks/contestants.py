@@ -25,13 +25,16 @@ Work = Callable[[int], float]
 
 
 def load(network: str) -> Any:
-    """MNIST for LeNet, CIFAR-10 for the others; $LENEXT_DATA says where they lie."""
-    return lenext.load("mnist" if network == "lenet" else "cifar10")
+    """The data of `NETWORK@DATA`; else MNIST for LeNet, CIFAR-10 for the others. $LENEXT_DATA says where they lie."""
+    data = network.partition("@")[2]
+    return lenext.load(data or ("mnist" if network == "lenet" else "cifar10"))
 
 
 def build(network: str, size: int) -> nn.Module:
     torch.manual_seed(0)
-    return lenext.create(network, in_channels=1 if network == "lenet" else 3, num_classes=10)
+    name, _, data = network.partition("@")
+    grey = "mnist" in data or (not data and name == "lenet")
+    return lenext.create(name, in_channels=1 if grey else 3, num_classes=10)
 
 
 def arrays(network: str, size: int, count: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,70 @@
+"""The documents' results against ours: python -m benchmarks.published RUNS.
+
+RUNS is a folder with the runs of `lenext reproduce NAME --better --runs-dir RUNS`, one for each NAME that is to be
+measured. For each of them a step of the document's own loop, on its network, data, size and batch, and a step of ours,
+in turn in one run, 20 warm ones each; both are extrapolated to all their epochs. Of the document's time only the
+training steps are counted, not its passes over the test set.
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.harness import race, report
+from lenext.comparison.published import PUBLISHED
+from lenext.comparison.reproduce import epochs_of, experiment_of
+from lenext.runs.folder import Run
+
+STEPS, ROUNDS = 5, 4
+PICTURES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
+
+
+def measure(name: str, run: Run) -> dict[str, Any]:
+    """A row: what was published and what we reached, and how long both take."""
+    one = PUBLISHED[name]
+    taught, ours = experiment_of(one, False), run.experiment
+    contestants = {
+        "document": ("documents", f"{taught.network}@{one.data}", str(taught.recipe.image_size),
+                     str(taught.recipe.batch_size)),
+        "lenext": ("lenext", f"{ours.network}@{one.data}", str(ours.recipe.image_size), str(ours.recipe.batch_size)),
+    }  # fmt: skip
+    times = {who: median(some) for who, some in race("benchmarks.contestants", contestants, STEPS, ROUNDS).items()}
+    samples = PICTURES[one.data] if taught.recipe.train_samples == "all" else taught.recipe.train_samples
+    samples = round(samples * (1 - float(taught.recipe.validation_fraction)))
+    seen = run.read_json("split.json")["samples"]["train"]
+    document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * epochs_of(one)
+    mine = times["lenext"] * -(-seen // int(ours.recipe.batch_size)) * ours.recipe.epochs
+    results = run.results
+    reached = results["validation" if one.measured == "validation" else "test"]["accuracy"]
+    return {
+        "result": name,
+        "published, best epoch, %": one.best,
+        "lenext, %": 100 * reached,
+        "network": ours.network,
+        "epochs": f"{ours.recipe.epochs} of {epochs_of(one)}",
+        "document: a step, s": times["document"],
+        "document: all, min": document / 60,
+        "lenext: all, min": mine / 60,
+        "lenext: measured, min": results["training_seconds"] / 60,
+        "share of the document's time": mine / document,
+    }
+
+
+def main(runs: Path) -> None:
+    rows = []
+    for name in PUBLISHED:
+        found = sorted(runs.glob(f"reproduce-{name.replace('/', '-')}-better*/*/results.json"))
+        if PUBLISHED[name].figure is not None and found:
+            rows.append(measure(name, Run(found[0].parent)))
+            print(json.dumps(rows[-1]), flush=True)
+    figures = {
+        "results reached": f"{sum(row['lenext, %'] >= row['published, best epoch, %'] for row in rows)} of {len(rows)}",
+        "largest share of a document's time": max(row["share of the document's time"] for row in rows),
+    }
+    report("published", rows, figures)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
