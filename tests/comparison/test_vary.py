@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lenext.comparison.search import masked, seek
+from lenext.comparison.search import seek
+from lenext.comparison.study import masked
 from lenext.comparison.values import parse
 from lenext.comparison.variations import BASE, combinations, vary
 from lenext.foundation.errors import ConfigurationError, RunError

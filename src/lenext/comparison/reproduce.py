@@ -23,9 +23,9 @@ from lenext.reporting.tables import table
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
+from lenext.workflows.identity import MAY_CHANGE
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
-from lenext.workflows.session import MAY_CHANGE
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from lenext.runs.folder import Run
 from lenext.runs.results import figures_of
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
+from lenext.workflows.identity import MAY_CHANGE
 from lenext.workflows.resume import resume
-from lenext.workflows.session import MAY_CHANGE
 from lenext.workflows.train import train
 from lenext.workflows.use import val
 

@@ -58,7 +58,7 @@ OF_NETWORKS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("nin", "googlenet_paper"), WITHOUT_NORM),
     "convnext_patch4": TRANSFORMER_LIKE | {"shift": 4},
     "convnext_patch4_corrected": TRANSFORMER_LIKE | {"shift": 4},
-    "convnext_32px": TRANSFORMER_LIKE | {"shift": 4, "learning_rate": 4e-3, "batch_size": 64},
+    "convnext_32px": SMALL | {"learning_rate": 8e-3, "gradient_clip": 1.0},
     **dict.fromkeys(
         ("convnext_tiny", "convnext_small", "convnext_base", "convnext_large"), PHOTOGRAPHS | TRANSFORMER_LIKE
     ),

@@ -1,6 +1,5 @@
 """A training at work in its run's folder: from where it is to the end, or to where it was stopped."""
 
-import hashlib
 import os
 import shlex
 import time
@@ -11,13 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import Tensor, nn
 
-from lenext.data.dataset import Dataset, Split
-from lenext.data.pictures import PictureFiles
-from lenext.foundation.errors import ConfigurationError, LenextError, RunError, TrainingError
+from lenext.data.dataset import Split
+from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expanded, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Narrator, seconds
@@ -32,22 +28,11 @@ from lenext.training.evaluation import evaluate_split
 from lenext.training.loop import events, stopped_early
 from lenext.training.notices import chance_notice
 from lenext.training.state import Record, Step, TrainingState
+from lenext.workflows.identity import MAY_CHANGE, fingerprint, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
 MOST_CLASSES = 20  # shown in the table at the end
-MAY_CHANGE = {
-    "epochs",
-    "save_minutes",
-    "device",
-    "threads",
-    "compile",
-    "tensorboard",
-    "data",
-    "test_data",
-    "pretrained",
-}
-"""Keys that another machine, another place of the same files, or more epochs may ask for."""
 AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
 
 
@@ -294,30 +279,3 @@ def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) 
     rows = [[row["class"], str(row["pictures"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
     columns = {"class": "left", "pictures": "right", "precision": "right", "recall": "right", "F1": "right"}
     narrator.say(table(title, columns, rows))
-
-
-def fingerprint(data: Dataset) -> str:
-    """Of which pictures are in which split, with their labels: in memory by pixels, files by their sizes."""
-    content = hashlib.sha256()
-    for name, split in data.splits().items():
-        content.update("\n".join([name, *map(str, split.ids.tolist())]).encode())
-        content.update(split.labels.numpy().tobytes())
-        if isinstance(split.images, PictureFiles):
-            content.update(str([os.path.getsize(path) for path in split.images.paths]).encode())
-        else:
-            for rows in torch.arange(len(split)).split(5_000):
-                content.update(split.images[rows].numpy().tobytes())
-    return content.hexdigest()
-
-
-def parts_of(network: nn.Module) -> set[str]:
-    """The names of all that a checkpoint has of a network. Raises ConfigurationError for state that is no tensor."""
-    for name, value in network.state_dict().items():
-        if not isinstance(value, Tensor):
-            raise ConfigurationError(f"{type(network).__name__}: its {name} is no tensor, so no checkpoint can hold it")
-    return {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An experiment's keys with its recipe's beside them."""
-    return {key: value for key, value in settings.items() if key != "recipe"} | settings["recipe"]
