@@ -124,7 +124,8 @@ def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
     assert len(numbers) == more.counts["complete"] + more.counts.get("pruned", 0)
     best = more.standings[0]
     assert best.mean("validation") == max(one.mean("validation") or 0 for one in more.standings)
-    assert [bool(one.figures("test")) for one in more.standings] == [True] + [False] * (len(more.standings) - 1)
+    assert best.figures("test")
+    assert sum(bool(one.figures("test")) for one in more.standings) <= 2  # the best of four trials, and of seven
     for one in more.standings:
         run = Run(more.path / one.outcomes[0].trial.name)
         assert run.results["validation"]["accuracy"] == one.mean("validation")
