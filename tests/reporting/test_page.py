@@ -106,7 +106,8 @@ def test_what_the_network_sees_is_there(page: str) -> None:
     """As pictures that hold what `show` draws of the same run, which has tests of its own."""
     names = re.findall(r'<img class="drawn" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
     assert names == [
-        "augmentation", "channels", "first filters", "early maps", "last maps", "embedding", "receptive fields",
+        "augmentation", "channels", "first filters", "filtered", "early maps", "last maps", "embedding",
+        "receptive fields",
     ]  # fmt: skip
 
 

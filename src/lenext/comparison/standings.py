@@ -148,7 +148,7 @@ def fronts(standings: Sequence[Standing], part: Part) -> list[Scatter]:
     for title, values in costs.items():
         known = [(x, one.mean(part) or 0.0, one.name) for x, one in zip(values, there, strict=True) if x]
         best = set(pareto([(x, y) for x, y, _ in known]))
-        if known:
+        if len({round(x, 6) for x, _, _ in known}) > 1:  # else there is nothing to weigh
             marks = [Mark(x, y, name, at in best) for at, (x, y, name) in enumerate(known)]
             found.append(Scatter(f"{part} accuracy by {title.partition(',')[0]}", marks, title))
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 LOOKS = ("b", "e", "d", "c", "f", "g", "h", "a")  # of lines, in turn; classes of the page's style
+LONGEST = 24  # letters of a name beside a point
 WIDE, HIGH = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 34  # px around the drawing
 
@@ -58,9 +59,11 @@ class Chart:
         right, bottom = self.wide - RIGHT, self.high - BOTTOM
         edges = f'data-left="{LEFT}" data-right="{right}" data-top="{TOP}" data-bottom="{bottom}"'
         parts = [opened(self.wide, self.high, self.title, edges)]
-        for value in ticks(self.y_low, self.y_high, 5):
+        heights = ticks(self.y_low, self.y_high, 5)
+        names = percents(heights) if self.percent else [f"{value:g}" for value in heights]
+        for value, said in zip(heights, names, strict=True):
             y = self.y(value)
-            parts += [rule("grid", LEFT, y, right, y), words(LEFT - 8, y + 4, self.tick(value), "end")]
+            parts += [rule("grid", LEFT, y, right, y), words(LEFT - 8, y + 4, said, "end")]
         for value in ticks(self.x_low, self.x_high, 8, whole=True):
             parts.append(words(self.x(value), bottom + 18, f"{value:g}", "middle"))
         parts.append(words(right, self.high - 3, self.x_name, "end"))
@@ -69,9 +72,6 @@ class Chart:
             place = f'cx="{self.x(x):.1f}" cy="{self.y(y):.1f}"'
             parts.append(f'<circle class="mark" {place} r="4.5"><title>{escape(said)}</title></circle>')
         return "".join([*parts, "</svg>"])
-
-    def tick(self, value: float) -> str:
-        return f"{value:.0%}" if self.percent else f"{value:g}"
 
     def draw_line(self, line: Line) -> str:
         known = [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None and is_number(y)]
@@ -118,10 +118,9 @@ class Scatter:
             return bottom - (value - y_low) / (y_high - y_low) * (bottom - TOP)
 
         parts = [opened(WIDE, HIGH, self.title)]
-        digits = 0 if y_high - y_low > 0.04 else 1
-        for value in ticks(y_low, y_high, 5):
-            parts += [rule("grid", LEFT, y(value), right, y(value)),
-                      words(LEFT - 8, y(value) + 4, f"{value:.{digits}%}", "end")]  # fmt: skip
+        heights = ticks(y_low, y_high, 5)
+        for value, said in zip(heights, percents(heights), strict=True):
+            parts += [rule("grid", LEFT, y(value), right, y(value)), words(LEFT - 8, y(value) + 4, said, "end")]
         for power in log_ticks(x_low, x_high):
             parts.append(words(x(power), bottom + 18, short_number(10**power), "middle"))
         parts.append(words(right, HIGH - 3, self.x_name, "end"))
@@ -138,12 +137,23 @@ class Scatter:
                 place += 13
             taken.append((px, place))
             side = "end" if px > right - 80 else "start" if px < LEFT + 60 else "middle"
-            parts.append(words(px, place, one.name, side))
+            parts.append(
+                words(px, place, one.name if len(one.name) <= LONGEST else f"{one.name[: LONGEST - 1]}…", side)
+            )
         return "".join([*parts, "</svg>"])
 
 
+def percents(values: Sequence[float]) -> list[str]:
+    """Shares as per cent, all with as few digits as tell them."""
+    digits = next((number for number in (0, 1) if all(abs(100 * v - round(100 * v, number)) < 1e-6 for v in values)), 2)
+    return [f"{value:.{digits}%}" for value in values]
+
+
 def log_ticks(low: float, high: float) -> list[float]:
-    """Logarithms of 1, 2, 5 times powers of ten between two; powers alone where these are many."""
+    """Logarithms of 1, 2, 5 times powers of ten between two; powers alone where these are many, round numbers where
+    they are few."""
+    if high - low < 0.6:
+        return [math.log10(one) for one in ticks(10**low, 10**high, 4) if one > 0]
     powers = range(math.floor(low), math.ceil(high) + 1)
     factors = (1, 2, 5) if high - low < 2 else (1,)
     return [one for power in powers for factor in factors if low <= (one := power + math.log10(factor)) <= high]

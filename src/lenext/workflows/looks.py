@@ -75,6 +75,12 @@ def kernels(module: nn.Module, name: str) -> Figure:
     return seeing.kernels(weights, f"{name}: {number} filters of {depth} x {height} x {width} in the first convolution")
 
 
+def filters(module: nn.Module | None, pixels: np.ndarray, name: str) -> Figure:
+    """A picture (C, H, W), in grey, through hand-made kernels, and through the first that a network has learned."""
+    learned = np.zeros((0, 3, 3)) if module is None else first_weights(module).mean(1)
+    return seeing.filters(pixels.mean(0).astype(np.float64), learned, name)
+
+
 def first_weights(module: nn.Module) -> np.ndarray:
     """The weights (N, C, h, w) of the first convolution."""
     found = next((one for one in module.modules() if isinstance(one, nn.Conv2d)), None)

@@ -116,6 +116,8 @@ class RunPictures:
         if data is not None and module is not None and description is not None:
             split = data.test or data.validation or data.train
             images, shown = prepared(split, description, 0), pixels_of(split, np.array([0]))[0]
+            about = "A test picture through kernels made by hand, and below through the first ones that were learned."
+            found.append(("filtered", about, lambda: looks.filters(module, shown, "a test picture")))
             stages = explain.map_layers(module, images)
             for name, layer in (("early maps", stages[0]), ("last maps", stages[-1])) if stages else ():
                 about = "What the channels of a layer make of a picture; bright is more."

@@ -64,12 +64,8 @@ def channels(
 
 def filtered(picture: str | Path, run: str | Path | Run = "", *, size: int = 224, network: str = "") -> Figure:
     """A picture through hand-made kernels, and through the first ones that a run has learned."""
-    grey = read_picture(picture, 1, (size, size))[0].astype(np.float64)
-    learned = np.zeros((0, 3, 3))
-    if run:
-        module, _ = open_weights(run, "best", network)
-        learned = looks.first_weights(module).mean(1)
-    return seeing.filters(grey, learned, Path(picture).name)
+    module = open_weights(run, "best", network)[0] if run else None
+    return looks.filters(module, read_picture(picture, 1, (size, size)), Path(picture).name)
 
 
 def opened_picture(path: str | Path, description: Description) -> tuple[Tensor, np.ndarray]:
