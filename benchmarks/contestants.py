@@ -4,6 +4,7 @@ python -m benchmarks.contestants WHO NETWORK SIZE BATCH serves one of them (see 
 0.9 and without augmentation; all but the documents' loop are given pictures that are normalised already, in memory.
 """
 
+import json
 import os
 import sys
 import time
@@ -25,16 +26,16 @@ Work = Callable[[int], float]
 
 
 def load(network: str) -> Any:
-    """The data of `NETWORK@DATA`; else MNIST for LeNet, CIFAR-10 for the others. $LENEXT_DATA says where they lie."""
-    data = network.partition("@")[2]
+    """The data of `NETWORK@DATA@OPTIONS`; else MNIST for LeNet, CIFAR-10 for the others; from $LENEXT_DATA."""
+    data = f"{network}@@".split("@")[1]
     return lenext.load(data or ("mnist" if network == "lenet" else "cifar10"))
 
 
 def build(network: str, size: int) -> nn.Module:
     torch.manual_seed(0)
-    name, _, data = network.partition("@")
+    name, data, options = f"{network}@@".split("@")[:3]
     grey = "mnist" in data or (not data and name == "lenet")
-    return lenext.create(name, in_channels=1 if grey else 3, num_classes=10)
+    return lenext.create(name, in_channels=1 if grey else 3, num_classes=10, **json.loads(options or "{}"))
 
 
 def arrays(network: str, size: int, count: int) -> tuple[Tensor, Tensor]:

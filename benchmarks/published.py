@@ -25,17 +25,16 @@ def measure(name: str, run: Run) -> dict[str, Any]:
     """A row: what was published and what we reached, and how long both take."""
     one = PUBLISHED[name]
     taught, ours = experiment_of(one, False), run.experiment
-    contestants = {
-        "document": ("documents", f"{taught.network}@{one.data}", str(taught.recipe.image_size),
-                     str(taught.recipe.batch_size)),
-        "lenext": ("lenext", f"{ours.network}@{one.data}", str(ours.recipe.image_size), str(ours.recipe.batch_size)),
-    }  # fmt: skip
+    theirs = f"{taught.network}@{one.data}", str(taught.recipe.image_size), str(taught.recipe.batch_size)
+    network = f"{ours.network}@{one.data}@{json.dumps(dict(ours.options))}"
+    mine_is = network, str(ours.recipe.image_size), str(ours.recipe.batch_size)
+    contestants = {"document": ("documents", *theirs), "lenext": ("lenext", *mine_is)}
     times = {who: median(some) for who, some in race("benchmarks.contestants", contestants, STEPS, ROUNDS).items()}
     samples = PICTURES[one.data] if taught.recipe.train_samples == "all" else taught.recipe.train_samples
     samples = round(samples * (1 - float(taught.recipe.validation_fraction)))
     seen = run.read_json("split.json")["samples"]["train"]
     document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * epochs_of(one)
-    mine = times["lenext"] * -(-seen // int(ours.recipe.batch_size)) * ours.recipe.epochs
+    mine = times["lenext"] * ours.recipe.updates(-(-seen // int(ours.recipe.batch_size)))[1]
     results = run.results
     reached = results["validation" if one.measured == "validation" else "test"]["accuracy"]
     return {
@@ -52,6 +51,15 @@ def measure(name: str, run: Run) -> dict[str, Any]:
     }
 
 
+def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows come to. D0's own loop takes seconds, so its time is told and not asked for."""
+    slow = [row["share of the document's time"] for row in rows if not row["result"].startswith("D0")]
+    return {
+        "results reached": f"{sum(row['lenext, %'] >= row['published, best epoch, %'] for row in rows)} of {len(rows)}",
+        "largest share of a document's time, D3 and D4": max(slow),
+    }
+
+
 def main(runs: Path) -> None:
     rows = []
     for name in PUBLISHED:
@@ -59,11 +67,7 @@ def main(runs: Path) -> None:
         if PUBLISHED[name].figure is not None and found:
             rows.append(measure(name, Run(found[0].parent)))
             print(json.dumps(rows[-1]), flush=True)
-    figures = {
-        "results reached": f"{sum(row['lenext, %'] >= row['published, best epoch, %'] for row in rows)} of {len(rows)}",
-        "largest share of a document's time": max(row["share of the document's time"] for row in rows),
-    }
-    report("published", rows, figures)
+    report("published", rows, figures(rows))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def experiment_of(one: Published, better: bool) -> Experiment:
         return made_for(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
     ours = one.better
     recipe = Recipe().changed(OF_NETWORKS.get(ours.network, {})).changed({"epochs": ours.epochs, **ours.settings})
-    return made_for(Experiment(network=ours.network, data=one.data, recipe=recipe.settled()))
+    return made_for(Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.settled()))
 
 
 def reproduce(
