@@ -36,8 +36,10 @@ as each does unless told otherwise. lenext prepares the pictures from bytes with
 prepared. ONNX Runtime with the better of two batch sizes.""",
     "published": """`lenext reproduce NAME --better` against the documents' published accuracies: a network of the same
 family for small pictures, validation taken out of the training pictures, the test set read once; one seed. The time of
-the document's own loop on this machine is extrapolated from 20 warm steps of it, ours from 20 of ours in the same run;
-`measured` is what the run took. D3's accuracy is of validation, as the document's is.""",
+the document's own loop on this machine is extrapolated from 20 warm steps of it, without its passes over test or
+training sets; ours from 20 of our steps in the same run, by plain descent without augmentation. `measured` is what the
+run took, with its own optimizer, augmentation and validation, on three of the four threads. D3's accuracy is of
+validation, as the document's is.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",

@@ -112,7 +112,7 @@ PUBLISHED: dict[str, Published] = {
         training=(15.70, 35.35, 68.53, 86.42, 76.94, 60.12, 93.76, 96.55, 97.77, 98.15),
     ),
     "D4/googlenet": d4(
-        "googlenet_paper", Better("googlenet_32px", 4), settings={"image_size": 96},
+        "googlenet_paper", Better("googlenet_32px", 2), settings={"image_size": 96},
         held=(22.37, 32.54, 31.48, 44.22, 39.70, 58.41, 54.05, 62.39, 62.46, 68.63),
         training=(16.57, 27.41, 35.94, 42.97, 48.99, 53.53, 58.14, 61.91, 65.82, 69.11),
     ),
