@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lenext.comparison.standings import Cost, Standing
 from lenext.comparison.trials import Outcome, Trial
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import expanded, make_folder, sha256, write_atomic
+from lenext.foundation.locks import held
 from lenext.models.own import is_own
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
@@ -152,12 +151,5 @@ def spelled(request: Mapping[str, Any], *keys: str) -> list[str]:
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Waits until no other process settles a comparison in this folder."""
-    lock = FileLock(folder / ".settling.lock")
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise RunError(f"{folder}: cannot be locked ({error}); is it writable?") from error
-    try:
+    with held(folder / ".settling.lock", folder, wait=True):
         yield
-    finally:
-        lock.release()

@@ -1,7 +1,5 @@
 """`reproduce`: a published result run again, as published or better, and printed beside what was published."""
 
-import csv
-import io
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +13,7 @@ from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
 from lenext.comparison.trials import Outcome, carry_out, done
 from lenext.foundation.errors import ConfigurationError, TrainingError, unknown
-from lenext.foundation.files import expanded, write_atomic
+from lenext.foundation.files import csv_text, expanded, write_atomic
 from lenext.reporting.console import Narrator
 from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
@@ -45,13 +43,12 @@ def describe() -> list[dict[str, Any]]:
     """The published results, a row each."""
     rows = []
     for name, one in PUBLISHED.items():
-        epochs = RECIPES[one.recipe]["epochs"] if "epochs" not in one.settings else one.settings["epochs"]
         rows.append(
             {
                 "name": name,
                 "network": one.network,
                 "data": one.data,
-                "epochs": epochs,
+                "epochs": epochs_of(one),
                 "published %": "none printed" if one.figure is None else f"{one.figure:.2f} ({one.measured})",
                 "--better": f"{one.better.network}, {one.better.epochs} epoch{'s' if one.better.epochs > 1 else ''}",
             }
@@ -106,12 +103,10 @@ def reproduce(
         def make() -> Plan:
             experiment = experiment_of(one, better)
             whole = load_data(experiment, data_dir, offline)
+            changed = experiment.recipe
             if scale < 1:
-                number = max(2, round(scale * len(divided(whole, experiment.recipe).train)))
-                given_also = {"train_samples": number}
-            else:
-                given_also = {}
-            changed = experiment.recipe.changed(given_also).changed(given).settled()
+                changed = changed.changed({"train_samples": max(2, round(scale * len(divided(whole, changed).train)))})
+            changed = changed.changed(given).settled()
             limit = epochs_of(one)
             if changed.epochs > limit:
                 raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; give no more")
@@ -175,11 +170,6 @@ def facts_of(which: str, one: Published, plan: Plan, better: bool, scale: float)
     return facts | {"machine": plan.machine}
 
 
-def failures_of(standing: Standing) -> list[str]:
-    """Seeds that failed, for the page."""
-    return [f"failed, {one}" for one in standing.failures]
-
-
 def concluded(
     which: str, one: Published, plan: Plan, folder: Path, outcomes: list[Outcome], better: bool, scale: float
 ) -> Reproduction:
@@ -198,15 +188,12 @@ def concluded(
     found = Reproduction(
         folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale) + changes(plan)
     )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else round(value, 4) for key, value in row.items()} for row in rows)
-    write_atomic(folder / "reproduction.csv", text.getvalue())
+    rounded = ([None if value is None else round(value, 4) for value in row.values()] for row in rows)
+    write_atomic(folder / "reproduction.csv", csv_text(list(rows[0]), rounded))
     page = render(
         "reproduction.html", title=f"{which}, {'our recipe' if better else 'as published'}", sentence=found.sentence,
         charts=charts(rows), rows=rows, facts=list(facts_of(which, one, plan, better, scale).items()),
-        command=command_of(which, better, scale, plan), failures=failures_of(standing),
+        command=command_of(which, better, scale, plan), failures=[f"failed, {one}" for one in standing.failures],
     )  # fmt: skip
     write_atomic(folder / "reproduction.html", page)
     return found
@@ -261,9 +248,7 @@ def charts(rows: Sequence[dict[str, float | None]]) -> list[Chart]:
     found = []
     for title, suffix in (("Held out", ""), ("Training", ", training")):
         lines = [
-            Line(
-                name, epochs, [None if (value := row[f"{name}{suffix}"]) is None else value / 100 for row in rows], look
-            )
+            Line(name, epochs, [share(row[f"{name}{suffix}"]) for row in rows], look)
             for name, look in (("published", "a"), ("measured", "b"))
         ]
         lines = [line for line in lines if any(value is not None for value in line.y)]

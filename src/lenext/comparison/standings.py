@@ -1,7 +1,5 @@
 """Contestants beside each other: what each reached, at what cost, and how sure the differences are."""
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -11,7 +9,7 @@ from typing import Any, Literal
 
 from lenext.comparison.statistics import Difference, deviation, paired, pareto, sentence
 from lenext.comparison.trials import Outcome
-from lenext.foundation.files import write_atomic
+from lenext.foundation.files import csv_text, write_atomic
 from lenext.reporting.console import seconds
 from lenext.reporting.page import render
 from lenext.reporting.svg import LOOKS, Chart, Line, Mark, Scatter
@@ -156,16 +154,15 @@ def fronts(standings: Sequence[Standing], part: Part) -> list[Scatter]:
 
 def write_csv(standings: Sequence[Standing], path: Path) -> None:
     """A row a trial; accuracies as fractions."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     options = sorted({key for one in standings for key in one.settings})
-    writer.writerow(["contestant", *options, "seed", "validation", "test", "seconds", "epochs", "failure"])
+    rows = []
     for one in standings:
         settings = [one.settings.get(key, "") for key in options]
         for outcome in one.outcomes:
             figures = [outcome.validation, outcome.test, outcome.seconds and round(outcome.seconds, 3)]
-            writer.writerow([one.name, *settings, outcome.trial.seed, *figures, len(outcome.records), outcome.failure])
-    write_atomic(path, text.getvalue())
+            rows.append([one.name, *settings, outcome.trial.seed, *figures, len(outcome.records), outcome.failure])
+    header = ["contestant", *options, "seed", "validation", "test", "seconds", "epochs", "failure"]
+    write_atomic(path, csv_text(header, rows))
 
 
 def write_page(

@@ -11,10 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from lenext.foundation.errors import LenextError, RunError
+from lenext.foundation.errors import LenextError
 from lenext.foundation.files import make_folder
+from lenext.foundation.locks import held
 from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, seconds
 from lenext.runs.folder import Run
@@ -181,18 +180,8 @@ def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: 
 @contextmanager
 def taken(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process has the name to itself, as long as it is entered; a killed process lets go of it."""
-    lock = FileLock(make_folder(folder / LOCKS) / f"{name}.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    except (OSError, NotImplementedError) as error:
-        raise RunError(f"{folder}: cannot be locked ({error}); is it writable?") from error
-    try:
-        yield True
-    finally:
-        lock.release()
+    with held(make_folder(folder / LOCKS) / f"{name}.lock", folder) as mine:
+        yield mine
 
 
 def trained(

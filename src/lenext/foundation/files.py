@@ -1,11 +1,13 @@
 """Files that are written whole or not at all, and their fingerprints."""
 
+import csv
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -124,3 +126,12 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise LenextError(f"cannot make the folder {path}: {error.strerror or error}") from error
     return path
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,7 +1,6 @@
 """A run is a folder: what was done, how it went, and the weights. Its files are listed at `Run`."""
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +9,9 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from filelock import FileLock, Timeout
-
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import expanded, make_folder, write_atomic
+from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
+from lenext.foundation.locks import held
 from lenext.training.recipe import Experiment, Recipe, read_settings
 from lenext.training.state import Record
 
@@ -85,17 +83,10 @@ class Run:
                 raise RunError(
                     f"{inside}: a link; a run writes into its own folder alone, so put the file itself there"
                 )
-        lock = FileLock(self.checkpoints / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            raise RunError(f"{self.path}: another process is training in it; wait for it, or end it") from None
-        except (OSError, NotImplementedError) as error:
-            raise RunError(f"{self.path}: cannot be locked ({error}); is it writable?") from error
-        try:
+        with held(self.checkpoints / ".lock", self.path) as mine:
+            if not mine:
+                raise RunError(f"{self.path}: another process is training in it; wait for it, or end it")
             yield
-        finally:
-            lock.release()
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -178,11 +169,7 @@ class Run:
         self.write_csv("results.csv", names, ([asdict(record)[name] for name in names] for record in records))
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-        write_atomic(self.path / name, text.getvalue())
+        write_atomic(self.path / name, csv_text(header, rows))
 
 
 def to_record(row: dict[str, str]) -> Record:

@@ -1,7 +1,5 @@
 """`audit`: what is wrong with data, before they are trained on. Nothing is changed but the audit's own files."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +18,7 @@ from lenext.data.folder import gather
 from lenext.data.pictures import open_picture
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError, LenextError
-from lenext.foundation.files import expanded, make_folder, write_atomic
+from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
 from lenext.foundation.seeds import generator
 from lenext.models import create, find_variant
@@ -257,11 +255,8 @@ def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]
 
 
 def as_csv(findings: Sequence[Finding]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "split", "sample", "what", "score"])
-    writer.writerows([one.kind, one.split, one.sample, one.what, f"{one.score:.4f}"] for one in findings)
-    return text.getvalue()
+    rows = ([one.kind, one.split, one.sample, one.what, f"{one.score:.4f}"] for one in findings)
+    return csv_text(["kind", "split", "sample", "what", "score"], rows)
 
 
 def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:

@@ -1,0 +1,29 @@
+"""Locks that processes hold on files; a process that is killed lets go of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lenext.foundation.errors import RunError
+
+
+@contextmanager
+def held(path: Path, where: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process has the lock to itself, as long as it is entered; with `wait` it always comes to have it.
+
+    where: the folder that is told of in the RunError, where it cannot be locked.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout:
+        yield False
+        return
+    except (OSError, NotImplementedError) as error:
+        raise RunError(f"{where}: cannot be locked ({error}); is it writable?") from error
+    try:
+        yield True
+    finally:
+        lock.release()
