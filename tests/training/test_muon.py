@@ -64,3 +64,19 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
     update.masks = True
     update(network(torch.full((2, 1, 28, 28), torch.inf)).sum(), 0.1)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
+
+
+def test_kept_norms_make_the_rate_relative() -> None:
+    """However far weights have drifted, the next step begins at the length that they had first."""
+    torch.manual_seed(0)
+    weight, drifted = (nn.Parameter(torch.ones(6, 10)) for _ in range(2))
+    kept, also = Muon([weight], 0.02, 0.0, keep_norms=True), Muon([drifted], 0.02, 0.0, keep_norms=True)
+    for number in range(4):
+        weight.grad = torch.randn(6, 10)
+        drifted.grad = weight.grad.clone()
+        kept.step()
+        also.step()
+        assert torch.allclose(weight, drifted, atol=1e-6)
+        with torch.no_grad():
+            drifted *= 3 if number == 1 else 1
+    assert float(weight.detach().norm()) == pytest.approx(60**0.5, rel=0.05)

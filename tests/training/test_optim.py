@@ -45,11 +45,28 @@ def test_schedules_are_torchs(schedule: str, steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
-@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear", "constant"])
 def test_short_schedules_are_finite(schedule: str, steps: int) -> None:
     recipe = Recipe(schedule=schedule, learning_rate=0.4)  # type: ignore[arg-type]
     rates = [learning_rate(recipe, step, steps, 1) for step in range(steps)]
     assert all(math.isfinite(rate) and 0 <= rate <= 0.4 for rate in rates)
+
+
+def test_linear_falls_in_a_line_after_the_warm_up() -> None:
+    recipe = Recipe(schedule="linear", learning_rate=1.0, warmup_epochs=0.5)
+    rates = [learning_rate(recipe, step, 9, 8) for step in range(9)]
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.4, 0.2])
+
+
+def test_the_identity_passes_the_first_channels_on() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=False), nn.Conv2d(5, 4, 1, bias=False))
+    initialize(network, "identity")
+    images = torch.randn(2, 3, 6, 6)
+    with torch.no_grad():
+        assert torch.equal(network[0](images)[:, :3], images)
+        assert torch.equal(network(images)[:, :3], images)
+        assert not torch.equal(network[0](images)[:, 3], images[:, 0])
 
 
 def test_warm_up_rises_in_a_line() -> None:

@@ -82,7 +82,7 @@ recipes = st.builds(
     optimizer=st.sampled_from(["sgd", "adamw"]),
     image_size=st.integers(1, 999) | st.just("auto"),
     shuffle=st.booleans(),
-    flip=st.booleans() | st.just("auto"),
+    flip=st.booleans() | st.sampled_from(["auto", "alternating"]),
     seed=st.integers(0, 2**40),
 )
 

@@ -51,5 +51,5 @@ class Budget:
 
     def said(self) -> str:
         if self.kind == "seconds":
-            return f"{seconds(self.amount)} of training each"
+            return f"{seconds(self.amount)} of training steps each, without validation"
         return f"{self.amount:.3g} multiply-adds of training each"

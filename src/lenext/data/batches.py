@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lenext.data.augment import DRAWS, Augmentation
+from lenext.data.augment import DRAWS, FLIP, Augmentation
 from lenext.data.dataset import Images, Split
 from lenext.data.pictures import PictureFiles
 from lenext.data.preprocessing import Preprocessing
@@ -73,10 +73,17 @@ def training_batches(
     shuffle: bool,
     balanced: bool = False,
     start: int = 0,
+    alternating: bool = False,
 ) -> Iterator[Batch]:
-    """The batches of an epoch from position `start` on."""
+    """The batches of an epoch from position `start` on.
+
+    alternating: a picture that is mirrored in one epoch is not in the next (Jordan, arXiv:2404.00498).
+    """
     labels = split.labels.cpu() if balanced else None
     order, table = draw_epoch(len(split), seed, epoch, shuffle, labels)
+    if alternating:
+        first = torch.rand(len(split), generator=generator(seed, 0))[order]  # the same for a picture in every epoch
+        table[:, FLIP] = first if epoch % 2 else 1 - first
     order = order.to(split.labels.device)
     table = table.to(compute.device) if augmentation else table
     blank = [255 * mean for mean in preprocessing.normalization.mean]

@@ -33,6 +33,7 @@ FAMILIES = {
         "convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "convnext_patch4",
         "convnext_patch4_corrected", "convnext_32px",
     ),
+    "airbench": ("airbench94",),
 }  # fmt: skip
 
 MODELS = {name: family for family, names in FAMILIES.items() for name in names}

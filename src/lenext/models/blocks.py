@@ -1,10 +1,11 @@
-"""What the families share: activations, poolings and norms by name, and the initialisation of He et al."""
+"""What the families share: activations, poolings and norms by name, a whitening layer, initialisations."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Pooling = Literal["max", "average"]
@@ -23,6 +24,38 @@ class MaxPool2d(nn.MaxPool2d):
         height, width = (length // 2 * 2 for length in x.shape[-2:])
         columns = torch.maximum(x[..., :height, 0:width:2], x[..., :height, 1:width:2])
         return torch.maximum(columns[..., 0::2, :], columns[..., 1::2, :])
+
+
+class Whitening(nn.Conv2d):
+    """A convolution whose filters are fixed, fitted to the training pictures, after which neighbouring pixels are no
+    longer correlated (Page 2018, myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks). (N, C, H, W) to
+    (N, 2 C k^2, H - k + 1, W - k + 1): each filter and its negative, so that no activation loses half of it.
+
+    Training fits it before its first step; until then its filters are random. The bias is learned.
+    """
+
+    fitted: Tensor
+
+    def __init__(self, in_channels: int, kernel_size: int = 2) -> None:
+        inputs = in_channels * kernel_size**2
+        super().__init__(in_channels, 2 * inputs, kernel_size)
+        del self.weight  # not a parameter
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+        self.register_buffer("weight", self.paired(nn.init.orthogonal_(torch.empty(inputs, inputs))))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def paired(self, filters: Tensor) -> Tensor:
+        """Filters (C k^2, C k^2), one a row, and their negatives, as the weight of a convolution."""
+        return torch.cat([filters, -filters]).view(-1, self.in_channels, *self.kernel_size)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, smoothing: float = 5e-4) -> None:
+        """Set the filters by the covariance of the patches of pictures (N, C, H, W): its eigenvectors, each over the
+        root of its eigenvalue, to which `smoothing` is added."""
+        patches = F.unfold(images.float(), self.kernel_size).mT.flatten(0, 1)  # (N positions, C k^2)
+        values, vectors = torch.linalg.eigh((patches.T @ patches).double() / len(patches))
+        self.weight.copy_(self.paired((vectors / (values + smoothing).sqrt()).T))
+        self.fitted.fill_(True)
 
 
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu": nn.GELU}
@@ -59,6 +92,14 @@ def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
     if min(widths) < 1 or factor <= 0:
         raise ValueError(f"widths {tuple(widths)} times {factor:g} must be at least 1")
     return tuple(max(1, round(width * factor)) for width in widths)
+
+
+@torch.no_grad()
+def initialize_identity(network: nn.Module) -> None:
+    """Convolutions begin by passing their first channels on as they are (`dirac`); filters beyond these stay random."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and isinstance(module.weight, nn.Parameter):
+            nn.init.dirac_(module.weight[: module.in_channels])
 
 
 def initialize_kaiming(network: nn.Module) -> None:

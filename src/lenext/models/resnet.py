@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from lenext.models.blocks import Activation, Norm, activation_layer, initialize_kaiming, norm_layer, scaled
+from lenext.models.blocks import Activation, Norm, Whitening, activation_layer, initialize_kaiming, norm_layer, scaled
 from lenext.models.variant import Variant
 
 Block = Callable[..., nn.Module]
@@ -115,7 +115,8 @@ class ResNet(nn.Module):
     """A stem, four stages of blocks, average pooling, one dense layer. (N, C, H, W) to (N, K), any H and W.
 
     stem: `halving` is the paper's, a 7x7 convolution of stride 2 and a max pooling, to a quarter of the size;
-    `keeping` is a 3x3 convolution that keeps it, for small pictures. taught: its convolution has a bias.
+    `keeping` is a 3x3 convolution that keeps it, for small pictures; `whitening` has a fixed layer fitted to the
+    pictures before that. taught: its convolution has a bias.
     skips: whether blocks have their shortcuts.
     """
 
@@ -128,7 +129,7 @@ class ResNet(nn.Module):
         depths: tuple[int, ...] = (2, 2, 2, 2),
         widths: tuple[int, ...] = (64, 128, 256, 512),
         width: float = 1.0,
-        stem: Literal["halving", "keeping"] = "halving",
+        stem: Literal["halving", "keeping", "whitening"] = "halving",
         skips: bool = True,
         taught: bool = False,
         activation: Activation = "relu",
@@ -138,12 +139,14 @@ class ResNet(nn.Module):
         if len(depths) != 4 or len(widths) != 4:
             raise ValueError(f"four stages are needed, not depths {depths} and widths {widths}")
         widths, (first,) = scaled(widths, width), scaled((64,), width)
-        kernel, stride = (3, 1) if stem == "keeping" else (7, 2)
+        kernel, stride = (7, 2) if stem == "halving" else (3, 1)
         block = partial(block, skip=skips, activation=activation, norm=norm)
-        self.conv1 = convolution(in_channels, first, kernel, stride, bias=taught or norm == "none")
+        self.whiten = Whitening(in_channels) if stem == "whitening" else None
+        seen = self.whiten.out_channels if self.whiten else in_channels
+        self.conv1 = convolution(seen, first, kernel, stride, bias=taught or norm == "none")
         self.bn1 = norm_layer(norm, first)
         self.relu = activation_layer(activation)
-        self.maxpool = nn.Identity() if stem == "keeping" else nn.MaxPool2d(3, 2, padding=1)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "halving" else nn.Identity()
         self.layer1 = stage(block, first, widths[0], depths[0], 1)
         self.layer2 = stage(block, widths[0], widths[1], depths[1], 2)
         self.layer3 = stage(block, widths[1], widths[2], depths[2], 2)
@@ -153,6 +156,8 @@ class ResNet(nn.Module):
         initialize_kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
+        if self.whiten:
+            x = self.relu(self.whiten(x))
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, H/4, W/4)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, widths[3], H/32, W/32)
         return self.fc(self.avgpool(x).flatten(1))

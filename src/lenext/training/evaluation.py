@@ -16,6 +16,7 @@ from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.modes import at_rest
+from lenext.foundation.settings import Views
 
 STATELESS = ("torch.nn.", "lenext.models.")  # whose modules keep nothing of a forward pass in evaluation mode
 
@@ -55,24 +56,41 @@ def measured_together(prepare: Preprocessing, compute: Compute) -> int:
     return max(8, min(1024, 1 << (max(1, values // math.prod(prepare.input_shape)).bit_length() - 1)))
 
 
-def evaluate_split(network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute) -> Evaluation:
-    """Measure a network that is on its device already, each picture once."""
+def evaluate_split(
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, views: Views = "none"
+) -> Evaluation:
+    """Measure a network that is on its device already, each picture once, or by the mean over its `views`."""
     size, split = measured_together(prepare, compute), resident(split, compute)
     with at_rest(network):
         if can_be_shared_out(network, compute):
-            scores = torch.cat(list(shared_out(network, split, prepare, compute, size)))
+            scores = torch.cat(list(shared_out(network, split, prepare, compute, size, views)))
         else:
             made = batches(split, prepare, compute, size)
-            scores = torch.cat([answers(network, images, compute) for images, _ in made]).cpu()
+            scores = torch.cat([answers(network, images, compute, views) for images, _ in made]).cpu()
     labels = split.labels.cpu()
     losses = F.cross_entropy(scores, labels, reduction="none")
     return Evaluation(scores.softmax(1), labels, losses)
 
 
-def answers(network: nn.Module, images: Tensor, compute: Compute) -> Tensor:
-    """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own."""
+def answers(network: nn.Module, images: Tensor, compute: Compute, views: Views = "none") -> Tensor:
+    """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own.
+
+    views: test-time augmentation. flip: the mean with the mirrored picture; flip_and_shift: half of that, and half of
+    it for the picture moved by one pixel, up and left or down and right (Jordan, arXiv:2404.00498).
+    """
+
+    def mirrored(some: Tensor) -> Tensor:
+        return (network(some).float() + network(some.flip(3)).float()) / 2
+
     with torch.inference_mode(), compute.autocast():
-        return network(images).float()
+        if views == "none":
+            return network(images).float()
+        if views == "flip":
+            return mirrored(images)
+        height, width = images.shape[-2:]
+        framed = F.pad(images, (1, 1, 1, 1), "reflect")
+        moved = (framed[..., at : at + height, at : at + width] for at in (0, 2))
+        return mirrored(images) / 2 + sum(map(mirrored, moved)) / 4
 
 
 def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
@@ -85,13 +103,13 @@ def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
 
 
 def shared_out(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int, views: Views
 ) -> Iterator[Tensor]:
     """The logits of each batch, in order; every thread prepares and computes one alone, which serves small networks
     better than all threads on the same one. A few batches are under way at a time, so that memory stays flat."""
 
     def work(some: slice) -> Tensor:
-        return answers(network, plain_batch(split, prepare, compute, some)[0], compute)
+        return answers(network, plain_batch(split, prepare, compute, some)[0], compute, views)
 
     workers = torch.get_num_threads()
     waiting: deque[Future[Tensor]] = deque()

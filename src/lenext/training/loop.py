@@ -4,12 +4,13 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lenext.data.batches import batches, cuts, resident
+from lenext.data.batches import batches, cuts, resident, taken
 from lenext.data.dataset import Dataset, Split
 from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
@@ -39,6 +40,12 @@ def divided(data: Dataset, recipe: Recipe) -> Dataset:
     )
 
 
+def some_pictures(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Tensor:
+    """The first training pictures as the network takes them, on the CPU."""
+    rows = torch.arange(min(most, len(data.train)))
+    return prepare(taken(data.train.images, rows.to(data.train.labels.device)).cpu())
+
+
 def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
     """How the recipe has divided data brought to the network; `image_size=auto` is the pictures' own size here."""
     return Preprocessing.of(data, recipe.image_size, recipe.resize, recipe.scaling)
@@ -54,7 +61,8 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
     With `ema`, the records measure the averaged weights, which the network is given at the end; to save them on the
     way, go through `events` and take `state.trained`.
     """
-    data, state = divided(data, recipe), TrainingState.begin(network, recipe)
+    data = divided(data, recipe)
+    state = TrainingState.begin(network, recipe, partial(some_pictures, data, preprocessing(data, recipe)))
     try:
         for event in events(state, data, recipe, loss):
             if isinstance(event, Record):
@@ -140,4 +148,4 @@ def evaluate(
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
     compute.place(network)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute)
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, recipe.views)

@@ -27,6 +27,9 @@ class Muon(torch.optim.Optimizer):
 
     As the rate counts 0.2 times the root of the larger side, a step is as long as AdamW's, so that its learning
     rates and weight decay serve (Liu et al., arXiv:2502.16982). Weights of one shape are made orthogonal together.
+
+    keep_norms: before each step a weight is scaled back to the length that it had at first, so that the rate is
+    relative to it all the way (Jordan 2024, airbench94_muon). It is for networks whose norms undo a weight's length.
     """
 
     def __init__(
@@ -36,9 +39,10 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
+        keep_norms: bool = False,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        self.dtype = dtype
+        self.dtype, self.keep_norms = dtype, keep_norms
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov})
 
     @torch.no_grad()
@@ -62,6 +66,8 @@ class Muon(torch.optim.Optimizer):
             state = self.state[weight]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(grad)
+                if self.keep_norms:
+                    state["norm"] = weight.norm()
             momentum = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
             moves.append((grad.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum).flatten(1))
         rows, columns = moves[0].shape
@@ -69,5 +75,7 @@ class Muon(torch.optim.Optimizer):
         length = 0.2 * max(rows, columns) ** 0.5
         for weight, move in zip(weights, found.to(weights[0].dtype).unbind(), strict=True):
             rate = group["lr"] if bad is None else group["lr"] * (1 - bad)
+            if self.keep_norms:
+                weight.mul_(self.state[weight]["norm"] / weight.norm())
             weight.mul_(1 - rate * group["weight_decay"])
             weight.sub_(rate * length * move.view(weight.shape))

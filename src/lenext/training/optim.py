@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import TrainingError
+from lenext.models.blocks import initialize_identity
 from lenext.models.pretrained import head_of
 from lenext.training.muon import Muon
 from lenext.training.recipe import Recipe
@@ -23,9 +24,13 @@ def initialize(network: nn.Module, method: str) -> None:
     """Draw the weights of convolutions and dense layers anew; biases and norms stay as they are.
 
     xavier: uniform (Glorot & Bengio 2010), as D1 and D4 have it. kaiming: normal (He et al., arXiv:1502.01852).
+    identity: convolutions alone, which begin by passing their first channels on (Jordan, arXiv:2404.00498).
     """
+    if method == "identity":
+        initialize_identity(network)
+        return
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(module.weight, nn.Parameter):
             if method == "xavier":
                 nn.init.xavier_uniform_(module.weight)
             else:
@@ -49,7 +54,7 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
     fast = compute.device.type != "cpu" or compute.precision == "bf16"
     dtype = torch.bfloat16 if fast else torch.float32
     rate, decay = float(recipe.learning_rate), float(recipe.weight_decay)
-    muon = [Muon(matrices, rate, decay, recipe.momentum, dtype=dtype)] if matrices else []
+    muon = [Muon(matrices, rate, decay, recipe.momentum, keep_norms=recipe.keep_norms, dtype=dtype)] if matrices else []
     return [*muon, plain_optimizer("adamw", rest, recipe, compute)] if rest else [*muon]
 
 
@@ -72,7 +77,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -
     """The rate of update `step` of `steps`, counted from 0.
 
     one_cycle: up from 1/25 of it within the first 30 %, then down to nearly nothing (Smith & Topin, arXiv:1708.07120).
-    cosine: down to nothing (Loshchilov & Hutter, arXiv:1608.03983). Before these, a linear rise over the warm-up.
+    cosine, linear: down to nothing (Loshchilov & Hutter, arXiv:1608.03983, for the cosine). Before these, a linear rise
+    over the warm-up.
     """
     rate = recipe.learning_rate
     top = float(recipe.settled().learning_rate if rate == "auto" else rate)
@@ -81,6 +87,8 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -
         return top * (step + 1) / (warmup + 1)
     if recipe.schedule == "constant":
         return top
+    if recipe.schedule == "linear":
+        return top * (steps - step) / (steps - warmup)
     if recipe.schedule == "cosine":
         return top * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
     start, end, summit = top / 25, top / 25 / 1e4, 0.3 * steps - 1

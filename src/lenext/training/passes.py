@@ -104,6 +104,7 @@ class Passes:
         return training_batches(
             self.split, prepare, self.augment, self.state.compute, batch_size=self.batch_size, seed=recipe.seed,
             epoch=epoch, shuffle=recipe.shuffle, balanced=recipe.balanced_sampling, start=start,
+            alternating=recipe.flip == "alternating",
         )  # fmt: skip
 
     def explained(self, error: NotFiniteError, epoch: int, position: int) -> TrainingError:
@@ -177,7 +178,7 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
     for name in ("shift", "cutout"):
         if getattr(recipe, name) >= side:
             raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
-    flip = data.mirrored if recipe.flip == "auto" else recipe.flip
+    flip = data.mirrored if recipe.flip == "auto" else bool(recipe.flip)
     return Augmentation(
         flip, recipe.shift, recipe.cutout, recipe.random_crop, recipe.color_jitter, recipe.random_erasing
     )

@@ -3,6 +3,7 @@
 import copy
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 
 from torch import nn
@@ -12,7 +13,7 @@ from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
 from lenext.foundation.seeds import mixed
-from lenext.training.loop import divided, preprocessing
+from lenext.training.loop import divided, preprocessing, some_pictures
 from lenext.training.losses import default_loss
 from lenext.training.passes import augmentation, set_training, size_of_batch, summed, use_seed
 from lenext.training.recipe import Recipe
@@ -45,8 +46,8 @@ def find_learning_rate(
     """Try rates from `lowest` to `highest`, one a step; the network itself is left alone. Ends early where the loss is
     three times the best, or not finite. Raises TrainingError where no rate made it fall."""
     data, recipe = divided(data, recipe), replace(recipe.settled(), ema=0.0)
-    state = TrainingState.begin(copy.deepcopy(network), recipe)
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
+    state = TrainingState.begin(copy.deepcopy(network), recipe, partial(some_pictures, data, prepare))
     loss = default_loss(recipe, data.train.labels.to(state.compute.device), len(data.classes))
     set_training(state.network)
     batch_size = size_of_batch(recipe)

@@ -17,6 +17,7 @@ from lenext.foundation.settings import (
     Precision,
     Resize,
     Scaling,
+    Views,
     convert,
 )
 
@@ -52,7 +53,11 @@ class Recipe:
     )
     shuffle: bool = key(True, "Samples", "a new order in each epoch, or always that of the data")
 
-    flip: bool | Auto = key("auto", "Augmentation", "mirror half of the pictures; auto: where the data allow it")
+    flip: bool | Literal["auto", "alternating"] = key(
+        "auto",
+        "Augmentation",
+        "mirror half of the pictures, each in every other epoch if alternating; auto: where it fits",
+    )
     shift: int = key(0, "Augmentation", "move each picture by up to so many of its pixels")
     random_crop: float = key(1.0, "Augmentation", "scale a box of at least this share of the area to the whole; 1: off")
     color_jitter: float = key(0.0, "Augmentation", "brightness, contrast, saturation times 1 - this to 1 + this")
@@ -72,20 +77,28 @@ class Recipe:
     optimizer: Literal["sgd", "adamw", "muon"] = key("sgd", "Optimization", "stochastic gradient descent, AdamW, Muon")
     learning_rate: float | Auto = key("auto", "Optimization", "the highest rate; auto: 0.05 for sgd, else 0.001")
     momentum: float = key(0.9, "Optimization", "momentum of sgd and muon, or adamw's first beta")
+    keep_norms: bool = key(
+        False, "Optimization", "muon: scale each matrix back to the length it began with, for networks with norms"
+    )
     nesterov: bool | Auto = key("auto", "Optimization", "look ahead by Nesterov's rule; auto: for sgd with momentum")
     weight_decay: float | Auto = key("auto", "Optimization", "auto: 0.0005 for sgd, else 0.01")
     decay_norms_and_biases: bool = key(False, "Optimization", "apply weight decay to norms and biases too")
-    schedule: Literal["constant", "cosine", "one_cycle"] = key("one_cycle", "Optimization", "how the rate goes")
+    schedule: Literal["constant", "linear", "cosine", "one_cycle"] = key(
+        "one_cycle", "Optimization", "how the rate goes"
+    )
     warmup_epochs: float = key(0.0, "Optimization", "epochs of linear rise before the schedule")
     label_smoothing: float = key(0.0, "Optimization", "share of the target spread over all classes")
     class_weights: bool = key(False, "Optimization", "count every class as much as any other in the loss")
     ema: float = key(0.0, "Optimization", "decay of an average of the weights, which is then measured and kept; 0: off")
     gradient_clip: float = key(0.0, "Optimization", "largest norm of the gradient; 0: any")
-    initialization: Literal["default", "xavier", "kaiming"] = key(
-        "default", "Optimization", "of weights: the network's own, Xavier uniform, or Kaiming normal"
+    initialization: Literal["default", "xavier", "kaiming", "identity"] = key(
+        "default", "Optimization", "of weights: the network's own, Xavier uniform, Kaiming normal, or the identity"
     )
     early_stopping: int = key(0, "Optimization", "stop after so many epochs without a better validation; 0: never")
     evaluate_training: bool = key(False, "Optimization", "measure the training pictures again, in evaluation mode")
+    views: Views = key(
+        "none", "Optimization", "of each test picture, over which answers are averaged: mirrored, and moved by a pixel"
+    )
     seed: int = key(0, "Optimization", "of the weights, the order, the augmentation and dropout")
 
     device: Device = key("auto", "Machine", "where to compute")

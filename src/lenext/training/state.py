@@ -1,6 +1,6 @@
 """What training changes, and what it tells as it goes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lenext.foundation.device import Compute, use_threads
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.seeds import mixed, random_states, restore_random
+from lenext.models.blocks import Whitening
 from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
 
@@ -123,8 +124,11 @@ class TrainingState:
     underway: Underway = field(default_factory=Underway)
 
     @classmethod
-    def begin(cls, network: nn.Module, recipe: Recipe) -> "TrainingState":
-        """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer."""
+    def begin(cls, network: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor] | None = None) -> "TrainingState":
+        """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer.
+
+        pictures: gives training pictures (N, C, H, W) as the network takes them, to which whitening layers are fitted.
+        """
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
         use_threads(recipe.threads)
@@ -132,6 +136,8 @@ class TrainingState:
         if recipe.initialization != "default":
             torch.manual_seed(mixed(recipe.seed))
             initialize(network, recipe.initialization)
+        if pictures:
+            fit_whitening(network, pictures)
         compute.place(network)
         return cls(network, compute, Update(network, recipe, compute))
 
@@ -188,6 +194,13 @@ class TrainingState:
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise RunError(f"the saved state does not fit this training ({what})") from error
+
+
+def fit_whitening(network: nn.Module, pictures: Callable[[], Tensor]) -> None:
+    """Fit the whitening layers that have not been fitted yet."""
+    for layer in network.modules():
+        if isinstance(layer, Whitening) and not bool(layer.fitted):
+            layer.fit(pictures())
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ from lenext.training.state import Step, TrainingState
 from lenext.workflows.fits import fitting_batch
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
-HOW = ("accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
-MIXED = ("mixup", "cutmix", "balanced_sampling", "progressive")
+HOW = ("keep_norms", "accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
+MIXED = ("mixup", "cutmix", "balanced_sampling", "progressive", "views")
 
 
 class Job:

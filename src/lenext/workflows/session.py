@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
 from lenext.training.diagnosis import not_finite
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import events, stopped_early
+from lenext.training.loop import events, some_pictures, stopped_early
 from lenext.training.notices import chance_notice
 from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.identity import MAY_CHANGE, fingerprint, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
+VIEWS = {"none": "", "flip": ", mean of 2 views", "flip_and_shift": ", mean of 6 views"}
 MOST_CLASSES = 20  # shown in the table at the end
 AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
 
@@ -46,7 +47,7 @@ class Session:
         """reads_test: whether the test set is measured at the end; among many runs only the chosen one should.
         watch: called after each epoch."""
         self.job, self.run, self.narrator, self.reads_test, self.watch = job, run, narrator, reads_test, watch
-        self.state = TrainingState.begin(job.network, job.recipe)
+        self.state = TrainingState.begin(job.network, job.recipe, partial(some_pictures, job.data, job.prepare))
         self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
         self.before = 0.0  # seconds of training in earlier processes
@@ -256,7 +257,9 @@ class Session:
         reads += len(self.state.records) if job.recipe.choose_by_test else 0
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
-        seen = evaluate_split(job.network, test, job.prepare, job.compute)
+        begun = time.perf_counter()
+        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.recipe.views)
+        taken = time.perf_counter() - begun
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
         write_test_pictures(run, seen, test, job.data.classes, job.title)
@@ -265,9 +268,14 @@ class Session:
         tell_classes(self.narrator, by_class, "test pictures by class")
         self.narrator.say(
             f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-            f"({used}); {seconds(self.before)} of training"
+            f"({used}{VIEWS[job.recipe.views]}); {seconds(self.before)} of training"
         )
-        return {"test": figures_of(seen, job.data.classes), "classes": by_class, "test_reads": reads}
+        return {
+            "test": figures_of(seen, job.data.classes),
+            "classes": by_class,
+            "test_reads": reads,
+            "test_seconds": taken,
+        }
 
 
 def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) -> None:

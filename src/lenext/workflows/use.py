@@ -98,7 +98,7 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    seen = evaluate_split(module, chosen, description.preprocessing, compute)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute, recipe.views)
     with Narrator(quiet) as narrator:
         tell_classes(narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class")
         figures = figures_of(seen, description.classes)
