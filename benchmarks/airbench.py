@@ -1,7 +1,7 @@
 """airbench94_muon.py, the record holder, trained once here: python -m benchmarks.airbench FILE SEED [--epochs N].
 
-FILE is from github.com/KellerJordan/cifar10-airbench; it is not part of this project. On a CPU it is moved there by a few
-replacements: the device, fp32 weights under bf16 autocast instead of fp16, a clock. Nothing else of it is changed. A last
+FILE is from github.com/KellerJordan/cifar10-airbench; it is not part of this project. On a CPU it is moved there by a
+few replacements: the device, fp32 weights under bf16 autocast instead of fp16, a clock. Nothing else is changed. A last
 line of JSON tells its accuracies and the seconds by its own clock, which leaves out what is measured between epochs.
 """
 
@@ -99,7 +99,7 @@ def main(path: Path, seed: int, epochs: int) -> None:
 
         def autocast(*inputs: Any, **options: Any) -> Tensor:
             with compute.autocast():
-                return plain(*inputs, **options)  # type: ignore[no-any-return]
+                return plain(*inputs, **options)
 
         network.forward = autocast
     else:

@@ -204,28 +204,3 @@ def test_batches_that_nobody_takes_are_not_decoded(photos: Callable[..., Path]) 
     some.close()  # type: ignore[attr-defined]
     assert sum(decoded) <= 4 * 2  # the one taken, two ahead, one on its way
     assert not [one for one in threading.enumerate() if one.name == "decoding"]
-
-
-def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dataset) -> None:
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "unit")
-    rows = list(range(200))
-    split = Split(digits.train.images[rows], torch.arange(200), digits.train.ids[rows])  # type: ignore[arg-type]
-    plain = dict(zip(range(200), next(batches(split, prepare, PLAIN, 200))[0], strict=True))
-
-    def mirrored(epoch: int) -> dict[int, bool]:
-        made = training_batches(
-            split, prepare, Augmentation(flip=True), PLAIN, batch_size=64, seed=0, epoch=epoch, shuffle=True,
-            alternating=True,
-        )  # fmt: skip
-        found = {}
-        for images, labels in made:
-            for image, label in zip(images, labels.tolist(), strict=True):
-                found[label] = not torch.equal(image, plain[label])
-                assert torch.equal(image.flip(2) if found[label] else image, plain[label])
-        return found
-
-    symmetric = {label for label, image in plain.items() if torch.equal(image, image.flip(2))}
-    first, second, third = mirrored(1), mirrored(2), mirrored(3)
-    assert first == third
-    assert all(first[label] != second[label] for label in first.keys() - symmetric)
-    assert 60 < sum(first.values()) < 140

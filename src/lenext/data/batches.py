@@ -73,17 +73,16 @@ def training_batches(
     shuffle: bool,
     balanced: bool = False,
     start: int = 0,
-    alternating: bool = False,
+    mirrored: Tensor | None = None,
 ) -> Iterator[Batch]:
     """The batches of an epoch from position `start` on.
 
-    alternating: a picture that is mirrored in one epoch is not in the next (Jordan, arXiv:2404.00498).
+    mirrored: a number by row of the split, in the place of the one that is drawn for flips.
     """
     labels = split.labels.cpu() if balanced else None
     order, table = draw_epoch(len(split), seed, epoch, shuffle, labels)
-    if alternating:
-        first = torch.rand(len(split), generator=generator(seed, 0))[order]  # the same for a picture in every epoch
-        table[:, FLIP] = first if epoch % 2 else 1 - first
+    if mirrored is not None:
+        table[:, FLIP] = mirrored[order]
     order = order.to(split.labels.device)
     table = table.to(compute.device) if augmentation else table
     blank = [255 * mean for mean in preprocessing.normalization.mean]

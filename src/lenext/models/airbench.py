@@ -43,7 +43,8 @@ class AirbenchBlock(nn.Module):
 class Airbench(nn.Module):
     """Whitening, three blocks, the maximum over positions, a dense layer. (N, C, H, W) to (N, K), any H and W from 9.
 
-    head_scale: of the logits. Optimizers that move every weight by the same length move the answers by so much less.
+    whitening: whether the first layer is fixed; without, it is a convolution that learns. head_scale: of the logits.
+    Optimizers that move every weight by the same length move the answers by so much less.
     """
 
     def __init__(
@@ -55,11 +56,12 @@ class Airbench(nn.Module):
         width: float = 1.0,
         activation: Activation = "gelu",
         norm: Norm = "batch",
+        whitening: bool = True,
         head_scale: float = 0.1,
     ) -> None:
         super().__init__()
         widths = scaled(widths, width)
-        self.whiten = Whitening(in_channels)
+        self.whiten = Whitening(in_channels) if whitening else nn.Conv2d(in_channels, 8 * in_channels, 2)
         self.activation = activation_layer(activation)
         before = (self.whiten.out_channels, *widths)
         block = partial(AirbenchBlock, activation=activation, norm=norm)

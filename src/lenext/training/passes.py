@@ -14,15 +14,16 @@ from torch.nn import functional as F
 
 from lenext.data.augment import Augmentation
 from lenext.data.batches import Batch, cuts, draw_epoch, resident, training_batches
-from lenext.data.dataset import Dataset, shortened
+from lenext.data.dataset import Dataset, Split, shortened
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError, TrainingError
-from lenext.foundation.seeds import seeds
+from lenext.foundation.errors import ConfigurationError, RunError, TrainingError
+from lenext.foundation.seeds import generator, seeds
 from lenext.training.diagnosis import finite, first_bad, not_finite
 from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
 from lenext.training.optim import NotFiniteError, learning_rate
 from lenext.training.recipe import Recipe
+from lenext.training.selection import Selection
 from lenext.training.state import Step, TrainingState
 
 LOOK = 0.2  # seconds between looks at what a device has noted; each waits for it
@@ -42,7 +43,9 @@ class Passes:
         self.objective = compiled(self.bare, recipe.compile, state.compute)
         plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         self.reported = plain and recipe.compile != "cuda_graphs"
-        self.per_epoch = len(cuts(len(self.split), self.batch_size))
+        self.samples = recipe.samples(len(self.split))
+        self.cuts = cuts(self.samples, self.batch_size)
+        self.per_epoch = len(self.cuts)
         self.updates, self.total = recipe.updates(self.per_epoch)
         self.epochs = -(-self.total // self.updates)
         self.usual = set(not_finite(state.network))
@@ -53,6 +56,7 @@ class Passes:
         state, recipe, under = self.state, self.recipe, self.state.underway
         begun, batches = time.perf_counter() - under.seconds, self.batches_of(epoch)
         set_training(state.network)
+        order = self.order(epoch) if self.select(epoch) else None
         drawn, asked = self.seeds(epoch), time.perf_counter()
         made = islice(self.batches(epoch, under.position), batches - under.position)
         for position, (images, labels) in enumerate(made, under.position):
@@ -65,6 +69,8 @@ class Passes:
                 state.update(value, rate, *summed(position, batches, recipe.accumulate))
             except NotFiniteError as error:
                 raise self.explained(error, epoch, position) from error
+            if state.selection and order is not None:
+                state.selection.note(order[self.cuts[position]], logits.detach(), labels)
             plain, correct = figures(logits.detach(), labels, value.detach() if self.reported else None)
             under.totals.add(plain, correct, len(labels))
             under.position, under.rates, under.seconds = position + 1, under.rates + rate, time.perf_counter() - begun
@@ -73,6 +79,27 @@ class Passes:
                 asked = time.perf_counter()
                 self.look(epoch, position, whole=last)
             yield Step("train", epoch, position, batches, len(labels), plain, correct, rate)
+
+    def select(self, epoch: int) -> bool:
+        """Choose the pictures of an epoch that begins, where it takes a part of them; whether that is so."""
+        state, recipe, count = self.state, self.recipe, len(self.split)
+        if recipe.selective == 1:
+            return False
+        state.selection = state.selection or Selection.begin(count, state.compute.device)
+        if len(state.selection.losses) != count:
+            raise RunError(f"the saved state is of {len(state.selection.losses)} training pictures, not of {count}")
+        if not state.underway.position:
+            state.selection.choose(self.samples, recipe.seed, epoch)
+        return True
+
+    def taken(self) -> Split:
+        """The training pictures of the epoch that has begun."""
+        return self.split.take(self.state.selection.rows) if self.state.selection else self.split
+
+    def order(self, epoch: int) -> Tensor:
+        """In which the pictures of the epoch that has begun come."""
+        labels = self.split.labels.cpu() if self.recipe.balanced_sampling else None
+        return draw_epoch(self.samples, self.recipe.seed, epoch, self.recipe.shuffle, labels)[0]
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has; the last one may be cut short."""
@@ -102,10 +129,16 @@ class Passes:
     def batches(self, epoch: int, start: int) -> Iterator[Batch]:
         recipe, prepare = self.recipe, grown(self.prepare, self.recipe, epoch, self.epochs)
         return training_batches(
-            self.split, prepare, self.augment, self.state.compute, batch_size=self.batch_size, seed=recipe.seed,
+            self.taken(), prepare, self.augment, self.state.compute, batch_size=self.batch_size, seed=recipe.seed,
             epoch=epoch, shuffle=recipe.shuffle, balanced=recipe.balanced_sampling, start=start,
-            alternating=recipe.flip == "alternating",
+            mirrored=self.mirrored(epoch) if recipe.flip == "alternating" else None,
         )  # fmt: skip
+
+    def mirrored(self, epoch: int) -> Tensor:
+        """A number for each picture of the epoch that has begun, below 0.5 in every other epoch."""
+        numbers = torch.rand(len(self.split), generator=generator(self.recipe.seed, 0))
+        numbers = numbers if epoch % 2 else 1 - numbers
+        return numbers[self.state.selection.rows] if self.state.selection else numbers
 
     def explained(self, error: NotFiniteError, epoch: int, position: int) -> TrainingError:
         """The error with the first thing that went bad, found by computing the batches again from `position` on."""
@@ -115,22 +148,20 @@ class Passes:
             with self.state.compute.autocast():
                 found = first_bad(self.state.network, self.loss, images, labels, self.usual)
             if found:
-                samples = self.samples(epoch, at)
+                which = self.which(epoch, at)
                 break
         else:
-            at, found, samples = position, "not found again", ""
-        return TrainingError(f"{error} in epoch {epoch}, step {at + 1}{samples}; first bad: {found}. {self.advice()}")
+            at, found, which = position, "not found again", ""
+        return TrainingError(f"{error} in epoch {epoch}, step {at + 1}{which}; first bad: {found}. {self.advice()}")
 
     def advice(self) -> str:
         rate = self.state.update.optimizers[0].param_groups[0]["lr"]
         return f"A learning_rate below {rate:.2g} or gradient_clip=1 usually helps"
 
-    def samples(self, epoch: int, position: int) -> str:
+    def which(self, epoch: int, position: int) -> str:
         """Which pictures a batch has."""
-        recipe, cut = self.recipe, cuts(len(self.split), self.batch_size)[position]
-        labels = self.split.labels.cpu() if recipe.balanced_sampling else None
-        order, _ = draw_epoch(len(self.split), recipe.seed, epoch, recipe.shuffle, labels)
-        return f" (samples {shortened([str(one) for one in self.split.ids[order[cut].numpy()].tolist()], 4)})"
+        ids = self.taken().ids[self.order(epoch)[self.cuts[position]].numpy()]
+        return f" (samples {shortened([str(one) for one in ids.tolist()], 4)})"
 
 
 def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -66,6 +66,11 @@ class Recipe:
     mixup: float = key(0.0, "Augmentation", "mix pictures of a batch; both parameters of the Beta distribution; 0: off")
     cutmix: float = key(0.0, "Augmentation", "put a box of one picture on another; as mixup; both: by turns")
     balanced_sampling: bool = key(False, "Augmentation", "draw every class as often as any other")
+    selective: float = key(
+        1.0,
+        "Augmentation",
+        "share of the training pictures that an epoch takes, those that were hardest when last seen",
+    )
     progressive: float = key(1.0, "Augmentation", "share of the image size to begin with; all of it after two thirds")
 
     epochs: int = key(10, "Optimization", "passes over the training pictures")
@@ -128,6 +133,8 @@ class Recipe:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
             raise ConfigurationError(f"progressive: it scales pictures; leave out resize={self.resize}")
+        if self.balanced_sampling and self.selective < 1:
+            raise ConfigurationError("selective: balanced_sampling draws the pictures already; give one of them")
         if self.balanced_sampling and not self.shuffle:
             raise ConfigurationError("balanced_sampling: it draws at random; leave out shuffle=false")
         if self.warmup_epochs and self.schedule == "one_cycle":
@@ -148,6 +155,10 @@ class Recipe:
         decay = (5e-4 if sgd else 1e-2) if self.weight_decay == "auto" else self.weight_decay
         nesterov = (sgd and self.momentum > 0) if self.nesterov == "auto" else self.nesterov
         return replace(self, learning_rate=rate, weight_decay=decay, nesterov=nesterov)
+
+    def samples(self, count: int) -> int:
+        """How many of so many training pictures an epoch takes."""
+        return max(min(2, count), round(self.selective * count))
 
     def updates(self, batches: int) -> tuple[int, int]:
         """How many updates an epoch of so many batches has, and how many there are in all."""
@@ -188,6 +199,7 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("random_erasing", "from 0 to 1", 0, 1),
     ("mixup", "from 0 to 100", 0, 100),
     ("cutmix", "from 0 to 100", 0, 100),
+    ("selective", "from 0.01 to 1", 0.01, 1),
     ("progressive", "from 0.1 to 1", 0.1, 1),
     ("accumulate", "at least 1", 1, INFINITE),
     ("ema", "from 0 to below 1", 0, 0.999999),

@@ -13,6 +13,7 @@ from lenext.foundation.seeds import mixed, random_states, restore_random
 from lenext.models.blocks import Whitening
 from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
+from lenext.training.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Underway:
 class TrainingState:
     """All that changes: the network, its optimizer, where training is, the best record so far.
 
-    epoch: of the last one that ended; underway: the one after it.
+    epoch: of the last one that ended; underway: the one after it. selection: where epochs take a part of the pictures.
     """
 
     network: nn.Module
@@ -122,6 +123,7 @@ class TrainingState:
     best: Record | None = None
     records: list[Record] = field(default_factory=list)
     underway: Underway = field(default_factory=Underway)
+    selection: Selection | None = None
 
     @classmethod
     def begin(cls, network: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor] | None = None) -> "TrainingState":
@@ -170,6 +172,7 @@ class TrainingState:
                 "left_out": under.left_out,
                 "totals": under.totals.snapshot(),
             },
+            "selection": self.selection.snapshot() if self.selection else None,
             "random": random_states(self.compute.device),
         }
 
@@ -190,6 +193,7 @@ class TrainingState:
                 raise ValueError(
                     f"{len(self.records)} records and {done} steps, but at {self.epoch}, {under['position']}"
                 )
+            self.selection = Selection.of(saved["selection"], self.compute.device)
             restore_random(saved["random"], self.compute.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]

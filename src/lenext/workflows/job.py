@@ -30,7 +30,7 @@ from lenext.workflows.fits import fitting_batch
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
 HOW = ("keep_norms", "accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
-MIXED = ("mixup", "cutmix", "balanced_sampling", "progressive", "views")
+MIXED = ("mixup", "cutmix", "balanced_sampling", "selective", "progressive", "views")
 
 
 class Job:
@@ -74,7 +74,7 @@ class Job:
 
     def compiles(self) -> Literal["no", "yes", "cuda_graphs"]:
         """Whether the step is compiled: `auto` goes by a table, as timing would not give the same bits again."""
-        recipe, pictures = self.recipe, len(self.data.train) * self.recipe.epochs
+        recipe, pictures = self.recipe, self.recipe.samples(len(self.data.train)) * self.recipe.epochs
         if recipe.compile != "auto":
             return recipe.compile
         pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
@@ -84,7 +84,7 @@ class Job:
     @cached_property
     def batches(self) -> int:
         """Of training pictures, in an epoch."""
-        return len(cuts(len(self.data.train), self.batch_size))
+        return len(cuts(self.recipe.samples(len(self.data.train)), self.batch_size))
 
     @property
     def epochs(self) -> int:
@@ -140,7 +140,7 @@ class Job:
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
         data, notes = self.data, list[str]()
-        last = cuts(len(data.train), self.batch_size)[-1]
+        last = cuts(self.recipe.samples(len(data.train)), self.batch_size)[-1]
         if last.stop - last.start == self.batch_size + 1:
             notes.append(f"the last batch has {self.batch_size + 1} pictures; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:

@@ -98,7 +98,7 @@ class Session:
         every = 60 * job.recipe.save_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
-        with self.narrator.epochs(job.epochs, len(job.data.train)) as bar:
+        with self.narrator.epochs(job.epochs, job.recipe.samples(len(job.data.train))) as bar:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.step(event)

@@ -1,0 +1,125 @@
+"""What each part of the speedrun recipe buys: python -m benchmarks.ablation [SEEDS].
+
+The recipe without one of its parts, on 45,000 pictures of CIFAR-10; accuracies are of the other 5,000 training
+pictures, so the test set has no say. Each training has one core, as many at a time as there are; seconds are a core's,
+to be read against each other. More epochs tell how much accuracy a second buys at the end, and with that what a part is
+worth in seconds: those that would be needed to be as good without it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import Queue
+from statistics import mean
+from typing import Any
+
+import torch
+
+import lenext
+from benchmarks.harness import report
+from lenext.models import create
+from lenext.training.evaluation import evaluate_split
+from lenext.training.loop import divided, events, preprocessing, some_pictures
+from lenext.training.recipe import Recipe
+from lenext.training.recipes import NETWORKS, RECIPES
+from lenext.training.state import TrainingState
+
+SPEEDRUN = RECIPES["speedrun"]
+WHOLE, LONGER = "the recipe", "two epochs more"
+PARTS: dict[str, dict[str, Any]] = {
+    WHOLE: {},
+    LONGER: {"epochs": SPEEDRUN["epochs"] + 2},
+    "AdamW instead of Muon": {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "momentum": 0.9},
+    "norms not kept": {"keep_norms": False},
+    "one cycle instead of a line": {"schedule": "one_cycle"},
+    "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
+    "Kaiming's initialization": {"initialization": "kaiming"},
+    "a learned first layer": {"whitening": False},
+    "flips at random": {"flip": True},
+    "no shift": {"shift": 0},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "whole pictures from the start": {"progressive": 1.0},
+    "all pictures, as many steps": {
+        "selective": 1.0,
+        "epochs": round(SPEEDRUN["epochs"] * SPEEDRUN.get("selective", 1.0)),
+    },
+    "averaged weights": {"ema": 0.98},
+}
+OPTIONS = ("whitening", "activation")
+"""These are of the network; the others are keys of the recipe."""
+
+
+def train(name: str, seed: int) -> dict[str, Any]:
+    """One training: seconds, accuracy with and without views."""
+    torch.set_num_threads(1)
+    part = PARTS[name]
+    options = {key: value for key, value in part.items() if key in OPTIONS}
+    changes = {key: value for key, value in part.items() if key not in OPTIONS}
+    recipe = Recipe().changed(SPEEDRUN).changed(changes).changed({"validation_fraction": 0.1, "seed": seed}).settled()
+    data = divided(lenext.load("cifar10"), recipe)
+    held, prepare = data.validation, preprocessing(data, recipe)
+    assert held is not None
+    torch.manual_seed(seed)
+    network = create(NETWORKS["speedrun"], num_classes=10, **options)
+    begun = time.process_time()
+    state = TrainingState.begin(network, recipe, partial(some_pictures, data, prepare))
+    for _ in events(state, lenext.Dataset(**{**vars(data), "validation": None}), recipe, prepare=prepare):
+        pass
+    took = time.process_time() - begun
+    with_views, plain = (
+        evaluate_split(state.trained, held, prepare, state.compute, views).accuracy for views in (recipe.views, "none")
+    )
+    return {"seconds": took, "accuracy": with_views, "plain": plain}
+
+
+def one(cores: "Queue[int]", job: tuple[str, int]) -> tuple[str, dict[str, Any]]:
+    """A training in a process of its own, on a core of its own."""
+    name, seed = job
+    core = cores.get()
+    try:
+        command = [sys.executable, "-m", "benchmarks.ablation", "--one", name, str(seed), str(core)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    finally:
+        cores.put(core)
+    found = dict(json.loads(said.splitlines()[-1]))
+    print(f"{name}, seed {seed}: {found}", flush=True)
+    return name, found
+
+
+def main(seeds: int) -> None:
+    there = sorted(os.sched_getaffinity(0))
+    cores: Queue[int] = Queue()
+    for core in there:
+        cores.put(core)
+    jobs = [(name, seed) for seed in range(seeds) for name in PARTS]
+    with ThreadPoolExecutor(len(there)) as pool:
+        done = list(pool.map(partial(one, cores), jobs))
+    found = {name: [result for other, result in done if other == name] for name in PARTS}
+    means = {name: {key: mean(each[key] for each in some) for key in some[0]} for name, some in found.items()}
+    whole, longer = means[WHOLE], means[LONGER]
+    slope = (longer["accuracy"] - whole["accuracy"]) / (longer["seconds"] - whole["seconds"])
+    rows = [
+        {
+            "without": name,
+            "validation, %": 100 * here["accuracy"],
+            "points": 100 * (here["accuracy"] - whole["accuracy"]),
+            "one view alone, %": 100 * here["plain"],
+            "core seconds": here["seconds"],
+            "bought, core seconds": here["seconds"] - whole["seconds"] + (whole["accuracy"] - here["accuracy"]) / slope,
+        }
+        for name, here in means.items()
+    ]
+    report("ablation", rows, {"seeds": seeds, "points for 100 s more at the end": 1e4 * slope})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        os.sched_setaffinity(0, {int(sys.argv[4])})
+        print(json.dumps(train(sys.argv[2], int(sys.argv[3]))))
+    else:
+        main(int(sys.argv[1]) if sys.argv[1:] else 1)

@@ -1,0 +1,87 @@
+"""CIFAR-10 to 94 % against airbench94_muon, trained in turn in one run: python -m benchmarks.speedrun FILE [SEEDS].
+
+FILE is airbench94_muon.py of github.com/KellerJordan/cifar10-airbench (see benchmarks.airbench). Every training is a
+process of its own and takes all threads. Ours is `lenext train --recipe speedrun --data cifar10`: its seconds are those
+of training, checkpoints included, and of measuring the test set; the peer's are those of its own clock, which begin
+with the whitening and leave out what it measures between epochs. Neither counts the loading of the data.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from benchmarks.harness import report
+from lenext.comparison.budget import TRAINING
+from lenext.inspection.summary import summarize
+from lenext.runs.folder import Run
+from lenext.runs.weights import load, restore
+from lenext.training.passes import grown
+
+
+def theirs(file: Path, seed: int) -> dict[str, Any]:
+    """One training of the peer."""
+    command = [sys.executable, "-m", "benchmarks.airbench", str(file), str(seed)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return dict(json.loads(said.splitlines()[-1]))
+
+
+def ours(seed: int) -> dict[str, Any]:
+    """One training of ours, by the command line."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "lenext", "train", "--recipe", "speedrun", "--data", "cifar10", "--seed", str(seed),
+            "--runs-dir", folder, "--name", "run",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        run = Run(Path(folder) / "run")
+        results, recipe = run.results, run.experiment.recipe
+        tensors, description = load(run.weights("best"))
+        network, prepare = restore(tensors, description, run.weights("best")), description.preprocessing
+    macs, samples = 0, 50_000
+    for epoch in range(1, recipe.epochs + 1):
+        shape = grown(prepare, recipe, epoch, recipe.epochs).input_shape
+        macs += TRAINING * samples * summarize(network, shape).multiply_adds
+    seconds = results["training_seconds"] + results["test_seconds"]
+    return {"accuracy": results["test"]["accuracy"], "seconds": seconds, "macs": macs}
+
+
+def row(who: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """A contestant's figures over its seeds."""
+    accuracies, times = ([one[key] for one in found] for key in ("accuracy", "seconds"))
+    return {
+        "who": who,
+        "seeds": len(found),
+        "test, %": f"{100 * mean(accuracies):.2f} ± {100 * stdev(accuracies):.2f}",
+        "each, %": ", ".join(f"{100 * one:.2f}" for one in accuracies),
+        "seconds": f"{mean(times):.0f} ± {stdev(times):.0f}",
+        "multiply-adds of training": f"{found[0]['macs']:.3g}",
+    }
+
+
+def main(file: Path, seeds: int) -> None:
+    found: dict[str, list[dict[str, Any]]] = {"airbench94_muon": [], "lenext": []}
+    for seed in range(seeds):
+        found["lenext"].append(ours(seed))
+        print(json.dumps(found["lenext"][-1]), flush=True)
+        found["airbench94_muon"].append(theirs(file, seed))
+        print(json.dumps(found["airbench94_muon"][-1]), flush=True)
+    ratios = [a["seconds"] / b["seconds"] for a, b in zip(found["lenext"], found["airbench94_muon"], strict=True)]
+    report(
+        "speedrun" if not torch.cuda.is_available() else "speedrun-gpu",
+        [row(who, some) for who, some in found.items()],
+        {
+            "lenext's accuracy, mean": mean(one["accuracy"] for one in found["lenext"]),
+            "lenext's time / the peer's, pair by pair": ", ".join(f"{one:.3f}" for one in ratios),
+            "mean of that": mean(ratios),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else 3)

@@ -1,0 +1,120 @@
+"""Which pictures an epoch takes, and which of them are mirrored."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import RunError
+from lenext.foundation.seeds import mixed
+from lenext.models import create
+from lenext.training.loop import divided, events
+from lenext.training.recipe import Recipe
+from lenext.training.selection import Selection
+from lenext.training.state import TrainingState
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(
+    epochs=4, batch_size=32, train_samples=200, learning_rate=0.01, validation_fraction=0.0, scaling="unit", flip=False,
+    selective=0.6, seed=3,
+)  # fmt: skip
+
+
+class Spy:
+    """A loss that keeps the pictures it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        self.seen += images.detach().clone()
+        logits = network(images).float()
+        return nn.functional.cross_entropy(logits, labels), logits
+
+
+def seen_by_epoch(data: Dataset, recipe: Recipe) -> list[list[Tensor]]:
+    """The pictures that each epoch trains on."""
+    spy, found = Spy(), []
+    torch.manual_seed(0)
+    for _ in lenext.fit(create("lenet"), data, replace(recipe, precision="fp32", memory_format="contiguous"), spy):
+        found.append(spy.seen)
+        spy.seen = []
+    return found
+
+
+def test_the_unseen_come_first_and_then_the_hardest() -> None:
+    selection = Selection.begin(6, CPU)
+    selection.choose(4, 0, 1)
+    first = set(selection.rows.tolist())
+    assert len(first) == 4
+    logits = torch.tensor([[4.0, 0.0], [2.0, 0.0], [0.0, 0.0], [0.0, 3.0]])  # of class 0: easier to harder
+    selection.note(torch.tensor([0, 1, 2, 3]), logits, torch.zeros(4, dtype=torch.long))
+    expected = nn.functional.cross_entropy(logits, torch.zeros(4, dtype=torch.long), reduction="none")
+    assert torch.allclose(selection.losses[selection.rows], expected)
+    hardest = set(selection.rows[2:].tolist())
+    selection.choose(4, 0, 2)
+    assert set(selection.rows.tolist()) == hardest | (set(range(6)) - first)
+
+
+def test_an_epoch_has_its_share_and_two_have_them_all(digits: Dataset) -> None:
+    epochs = seen_by_epoch(digits, RECIPE)
+    assert [len(one) for one in epochs] == [120] * 4
+    different = {image.numpy().tobytes() for epoch in epochs[:2] for image in epoch}
+    whole = {image.numpy().tobytes() for image in divided(digits, RECIPE).train.images}
+    assert len(different) == len(whole)
+    assert len({image.numpy().tobytes() for image in epochs[0]}) > 115  # but for doubles in the digits
+
+
+def test_training_goes_on_exactly_from_within_an_epoch(digits: Dataset) -> None:
+    data, recipe = divided(digits, RECIPE), replace(RECIPE, flip="alternating")
+
+    def began() -> TrainingState:
+        torch.manual_seed(mixed(recipe.seed))
+        return TrainingState.begin(create("lenet"), recipe)
+
+    whole, first, second = began(), began(), began()
+    list(events(whole, data, recipe))
+    for number, _ in enumerate(events(first, data, recipe)):
+        if number == 6:  # in the second epoch, whose pictures are chosen by the first one's losses
+            break
+    assert first.epoch == 1
+    assert first.underway.position > 0
+    second.restore(first.snapshot())
+    list(events(second, data, recipe))
+    for ours, theirs in zip(whole.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert whole.records[-1].train_loss == second.records[-1].train_loss
+
+
+def test_a_state_of_other_pictures_is_refused(digits: Dataset) -> None:
+    state = TrainingState.begin(create("lenet"), RECIPE)
+    state.selection = Selection.begin(77, CPU)
+    with pytest.raises(RunError, match="of 77 training pictures, not of 200"):
+        list(events(state, divided(digits, RECIPE), RECIPE))
+    damaged = Selection.begin(5, CPU).snapshot() | {"rows": torch.tensor([1, 9])}
+    with pytest.raises(ValueError, match="rows up to 9 of 5"):
+        Selection.of(damaged, CPU)
+
+
+@pytest.mark.parametrize("selective", [1.0, 0.6])
+def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dataset, selective: float) -> None:
+    recipe = replace(RECIPE, flip="alternating", selective=selective, epochs=3)
+    plain = seen_by_epoch(digits, replace(recipe, flip=False))  # other weights, but with all pictures the same order
+    epochs = seen_by_epoch(digits, recipe)
+    originals = {image.numpy().tobytes() for epoch in plain for image in epoch}
+    states: dict[bytes, dict[int, bool]] = {}
+    for number, images in enumerate(epochs):
+        for image in images:
+            turned = image.numpy().tobytes() not in originals
+            original = image.flip(2) if turned else image
+            assert original.numpy().tobytes() in originals
+            if not torch.equal(image, image.flip(2)):
+                states.setdefault(original.numpy().tobytes(), {})[number] = turned
+    pairs = [one for one in states.values() if len(one) > 1]
+    assert len(pairs) > 50
+    for one in pairs:
+        assert all(one[number] == (one[min(one)] ^ ((number - min(one)) % 2 == 1)) for number in one)
+    assert 0.3 < sum(one[min(one)] for one in states.values()) / len(states) < 0.7
