@@ -13,7 +13,7 @@ from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.training import evaluation
-from lenext.training.evaluation import can_be_shared_out, evaluate_split, measured_together
+from lenext.training.evaluation import answers, can_be_shared_out, evaluate_split, measured_together
 
 CPU = Compute.choose("cpu", "fp32")
 
@@ -97,3 +97,22 @@ def test_few_large_pictures_and_many_small_ones_are_measured_together() -> None:
         return measured_together(Preprocessing(3, (side, side), "crop", (side, side), "interpolate", plain), CPU)
 
     assert [size(side) for side in (4, 32, 224)] == [1024, 64, 8]
+
+
+def test_views_are_means_over_mirrored_and_moved_pictures() -> None:
+    """By hand: half for the picture and its mirror image, a quarter each for both of it moved up-left and down-right,
+    the edge reflected."""
+    torch.manual_seed(0)
+    network, images = nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 6, 3)), torch.randn(4, 2, 5, 6)
+
+    def moved(rows: list[int], columns: list[int]) -> torch.Tensor:
+        return images[:, :, rows][..., columns]
+
+    in_place = moved([0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5])
+    up_left, down_right = moved([1, 0, 1, 2, 3], [1, 0, 1, 2, 3, 4]), moved([1, 2, 3, 4, 3], [1, 2, 3, 4, 5, 4])
+    with torch.no_grad():
+        both = [(network(some) + network(some.flip(3))) / 2 for some in (in_place, up_left, down_right)]
+        assert torch.allclose(answers(network, images, CPU, "none"), network(images))
+        assert torch.allclose(answers(network, images, CPU, "flip"), both[0], atol=1e-6)
+        expected = both[0] / 2 + both[1] / 4 + both[2] / 4
+        assert torch.allclose(answers(network, images, CPU, "flip_and_shift"), expected, atol=1e-6)

@@ -38,6 +38,15 @@ def test_which_setting_wins() -> None:
     assert experiment_of("quick", {"network": "lenet"}, {"epochs": 4}).recipe.epochs == 4
 
 
+def test_a_recipe_brings_the_network_that_it_is_made_for() -> None:
+    found = experiment_of("speedrun", {"data": "cifar10"}, {})
+    assert found.network == "airbench94"
+    assert found.recipe.keep_norms
+    other = experiment_of("speedrun", {"network": "resnet18_32px"}, {})
+    assert other.network == "resnet18_32px"
+    assert other.recipe.selective == found.recipe.selective
+
+
 def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
     recipe = experiment_of("", {"network": "lenet"}, {"optimizer": "sgd"}).recipe.settled()
     assert recipe.learning_rate == 0.05
@@ -60,6 +69,10 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"warmup_epochs": 2}, "rises by itself"),
         ({"balanced_sampling": True, "class_weights": True}, "does the same already"),
         ({"balanced_sampling": True, "shuffle": False}, "draws at random"),
+        ({"balanced_sampling": True, "selective": 0.5}, "draws the pictures already"),
+        ({"selective": 0}, "from 0.01 to 1"),
+        ({"flip": "sometimes"}, "flip=sometimes"),
+        ({"views": "six"}, "flip_and_shift"),
         ({"compile": "cuda_graphs", "accumulate": 2}, "leave out accumulate"),
         ({"progressive": 0.5, "resize": "pad"}, "leave out resize=pad"),
         ({"random_crop": 0}, "from 0.01 to 1"),

@@ -101,7 +101,8 @@ def test_a_state_of_other_pictures_is_refused(digits: Dataset) -> None:
 
 @pytest.mark.parametrize("selective", [1.0, 0.6])
 def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dataset, selective: float) -> None:
-    recipe = replace(RECIPE, flip="alternating", selective=selective, epochs=3)
+    recipe, unmirrored = replace(RECIPE, flip="alternating", selective=selective, epochs=3), digits
+    digits = replace(digits, mirrored=True)
     plain = seen_by_epoch(digits, replace(recipe, flip=False))  # other weights, but with all pictures the same order
     epochs = seen_by_epoch(digits, recipe)
     originals = {image.numpy().tobytes() for epoch in plain for image in epoch}
@@ -117,4 +118,5 @@ def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dat
     assert len(pairs) > 50
     for one in pairs:
         assert all(one[number] == (one[min(one)] ^ ((number - min(one)) % 2 == 1)) for number in one)
+    assert seen_by_epoch(unmirrored, recipe)[0][0].equal(plain[0][0])  # digits are not mirrored
     assert 0.3 < sum(one[min(one)] for one in states.values()) / len(states) < 0.7

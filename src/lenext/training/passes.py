@@ -204,12 +204,12 @@ def grown(prepare: Preprocessing, recipe: Recipe, epoch: int, epochs: int) -> Pr
 
 
 def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
-    """The recipe's augmentation; `flip=auto` where a mirrored picture keeps its class."""
+    """The recipe's augmentation; `flip=auto` and `alternating` where a mirrored picture keeps its class."""
     side = min(data.shape[1:])
     for name in ("shift", "cutout"):
         if getattr(recipe, name) >= side:
             raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
-    flip = data.mirrored if recipe.flip == "auto" else bool(recipe.flip)
+    flip = data.mirrored if isinstance(recipe.flip, str) else recipe.flip
     return Augmentation(
         flip, recipe.shift, recipe.cutout, recipe.random_crop, recipe.color_jitter, recipe.random_erasing
     )

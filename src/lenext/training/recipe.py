@@ -56,7 +56,7 @@ class Recipe:
     flip: bool | Literal["auto", "alternating"] = key(
         "auto",
         "Augmentation",
-        "mirror half of the pictures, each in every other epoch if alternating; auto: where it fits",
+        "mirror half of the pictures; auto, alternating: where the data allow it, the latter each in every other epoch",
     )
     shift: int = key(0, "Augmentation", "move each picture by up to so many of its pixels")
     random_crop: float = key(1.0, "Augmentation", "scale a box of at least this share of the area to the whole; 1: off")

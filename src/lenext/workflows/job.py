@@ -22,7 +22,7 @@ from lenext.models.own import is_own
 from lenext.reporting.console import seconds
 from lenext.runs.weights import Description
 from lenext.training.loop import events
-from lenext.training.passes import augmentation, has_compiler
+from lenext.training.passes import augmentation, grown, has_compiler
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
@@ -145,6 +145,9 @@ class Job:
             notes.append(f"the last batch has {self.batch_size + 1} pictures; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:
             notes.append("the weights are for colour; grey pictures are repeated to three channels")
+        if self.recipe.selective < 1:
+            taken = self.recipe.samples(len(data.train))
+            notes.append(f"an epoch is of the {taken:,} hardest pictures; its training figures are of these alone")
         frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
         if frozen:
             notes.append(f"{frozen:,} parameters are frozen")
@@ -173,10 +176,17 @@ class Job:
         measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         measured += self.batches if self.recipe.evaluate_training else 0
         step = median(times[1:] or times)
+        step *= self.mean_area()
         epoch, all_steps = step * (self.batches + measured / 3), self.recipe.updates(self.batches)
         share = all_steps[1] / all_steps[0]
         whole = f", {seconds(epoch * share)} for {self.epochs}" if self.epochs > 1 else ""
         return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+
+    def mean_area(self) -> float:
+        """Of the epochs' images, as a share of the whole, where they grow."""
+        whole = math.prod(self.prepare.image_size)
+        sizes = (grown(self.prepare, self.recipe, epoch, self.epochs).image_size for epoch in range(1, self.epochs + 1))
+        return sum(math.prod(size) for size in sizes) / whole / self.epochs if self.recipe.progressive < 1 else 1.0
 
     def step_times(self, most: int = 8) -> list[float]:
         """Seconds that the first steps take, the very first included, of a copy of the network; as many as 5 s bear.
