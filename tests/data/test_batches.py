@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from lenext.data.pictures import PictureFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.foundation.settings import Edges
 
 PLAIN = Compute(torch.device("cpu"), "fp32", torch.contiguous_format)
 
@@ -66,15 +68,17 @@ def test_without_augmentation_every_picture_comes_once(digits: Dataset) -> None:
 IMAGES = torch.arange(4 * 1 * 6 * 6).remainder(251).to(torch.uint8).view(4, 1, 6, 6) + 1
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4))
-def test_augmentation_by_hand(rows: list[tuple[float, ...]]) -> None:
+@given(st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4), st.sampled_from(get_args(Edges)))
+def test_augmentation_by_hand(rows: list[tuple[float, ...]], edges: Edges) -> None:
     numbers = torch.tensor(rows)
-    out = Augmentation(flip=True, shift=2, cutout=3)(IMAGES, numbers, [9.0])
+    out = Augmentation(flip=True, shift=2, cutout=3, edges=edges)(IMAGES, numbers, [9.0])
     for image, row, got in zip(IMAGES, numbers, out, strict=True):
         expected = image.flip(2) if float(row[0]) < 0.5 else image
         down, across = (int(number * 5) for number in row[1:3])
         framed = torch.zeros(1, 10, 10, dtype=torch.uint8)
         framed[:, 2:8, 2:8] = expected
+        if edges == "reflect":
+            framed = torch.nn.functional.pad(expected.float(), (2, 2, 2, 2), "reflect").to(torch.uint8)
         expected = framed[:, down : down + 6, across : across + 6].clone()
         top, left = (int(number * 6) - 1 for number in row[3:5])
         expected[:, max(top, 0) : max(top + 3, 0), max(left, 0) : max(left + 3, 0)] = 9

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lenext.foundation.settings import Edges
+
 FLIP, SHIFT, CUTOUT, CROP, JITTER, ERASE = 0, slice(1, 3), slice(3, 5), slice(5, 9), slice(9, 12), slice(12, 17)
 DRAWS = 17  # random numbers a picture has: the columns above
 GREY = (0.299, 0.587, 0.114)  # the share of red, green and blue in a grey
@@ -21,10 +23,10 @@ class Augmentation:
     """What is done to the training pictures, in this order.
 
     random_crop: least share of the area of a random box that is scaled to the whole picture; 1 leaves it alone
-    (Szegedy et al., arXiv:1409.4842). flip: mirror half of the pictures. shift: move by up to so many pixels each way,
-    black comes in. color_jitter: brightness, contrast and saturation times 1 - it to 1 + it. cutout: blank one square
-    of so many pixels (DeVries & Taylor, arXiv:1708.04552). random_erasing: how often a random box is blanked (Zhong et
-    al., arXiv:1708.04896).
+    (Szegedy et al., arXiv:1409.4842). flip: mirror half of the pictures. shift: move by up to so many pixels each way;
+    edges: what comes in, black or the picture's own edge, reflected. color_jitter: brightness, contrast and saturation
+    times 1 - it to 1 + it. cutout: blank one square of so many pixels (DeVries & Taylor, arXiv:1708.04552).
+    random_erasing: how often a random box is blanked (Zhong et al., arXiv:1708.04896).
     """
 
     flip: bool = False
@@ -33,6 +35,7 @@ class Augmentation:
     random_crop: float = 1.0
     color_jitter: float = 0.0
     random_erasing: float = 0.0
+    edges: Edges = "black"
 
     def __call__(self, images: Tensor, numbers: Tensor, blank: Sequence[float]) -> Tensor:
         """Pictures (N, C, H, W) of 0 to 255 with `numbers` (N, DRAWS) in [0, 1); a blank has the value `blank` by
@@ -42,7 +45,7 @@ class Augmentation:
         if self.flip:
             images = torch.where((numbers[:, FLIP] < 0.5).view(-1, 1, 1, 1), images.flip(3), images)
         if self.shift:
-            images = shifted(images, self.shift, numbers[:, SHIFT])
+            images = shifted(images, self.shift, numbers[:, SHIFT], self.edges)
         if self.color_jitter:
             images = jittered(images.float(), self.color_jitter, numbers[:, JITTER])
         if self.cutout:
@@ -52,24 +55,34 @@ class Augmentation:
         return images
 
     def __bool__(self) -> bool:
-        return self != Augmentation()
+        return self != Augmentation(edges=self.edges)
 
     def describe(self) -> str:
         """In words: `flip, shift by 2 px`."""
         words = [f"random crop of at least {self.random_crop:g}"] * (self.random_crop < 1) + ["flip"] * self.flip
-        words += [f"shift by {self.shift} px"] * bool(self.shift)
+        words += [f"shift by {self.shift} px{' (reflected)' * (self.edges == 'reflect')}"] * bool(self.shift)
         words += [f"color jitter {self.color_jitter:g}"] * bool(self.color_jitter)
         words += [f"cutout of {self.cutout} px"] * bool(self.cutout)
         return ", ".join(words + [f"random erasing {self.random_erasing:g}"] * bool(self.random_erasing)) or "none"
 
 
-def shifted(images: Tensor, most: int, numbers: Tensor) -> Tensor:
+def shifted(images: Tensor, most: int, numbers: Tensor, edges: Edges = "black") -> Tensor:
     """Each picture moved by its own whole number of pixels between -most and most, down and across."""
     height, width = images.shape[-2:]
-    framed = F.pad(images, (most,) * 4)
+    framed = F.pad(images, (most,) * 4) if edges == "black" else reflected(images, most)
     windows = framed.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, 2 most + 1, 2 most + 1, H, W), a view
     down, across = (numbers * (2 * most + 1)).long().unbind(1)
     return windows[torch.arange(len(images), device=images.device), :, down, across]
+
+
+def reflected(images: Tensor, most: int) -> Tensor:
+    """The pictures in a frame of so many pixels, which mirrors them at their outermost ones; of any type."""
+
+    def places(length: int) -> Tensor:
+        there = torch.arange(-most, length + most, device=images.device).abs()
+        return (length - 1) - ((length - 1) - there).abs()
+
+    return images[:, :, places(images.shape[2])][..., places(images.shape[3])]
 
 
 def cropped(images: Tensor, least: float, numbers: Tensor) -> Tensor:

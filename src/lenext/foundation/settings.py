@@ -16,6 +16,7 @@ Resize = Literal["interpolate", "pad", "crop"]
 Fit = Literal["crop", "pad"]
 Method = Literal["stratified", "random", "ordered"]
 Fraction = float | Literal["auto"]
+Edges = Literal["black", "reflect"]
 Views = Literal["none", "flip", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
 

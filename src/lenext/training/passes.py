@@ -23,6 +23,7 @@ from lenext.training.diagnosis import finite, first_bad, not_finite
 from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
 from lenext.training.optim import NotFiniteError, learning_rate
 from lenext.training.recipe import Recipe
+from lenext.training.replicas import Replicas
 from lenext.training.selection import Selection
 from lenext.training.state import Step, TrainingState
 
@@ -40,7 +41,12 @@ class Passes:
         self.batch_size = size_of_batch(recipe)
         self.loss = loss or default_loss(recipe, self.split.labels.to(state.compute.device), len(data.classes))
         self.bare = Objective(state.network, self.loss)
-        self.objective = compiled(self.bare, recipe.compile, state.compute)
+        shared = recipe.replicas > 1 and state.compute.device.type == "cpu"
+        self.objective: nn.Module = (
+            Replicas(state.network, self.loss, recipe.replicas, state.compute)
+            if shared
+            else compiled(self.bare, recipe.compile, state.compute)
+        )
         plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         self.reported = plain and recipe.compile != "cuda_graphs"
         self.samples = recipe.samples(len(self.split))
@@ -211,7 +217,13 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
             raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
     flip = data.mirrored if isinstance(recipe.flip, str) else recipe.flip
     return Augmentation(
-        flip, recipe.shift, recipe.cutout, recipe.random_crop, recipe.color_jitter, recipe.random_erasing
+        flip,
+        recipe.shift,
+        recipe.cutout,
+        recipe.random_crop,
+        recipe.color_jitter,
+        recipe.random_erasing,
+        recipe.edges,
     )
 
 

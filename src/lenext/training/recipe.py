@@ -10,6 +10,7 @@ import yaml
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.settings import (
     Device,
+    Edges,
     Fraction,
     MemoryFormat,
     Method,
@@ -59,6 +60,7 @@ class Recipe:
         "mirror half of the pictures; auto, alternating: where the data allow it, the latter each in every other epoch",
     )
     shift: int = key(0, "Augmentation", "move each picture by up to so many of its pixels")
+    edges: Edges = key("black", "Augmentation", "what a shift brings in: black, or the picture's edge, reflected")
     random_crop: float = key(1.0, "Augmentation", "scale a box of at least this share of the area to the whole; 1: off")
     color_jitter: float = key(0.0, "Augmentation", "brightness, contrast, saturation times 1 - this to 1 + this")
     cutout: int = key(0, "Augmentation", "blank a square of so many pixels a side")
@@ -112,6 +114,9 @@ class Recipe:
     compile: Literal["auto", "no", "yes", "cuda_graphs"] = key(
         "auto", "Machine", "torch.compile the step; auto: in runs long enough to win by it; cuda_graphs: on NVIDIA GPUs"
     )
+    replicas: int = key(
+        1, "Machine", "of the network, that share a batch out on a CPU; batch norm is over a replica's part of it"
+    )
     save_minutes: float = key(10.0, "Machine", "between checkpoints within an epoch; 0: at the ends of epochs alone")
     tensorboard: bool = key(False, "Machine", "write the records for TensorBoard, too (extra `tensorboard`)")
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
@@ -129,6 +134,8 @@ class Recipe:
             raise ConfigurationError("early_stopping needs a validation set; leave out validation_fraction=0")
         if self.balanced_sampling and self.class_weights:
             raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
+        if self.replicas > 1 and self.compile in ("yes", "cuda_graphs"):
+            raise ConfigurationError(f"replicas: they cannot be compiled; leave out compile={self.compile}")
         if self.compile == "cuda_graphs" and self.accumulate > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
@@ -215,6 +222,7 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("early_stopping", "0 or more", 0, INFINITE),
     ("seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
     ("save_minutes", "0 or more", 0, INFINITE),
+    ("replicas", "from 1 to 256", 1, 256),
     ("threads", "from 1 to 4096", 1, 4096),
 )
 

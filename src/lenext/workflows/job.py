@@ -79,7 +79,7 @@ class Job:
             return recipe.compile
         pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
         pays &= recipe.progressive == 1 and not recipe.mixup and not recipe.cutmix  # whose steps differ in shape
-        return "yes" if pays and self.compute.device.type == "cpu" and has_compiler() else "no"
+        return "yes" if pays and recipe.replicas == 1 and self.compute.device.type == "cpu" and has_compiler() else "no"
 
     @cached_property
     def batches(self) -> int:
