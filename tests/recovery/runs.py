@@ -21,6 +21,11 @@ RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
          "--evaluate-training"),
     ),
     "dropout": (6, ("alexnet_32px", "--option", "width=0.125", "--batch-size", 32, "--image-size", 28)),
+    "speedrun": (
+        6,
+        ("airbench94", "--recipe", "speedrun", "--option", "width=0.125", "--batch-size", 32, "--flip", "alternating",
+         "--validation-fraction", 0.2),
+    ),
     "early-stopping": (40, ("lenet", "--batch-size", 32, "--early-stopping", 3, "--balanced-sampling")),
 }  # fmt: skip
 """Epochs and arguments of each."""

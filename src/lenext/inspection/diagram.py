@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.modes import at_rest
 from lenext.inspection.summary import blank, block_names
+from lenext.models.blocks import Whitening
 
 WIDE, HIGH, GAP, SIDE = 190, 40, 26, 26  # px: a box, the space below it, and beside it
 COLORS = {
@@ -120,6 +121,8 @@ def describe(module: nn.Module) -> tuple[str, str]:
         size, step = (one if isinstance(one, int) else one[0] for one in (kernel, stride))
         return f"{size}×{size}" + (f" /{step}" if step > 1 else "")  # noqa: RUF001
 
+    if isinstance(module, Whitening):
+        return "convolution", f"Whitening {window(module.kernel_size, module.stride)}, {module.out_channels}"
     if isinstance(module, nn.Conv2d):
         grouped = {1: "Conv", module.in_channels: "Depthwise"}.get(module.groups, f"Conv ({module.groups} groups)")
         return "convolution", f"{grouped} {window(module.kernel_size, module.stride)}, {module.out_channels}"
@@ -127,10 +130,11 @@ def describe(module: nn.Module) -> tuple[str, str]:
         return "dense", f"Dense {module.out_features:,}"
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return "pooling", f"{'Max' if 'Max' in name else 'Average'} pool {window(module.kernel_size, module.stride)}"
-    if isinstance(module, nn.AdaptiveAvgPool2d):
-        wanted = module.output_size
+    if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
+        wanted, kind = module.output_size, "max" if "Max" in name else "average"
         size = wanted[0] if isinstance(wanted, tuple) else wanted
-        return "pooling", "Global average pool" if size == 1 else f"Average pool to {size}×{size}"  # noqa: RUF001
+        whole = f"{kind.capitalize()} pool to {size}×{size}"  # noqa: RUF001
+        return "pooling", f"Global {kind} pool" if size == 1 else whole
     if next(module.children(), None) is not None:
         weighted = [one for one in module.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
         return describe(weighted[0]) if len(weighted) == 1 else ("block", spaced(name))

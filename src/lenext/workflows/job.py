@@ -121,9 +121,15 @@ class Job:
             f"{self.how_long()} of batches of {recipe.batch_size}{early}{self.also(HOW)}, seed {recipe.seed}",
             "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
             f"augmentation: {augmentation(data, recipe).describe()}{self.also(MIXED)}",
-            "device": self.compute.describe() + (", compiled" if self.recipe.compile != "no" else ""),
+            "device": self.compute.describe() + (", compiled" if recipe.compile != "no" else "") + self.shared_out(),
             "time": self.expected(),
         }
+
+    def shared_out(self) -> str:
+        """Among how many replicas a batch is, where there are several."""
+        if self.recipe.replicas == 1:
+            return ""
+        return f", {self.recipe.replicas} replicas" if self.compute.device.type == "cpu" else ", no replicas off a CPU"
 
     def also(self, names: Sequence[str]) -> str:
         """Those of these settings that are not as they are by default."""
