@@ -88,7 +88,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -
     if recipe.schedule == "constant":
         return top
     if recipe.schedule == "linear":
-        return top * (steps - step) / (steps - warmup)
+        return top * ((steps - step) / (steps - warmup))
     if recipe.schedule == "cosine":
         return top * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
     start, end, summit = top / 25, top / 25 / 1e4, 0.3 * steps - 1

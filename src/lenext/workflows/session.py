@@ -15,6 +15,7 @@ import yaml
 from lenext.data.dataset import Split
 from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expanded, free_space, write_atomic
+from lenext.foundation.memory import keep_freed_memory
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Narrator, seconds
 from lenext.reporting.pictures import write_curves, write_test_pictures
@@ -95,6 +96,7 @@ class Session:
     def train(self, stop: StopSignal) -> bool:
         """Train, writing records, checkpoints and the best weights as they come; whether it was stopped by a signal."""
         job, state = self.job, self.state
+        keep_freed_memory()
         every = 60 * job.recipe.save_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
