@@ -84,7 +84,8 @@ def test_what_draws_or_keeps_something_is_refused(digits: Dataset) -> None:
             return x
 
     for network, recipe, reason in (
-        (create("lenet", dropout=0.2), RECIPE, "dropout is dropout"),
+        (create("lenet", dropout=0.2), RECIPE, "dropout drops at random"),
+        (create("convnext_32px", in_channels=1, stochastic_depth=0.1), RECIPE, "drops at random"),
         (nn.Sequential(Own(), create("lenet")), RECIPE, "Own may keep"),
         (create("lenet"), replace(RECIPE, mixup=0.2), "mixup and cutmix"),
     ):

@@ -108,7 +108,7 @@ def check(network: nn.Module, loss: Loss) -> None:
             raise ConfigurationError(
                 f"replicas: {type(module).__name__} may keep or draw something; leave replicas out"
             )
-        if "Dropout" in type(module).__name__ and getattr(module, "p", 0) > 0:
-            raise ConfigurationError(f"replicas: {name} is dropout, whose draws would not repeat; leave replicas out")
+        if getattr(module, "p" if "Dropout" in type(module).__name__ else "drop", 0) > 0:
+            raise ConfigurationError(f"replicas: {name} drops at random, which would not repeat; leave replicas out")
     if isinstance(loss, Mixing):
         raise ConfigurationError("replicas: mixup and cutmix draw random numbers; leave replicas out")
