@@ -152,7 +152,7 @@ def note_and_die(path: str, left: int) -> None:
         nonlocal left
         for position, batch in enumerate(real(self, epoch, start), start):
             with open(path, "a") as file:
-                file.write(f"{epoch} {position} {self.samples(epoch, position)}\n")
+                file.write(f"{epoch} {position} {self.which(epoch, position)}\n")
             yield batch
             left -= 1
             if not left:
