@@ -2,8 +2,8 @@
 
 FILE is airbench94_muon.py of github.com/KellerJordan/cifar10-airbench (see benchmarks.airbench). Every training is a
 process of its own and takes all threads. Ours is `lenext train --recipe speedrun --data cifar10`: its seconds are those
-of training, checkpoints included, and of measuring the test set; the peer's are those of its own clock, which begin
-with the whitening and leave out what it measures between epochs. Neither counts the loading of the data.
+of training, checkpoints included, and of measuring the test set, but not of fitting the whitening; the peer's are those
+of its own clock, which count that, and leave out what it measures between epochs. Neither counts loading the data.
 """
 
 import json
@@ -53,13 +53,14 @@ def ours(seed: int) -> dict[str, Any]:
 
 def row(who: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     """A contestant's figures over its seeds."""
+    spread = stdev if len(found) > 1 else (lambda _: 0.0)
     accuracies, times = ([one[key] for one in found] for key in ("accuracy", "seconds"))
     return {
         "who": who,
         "seeds": len(found),
-        "test, %": f"{100 * mean(accuracies):.2f} ± {100 * stdev(accuracies):.2f}",
+        "test, %": f"{100 * mean(accuracies):.2f} ± {100 * spread(accuracies):.2f}",
         "each, %": ", ".join(f"{100 * one:.2f}" for one in accuracies),
-        "seconds": f"{mean(times):.0f} ± {stdev(times):.0f}",
+        "seconds": f"{mean(times):.0f} ± {spread(times):.0f}",
         "multiply-adds of training": f"{found[0]['macs']:.3g}",
     }
 

@@ -114,5 +114,8 @@ def test_views_are_means_over_mirrored_and_moved_pictures() -> None:
         both = [(network(some) + network(some.flip(3))) / 2 for some in (in_place, up_left, down_right)]
         assert torch.allclose(answers(network, images, CPU, "none"), network(images))
         assert torch.allclose(answers(network, images, CPU, "flip"), both[0], atol=1e-6)
+        alone = [network(some) for some in (in_place, up_left, down_right)]
+        expected = alone[0] / 2 + alone[1] / 4 + alone[2] / 4
+        assert torch.allclose(answers(network, images, CPU, "shift"), expected, atol=1e-6)
         expected = both[0] / 2 + both[1] / 4 + both[2] / 4
         assert torch.allclose(answers(network, images, CPU, "flip_and_shift"), expected, atol=1e-6)

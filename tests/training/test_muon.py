@@ -80,3 +80,13 @@ def test_kept_norms_make_the_rate_relative() -> None:
         with torch.no_grad():
             drifted *= 3 if number == 1 else 1
     assert float(weight.detach().norm()) == pytest.approx(60**0.5, rel=0.05)
+
+
+def test_a_matrix_that_begins_at_zero_stays_finite() -> None:
+    weight = nn.Parameter(torch.zeros(4, 4))
+    optimizer = Muon([weight], 0.1, keep_norms=True)
+    for _ in range(3):
+        weight.grad = torch.randn(4, 4)
+        optimizer.step()
+    assert bool(weight.isfinite().all())
+    assert bool(weight.any())

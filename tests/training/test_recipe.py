@@ -71,6 +71,8 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"balanced_sampling": True, "shuffle": False}, "draws at random"),
         ({"balanced_sampling": True, "selective": 0.5}, "draws the pictures already"),
         ({"selective": 0}, "from 0.01 to 1"),
+        ({"keep_norms": True, "optimizer": "sgd"}, "for optimizer=muon"),
+        ({"replicas": 2, "class_weights": True}, "leave out class_weights"),
         ({"flip": "sometimes"}, "flip=sometimes"),
         ({"views": "six"}, "flip_and_shift"),
         ({"compile": "cuda_graphs", "accumulate": 2}, "leave out accumulate"),

@@ -91,5 +91,7 @@ def test_what_draws_or_keeps_something_is_refused(digits: Dataset) -> None:
     ):
         with pytest.raises(ConfigurationError, match=reason):
             next(iter(lenext.fit(network, digits, recipe)))
+    with pytest.raises(ConfigurationError, match="batches of 5 are too small"):
+        next(iter(lenext.fit(create("lenet"), digits, replace(RECIPE, batch_size=5))))
     with pytest.raises(ConfigurationError, match="cannot be compiled"):
         Recipe(replicas=2, compile="yes")

@@ -12,6 +12,7 @@ from lenext.foundation.errors import RunError
 from lenext.foundation.seeds import mixed
 from lenext.models import create
 from lenext.training.loop import divided, events
+from lenext.training.passes import views_of
 from lenext.training.recipe import Recipe
 from lenext.training.selection import Selection
 from lenext.training.state import TrainingState
@@ -120,3 +121,11 @@ def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dat
         assert all(one[number] == (one[min(one)] ^ ((number - min(one)) % 2 == 1)) for number in one)
     assert seen_by_epoch(unmirrored, recipe)[0][0].equal(plain[0][0])  # digits are not mirrored
     assert 0.3 < sum(one[min(one)] for one in states.values()) / len(states) < 0.7
+
+
+def test_views_are_mirrored_only_where_the_data_allow_it(digits: Dataset) -> None:
+    recipe, photographs = replace(RECIPE, views="flip_and_shift"), replace(digits, mirrored=True)
+    assert views_of(digits, recipe) == "shift"
+    assert views_of(digits, replace(recipe, views="flip")) == "none"
+    assert views_of(photographs, recipe) == "flip_and_shift"
+    assert views_of(digits, replace(recipe, flip=True)) == "flip_and_shift"

@@ -17,7 +17,7 @@ Fit = Literal["crop", "pad"]
 Method = Literal["stratified", "random", "ordered"]
 Fraction = float | Literal["auto"]
 Edges = Literal["black", "reflect"]
-Views = Literal["none", "flip", "flip_and_shift"]
+Views = Literal["none", "flip", "shift", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
 
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")

@@ -26,6 +26,9 @@ class MaxPool2d(nn.MaxPool2d):
         return torch.maximum(columns[..., 0::2, :], columns[..., 1::2, :])
 
 
+PIXELS = 1 << 22  # whose patches are in memory together
+
+
 class Whitening(nn.Conv2d):
     """A convolution whose filters are fixed, fitted to the training pictures, after which neighbouring pixels are no
     longer correlated (Page 2018, myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks). (N, C, H, W) to
@@ -52,8 +55,12 @@ class Whitening(nn.Conv2d):
     def fit(self, images: Tensor, smoothing: float = 5e-4) -> None:
         """Set the filters by the covariance of the patches of pictures (N, C, H, W): its eigenvectors, each over the
         root of its eigenvalue, to which `smoothing` is added."""
-        patches = F.unfold(images.float(), self.kernel_size).mT.flatten(0, 1)  # (N positions, C k^2)
-        values, vectors = torch.linalg.eigh((patches.T @ patches).double() / len(patches))
+        covariance, count = torch.zeros(self.in_channels * self.kernel_size[0] ** 2, 1).double(), 0
+        for some in images.split(max(1, PIXELS // images[0].numel())):
+            patches = F.unfold(some.float(), self.kernel_size).mT.flatten(0, 1)  # (N positions, C k^2)
+            covariance = covariance + (patches.T @ patches).double()
+            count += len(patches)
+        values, vectors = torch.linalg.eigh(covariance / count)
         self.weight.copy_(self.paired((vectors / (values + smoothing).sqrt()).T))
         self.fitted.fill_(True)
 
@@ -94,18 +101,23 @@ def scaled(widths: Sequence[int], factor: float) -> tuple[int, ...]:
     return tuple(max(1, round(width * factor)) for width in widths)
 
 
+def learns(layer: nn.Module) -> bool:
+    """Whether a layer's weight is a parameter; a whitening layer's is fixed."""
+    return isinstance(layer.weight, nn.Parameter)
+
+
 @torch.no_grad()
 def initialize_identity(network: nn.Module) -> None:
     """Convolutions begin by passing their first channels on as they are (`dirac`); filters beyond these stay random."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.groups == 1 and isinstance(module.weight, nn.Parameter):
+        if isinstance(module, nn.Conv2d) and module.groups == 1 and learns(module):
             nn.init.dirac_(module.weight[: module.in_channels])
 
 
 def initialize_kaiming(network: nn.Module) -> None:
     """Convolutions drawn so that gradients keep their size through ReLUs (He et al. 2015, arXiv:1502.01852)."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and learns(module):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -75,11 +75,13 @@ def evaluate_split(
 def answers(network: nn.Module, images: Tensor, compute: Compute, views: Views = "none") -> Tensor:
     """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own.
 
-    views: test-time augmentation. flip: the mean with the mirrored picture; flip_and_shift: half of that, and half of
-    it for the picture moved by one pixel, up and left or down and right (Jordan, arXiv:2404.00498).
+    views: test-time augmentation. flip: the mean with the mirrored picture; shift: half for the picture, half for it
+    moved by one pixel, up and left or down and right; flip_and_shift: both (Jordan, arXiv:2404.00498).
     """
 
     def mirrored(some: Tensor) -> Tensor:
+        if views == "shift":
+            return network(some).float()
         return (network(some).float() + network(some.flip(3)).float()) / 2
 
     with torch.inference_mode(), compute.autocast():

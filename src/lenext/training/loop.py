@@ -19,7 +19,7 @@ from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
 from lenext.training.losses import Loss
 from lenext.training.optim import NotFiniteError
-from lenext.training.passes import Passes, figures
+from lenext.training.passes import Passes, figures, views_of
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
 
@@ -41,8 +41,9 @@ def divided(data: Dataset, recipe: Recipe) -> Dataset:
 
 
 def some_pictures(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Tensor:
-    """The first training pictures as the network takes them, on the CPU."""
-    rows = torch.arange(min(most, len(data.train)))
+    """Training pictures, evenly out of all, as the network takes them, on the CPU."""
+    count = min(most, len(data.train))
+    rows = torch.arange(count) * len(data.train) // count
     return prepare(taken(data.train.images, rows.to(data.train.labels.device)).cpu())
 
 
@@ -148,4 +149,4 @@ def evaluate(
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
     compute.place(network)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, recipe.views)
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, views_of(data, recipe))

@@ -76,6 +76,7 @@ class Muon(torch.optim.Optimizer):
         for weight, move in zip(weights, found.to(weights[0].dtype).unbind(), strict=True):
             rate = group["lr"] if bad is None else group["lr"] * (1 - bad)
             if self.keep_norms:
-                weight.mul_(self.state[weight]["norm"] / weight.norm())
+                kept, now = self.state[weight]["norm"], weight.norm()
+                weight.mul_(torch.where((kept > 0) & (now > 0), kept / now, 1.0))
             weight.mul_(1 - rate * group["weight_decay"])
             weight.sub_(rate * length * move.view(weight.shape))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import TrainingError
-from lenext.models.blocks import initialize_identity
+from lenext.models.blocks import initialize_identity, learns
 from lenext.models.pretrained import head_of
 from lenext.training.muon import Muon
 from lenext.training.recipe import Recipe
@@ -30,7 +30,7 @@ def initialize(network: nn.Module, method: str) -> None:
         initialize_identity(network)
         return
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and isinstance(module.weight, nn.Parameter):
+        if isinstance(module, nn.Conv2d | nn.Linear) and learns(module):
             if method == "xavier":
                 nn.init.xavier_uniform_(module.weight)
             else:

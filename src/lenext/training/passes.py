@@ -19,6 +19,7 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError, TrainingError
 from lenext.foundation.seeds import generator, seeds
+from lenext.foundation.settings import Views
 from lenext.training.diagnosis import finite, first_bad, not_finite
 from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
 from lenext.training.optim import NotFiniteError, learning_rate
@@ -56,6 +57,10 @@ class Passes:
         self.epochs = -(-self.total // self.updates)
         self.usual = set(not_finite(state.network))
         check_batch_norm(state.network, self.batch_size)
+        if shared and self.batch_size < 2 * recipe.replicas:
+            raise ConfigurationError(
+                f"replicas={recipe.replicas}: batches of {self.batch_size} are too small; each needs two pictures"
+            )
 
     def one(self, epoch: int) -> Iterator[Step]:
         """An epoch from where the state is in it."""
@@ -225,6 +230,13 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
         recipe.random_erasing,
         recipe.edges,
     )
+
+
+def views_of(data: Dataset, recipe: Recipe) -> Views:
+    """The views of a test picture, without mirrored ones where a mirrored picture is of another class."""
+    if data.mirrored or recipe.flip is True or recipe.views in ("none", "shift"):
+        return recipe.views
+    return "none" if recipe.views == "flip" else "shift"
 
 
 def size_of_batch(recipe: Recipe) -> int:

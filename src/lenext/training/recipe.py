@@ -104,7 +104,9 @@ class Recipe:
     early_stopping: int = key(0, "Optimization", "stop after so many epochs without a better validation; 0: never")
     evaluate_training: bool = key(False, "Optimization", "measure the training pictures again, in evaluation mode")
     views: Views = key(
-        "none", "Optimization", "of each test picture, over which answers are averaged: mirrored, and moved by a pixel"
+        "none",
+        "Optimization",
+        "of a picture, averaged over in test figures and `val`: mirrored (where the data allow it), moved",
     )
     seed: int = key(0, "Optimization", "of the weights, the order, the augmentation and dropout")
 
@@ -136,6 +138,10 @@ class Recipe:
             raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
         if self.replicas > 1 and self.compile in ("yes", "cuda_graphs"):
             raise ConfigurationError(f"replicas: they cannot be compiled; leave out compile={self.compile}")
+        if self.replicas > 1 and self.class_weights:
+            raise ConfigurationError("replicas: a part of a batch has other classes; leave out class_weights")
+        if self.keep_norms and self.optimizer != "muon":
+            raise ConfigurationError(f"keep_norms=true: it is for optimizer=muon, not {self.optimizer}")
         if self.compile == "cuda_graphs" and self.accumulate > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
@@ -185,6 +191,7 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             new = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9} | new
+            new = {"keep_norms": False} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":

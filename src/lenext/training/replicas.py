@@ -18,6 +18,8 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.training.evaluation import STATELESS
 from lenext.training.losses import Loss, Mixing
 
+RANDOM = (nn.RReLU, nn.FractionalMaxPool2d, nn.MultiheadAttention)
+
 Part = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 """The loss of a part, its logits, its gradients by parameter."""
 
@@ -108,7 +110,7 @@ def check(network: nn.Module, loss: Loss) -> None:
             raise ConfigurationError(
                 f"replicas: {type(module).__name__} may keep or draw something; leave replicas out"
             )
-        if getattr(module, "p" if "Dropout" in type(module).__name__ else "drop", 0) > 0:
+        if isinstance(module, RANDOM) or getattr(module, "p" if "Dropout" in type(module).__name__ else "drop", 0) > 0:
             raise ConfigurationError(f"replicas: {name} drops at random, which would not repeat; leave replicas out")
     if isinstance(loss, Mixing):
         raise ConfigurationError("replicas: mixup and cutmix draw random numbers; leave replicas out")

@@ -193,7 +193,7 @@ class TrainingState:
                 raise ValueError(
                     f"{len(self.records)} records and {done} steps, but at {self.epoch}, {under['position']}"
                 )
-            self.selection = Selection.of(saved["selection"], self.compute.device)
+            self.selection = Selection.of(saved.get("selection"), self.compute.device)
             restore_random(saved["random"], self.compute.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -28,12 +28,13 @@ from lenext.training.diagnosis import not_finite
 from lenext.training.evaluation import evaluate_split
 from lenext.training.loop import events, some_pictures, stopped_early
 from lenext.training.notices import chance_notice
+from lenext.training.passes import views_of
 from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.identity import MAY_CHANGE, fingerprint, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
-VIEWS = {"none": "", "flip": ", mean of 2 views", "flip_and_shift": ", mean of 6 views"}
+VIEWS = {"none": "", "flip": ", mean of 2 views", "shift": ", mean of 3 views", "flip_and_shift": ", mean of 6 views"}
 MOST_CLASSES = 20  # shown in the table at the end
 AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
 
@@ -260,7 +261,7 @@ class Session:
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
         begun = time.perf_counter()
-        seen = evaluate_split(job.network, test, job.prepare, job.compute, job.recipe.views)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute, views_of(job.data, job.recipe))
         taken = time.perf_counter() - begun
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
@@ -270,7 +271,7 @@ class Session:
         tell_classes(self.narrator, by_class, "test pictures by class")
         self.narrator.say(
             f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-            f"({used}{VIEWS[job.recipe.views]}); {seconds(self.before)} of training"
+            f"({used}{VIEWS[views_of(job.data, job.recipe)]}); {seconds(self.before)} of training"
         )
         return {
             "test": figures_of(seen, job.data.classes),

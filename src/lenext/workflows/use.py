@@ -23,8 +23,9 @@ from lenext.runs.predict import Prediction, find_pictures, predictions
 from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
+from lenext.training.passes import views_of
 from lenext.workflows.prepare import load_data
-from lenext.workflows.session import tell_classes
+from lenext.workflows.session import VIEWS, tell_classes
 
 Which = Literal["best", "last"]
 
@@ -78,15 +79,16 @@ def val(
     prepare = description.preprocessing
     data_dir = data_dir or run.read_json("environment.json").get("data_dir")
     if data:
-        other = data if isinstance(data, Dataset) else load(
+        whole = data if isinstance(data, Dataset) else load(
             data, data_dir=data_dir, offline=offline, picture_size=prepare.stored_size, fit=prepare.stored_fit,
             label_column=experiment.label_column, on_bad_image=experiment.on_bad_image, channels=prepare.channels,
         )  # fmt: skip
-        part = other.test or other.train
-        labels = match_classes(part.labels, other.classes, description.classes, other.name)
-        chosen, title = Split(part.images, labels, part.ids), other.name
+        part = whole.test or whole.train
+        labels = match_classes(part.labels, whole.classes, description.classes, whole.name)
+        chosen, title = Split(part.images, labels, part.ids), whole.name
     else:
-        chosen, title = split_of(run, load_data(experiment, data_dir, offline), split), f"{split} pictures"
+        whole = load_data(experiment, data_dir, offline)
+        chosen, title = split_of(run, whole, split), f"{split} pictures"
     shape = (description.preprocessing.channels, *description.preprocessing.stored_size)
     if tuple(chosen.images.shape[1:]) != shape:
         found = " x ".join(map(str, chosen.images.shape[1:]))
@@ -98,9 +100,11 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    seen = evaluate_split(module, chosen, description.preprocessing, compute, recipe.views)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute, views := views_of(whole, recipe))
     with Narrator(quiet) as narrator:
-        tell_classes(narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class")
+        tell_classes(
+            narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class{VIEWS[views]}"
+        )
         figures = figures_of(seen, description.classes)
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
         narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures")
