@@ -7,7 +7,6 @@ multiplies. Batch norm is then over a replica's part of the batch (ghost batch n
 import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import torch
@@ -41,14 +40,14 @@ class Replicas(nn.Module):
         self.buffers_of = [[one for one in replica.buffers() if one.is_floating_point()] for replica in self.all]
         self.counts_of = [[one for one in replica.buffers() if not one.is_floating_point()] for replica in self.all]
         workers = min(count, torch.get_num_threads())
-        each = torch.get_num_threads() // workers
-        self.pool = ThreadPoolExecutor(workers, "replica", partial(torch.set_num_threads, each))
+        self.threads = torch.get_num_threads() // workers  # of each
+        self.pool = ThreadPoolExecutor(workers, "replica")
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         threads = torch.get_num_threads()
         self.spread()
         parts = list(self.pool.map(self.part, self.all, *(one.tensor_split(len(self.all)) for one in (images, labels))))
-        torch.set_num_threads(threads)  # new threads take it from the last that set it
+        torch.set_num_threads(threads)  # some of it is the process's, not the thread's
         shares = [len(logits) / len(labels) for _, logits, _ in parts]
         with torch.no_grad():
             (value,) = weighted([[one] for one, _, _ in parts], shares)
@@ -74,7 +73,9 @@ class Replicas(nn.Module):
             torch._foreach_copy_(self.buffers_of[0], weighted(self.buffers_of, shares))
 
     def part(self, replica: nn.Module, images: Tensor, labels: Tensor) -> Part:
-        """What a replica computes; called by a thread of the pool."""
+        """What a replica computes; called by a thread of the pool, which says anew how many threads are its own: a part
+        of that is the process's, and whoever asked last has it."""
+        torch.set_num_threads(self.threads)
         with self.compute.autocast(), torch.enable_grad():
             torch.set_autocast_cache_enabled(False)  # it would be one for all threads
             value, logits = self.loss(replica, images, labels)
