@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,14 +15,6 @@ from lenext.training import evaluation
 from lenext.training.evaluation import answers, can_be_shared_out, evaluate_split, measured_together
 
 CPU = Compute.choose("cpu", "fp32")
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_shared_out_or_not_it_is_the_same(digits: Dataset, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:

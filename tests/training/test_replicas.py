@@ -1,7 +1,6 @@
 """A batch shared out to replicas: the gradients and statistics of its parts, worked out one after the other."""
 
 import copy
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -27,14 +26,6 @@ RECIPE = Recipe(
     replicas=3,
     precision="fp32",
 )
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["lenet_32px", "airbench94"])

@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""How much memory there is, and keeping what a process has."""
 
 import ctypes
 from contextlib import suppress

@@ -116,6 +116,7 @@ def record(network: nn.Module, input_shape: tuple[int, ...], units: Mapping[str,
 def describe(module: nn.Module) -> tuple[str, str]:
     """A layer's kind and its label, such as `Conv 3x3, 64 /2`."""
     name = type(module).__name__
+    kind = "Max" if "Max" in name else "Average"  # of a pooling
 
     def window(kernel: Any, stride: Any) -> str:
         size, step = (one if isinstance(one, int) else one[0] for one in (kernel, stride))
@@ -129,12 +130,11 @@ def describe(module: nn.Module) -> tuple[str, str]:
     if isinstance(module, nn.Linear):
         return "dense", f"Dense {module.out_features:,}"
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-        return "pooling", f"{'Max' if 'Max' in name else 'Average'} pool {window(module.kernel_size, module.stride)}"
+        return "pooling", f"{kind} pool {window(module.kernel_size, module.stride)}"
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
-        wanted, kind = module.output_size, "max" if "Max" in name else "average"
+        wanted = module.output_size
         size = wanted[0] if isinstance(wanted, tuple) else wanted
-        whole = f"{kind.capitalize()} pool to {size}×{size}"  # noqa: RUF001
-        return "pooling", f"Global {kind} pool" if size == 1 else whole
+        return "pooling", f"Global {kind.lower()} pool" if size == 1 else f"{kind} pool to {size}×{size}"  # noqa: RUF001
     if next(module.children(), None) is not None:
         weighted = [one for one in module.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
         return describe(weighted[0]) if len(weighted) == 1 else ("block", spaced(name))

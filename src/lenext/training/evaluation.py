@@ -79,27 +79,29 @@ def answers(network: nn.Module, images: Tensor, compute: Compute, views: Views =
     moved by one pixel, up and left or down and right; flip_and_shift: both (Jordan, arXiv:2404.00498).
     """
 
-    def mirrored(some: Tensor) -> Tensor:
-        if views == "shift":
-            return network(some).float()
-        return (network(some).float() + network(some.flip(3)).float()) / 2
+    def seen(some: Tensor) -> Tensor:
+        logits = network(some).float()
+        return (logits + network(some.flip(3)).float()) / 2 if "flip" in views else logits
 
     with torch.inference_mode(), compute.autocast():
-        if views == "none":
-            return network(images).float()
-        if views == "flip":
-            return mirrored(images)
+        if "shift" not in views:
+            return seen(images)
         height, width = images.shape[-2:]
         framed = F.pad(images, (1, 1, 1, 1), "reflect")
         moved = (framed[..., at : at + height, at : at + width] for at in (0, 2))
-        return mirrored(images) / 2 + sum(map(mirrored, moved)) / 4
+        return seen(images) / 2 + sum(map(seen, moved)) / 4
+
+
+def is_stateless(module: nn.Module) -> bool:
+    """Whether a module is of those that are known."""
+    return f"{type(module).__module__}.".startswith(STATELESS)
 
 
 def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
     """Whether each thread may compute batches of its own: on a CPU, with modules that are known to bear it and have no
     hooks."""
     modules = list(network.modules())
-    known = all(f"{type(module).__module__}.".startswith(STATELESS) for module in modules)
+    known = all(map(is_stateless, modules))
     known &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
     return known and compute.device.type == "cpu" and torch.get_num_threads() > 1
 

@@ -190,8 +190,8 @@ class Recipe:
                 raise ConfigurationError(unknown("recipe key", name, known))
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
-            new = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9} | new
-            new = {"keep_norms": False} | new
+            own = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9}
+            new = own | {"keep_norms": False} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":

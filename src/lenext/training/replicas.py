@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
-from lenext.training.evaluation import STATELESS
+from lenext.training.evaluation import is_stateless
 from lenext.training.losses import Loss, Mixing
 
 RANDOM = (nn.RReLU, nn.FractionalMaxPool2d, nn.MultiheadAttention)
@@ -107,7 +107,7 @@ def weighted(lists: Sequence[Sequence[Tensor]], shares: Sequence[float]) -> list
 def check(network: nn.Module, loss: Loss) -> None:
     """Refuse what draws random numbers, whose order among threads would not repeat, and modules of unknown habits."""
     for name, module in network.named_modules():
-        if not f"{type(module).__module__}.".startswith(STATELESS):
+        if not is_stateless(module):
             raise ConfigurationError(
                 f"replicas: {type(module).__name__} may keep or draw something; leave replicas out"
             )

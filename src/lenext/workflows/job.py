@@ -74,17 +74,22 @@ class Job:
 
     def compiles(self) -> Literal["no", "yes", "cuda_graphs"]:
         """Whether the step is compiled: `auto` goes by a table, as timing would not give the same bits again."""
-        recipe, pictures = self.recipe, self.recipe.samples(len(self.data.train)) * self.recipe.epochs
+        recipe, pictures = self.recipe, self.samples * self.recipe.epochs
         if recipe.compile != "auto":
             return recipe.compile
         pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
         pays &= recipe.progressive == 1 and not recipe.mixup and not recipe.cutmix  # whose steps differ in shape
         return "yes" if pays and recipe.replicas == 1 and self.compute.device.type == "cpu" and has_compiler() else "no"
 
+    @property
+    def samples(self) -> int:
+        """Training pictures that an epoch takes."""
+        return self.recipe.samples(len(self.data.train))
+
     @cached_property
     def batches(self) -> int:
         """Of training pictures, in an epoch."""
-        return len(cuts(self.recipe.samples(len(self.data.train)), self.batch_size))
+        return len(cuts(self.samples, self.batch_size))
 
     @property
     def epochs(self) -> int:
@@ -146,14 +151,15 @@ class Job:
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
         data, notes = self.data, list[str]()
-        last = cuts(self.recipe.samples(len(data.train)), self.batch_size)[-1]
+        last = cuts(self.samples, self.batch_size)[-1]
         if last.stop - last.start == self.batch_size + 1:
             notes.append(f"the last batch has {self.batch_size + 1} pictures; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:
             notes.append("the weights are for colour; grey pictures are repeated to three channels")
         if self.recipe.selective < 1:
-            taken = self.recipe.samples(len(data.train))
-            notes.append(f"an epoch is of the {taken:,} hardest pictures; its training figures are of these alone")
+            notes.append(
+                f"an epoch is of the {self.samples:,} hardest pictures; its training figures are of these alone"
+            )
         frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
         if frozen:
             notes.append(f"{frozen:,} parameters are frozen")
@@ -181,18 +187,17 @@ class Job:
             return "not known"
         measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         measured += self.batches if self.recipe.evaluate_training else 0
-        step = median(times[1:] or times)
-        step *= self.mean_area()
+        step = median(times[1:] or times) * self.mean_area()
         epoch, all_steps = step * (self.batches + measured / 3), self.recipe.updates(self.batches)
         share = all_steps[1] / all_steps[0]
         whole = f", {seconds(epoch * share)} for {self.epochs}" if self.epochs > 1 else ""
         return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
 
     def mean_area(self) -> float:
-        """Of the epochs' images, as a share of the whole, where they grow."""
-        whole = math.prod(self.prepare.image_size)
-        sizes = (grown(self.prepare, self.recipe, epoch, self.epochs).image_size for epoch in range(1, self.epochs + 1))
-        return sum(math.prod(size) for size in sizes) / whole / self.epochs if self.recipe.progressive < 1 else 1.0
+        """Of the epochs' images, as a share of the whole: below 1 where they grow."""
+        whole, epochs = math.prod(self.prepare.image_size), self.epochs
+        sizes = (grown(self.prepare, self.recipe, epoch, epochs).image_size for epoch in range(1, epochs + 1))
+        return sum(map(math.prod, sizes)) / (whole * epochs)
 
     def step_times(self, most: int = 8) -> list[float]:
         """Seconds that the first steps take, the very first included, of a copy of the network; as many as 5 s bear.

@@ -101,7 +101,7 @@ class Session:
         every = 60 * job.recipe.save_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
-        with self.narrator.epochs(job.epochs, job.recipe.samples(len(job.data.train))) as bar:
+        with self.narrator.epochs(job.epochs, job.samples) as bar:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.step(event)
@@ -260,8 +260,8 @@ class Session:
         reads += len(self.state.records) if job.recipe.choose_by_test else 0
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
-        begun = time.perf_counter()
-        seen = evaluate_split(job.network, test, job.prepare, job.compute, views_of(job.data, job.recipe))
+        begun, views = time.perf_counter(), views_of(job.data, job.recipe)
+        seen = evaluate_split(job.network, test, job.prepare, job.compute, views)
         taken = time.perf_counter() - begun
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
@@ -271,7 +271,7 @@ class Session:
         tell_classes(self.narrator, by_class, "test pictures by class")
         self.narrator.say(
             f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-            f"({used}{VIEWS[views_of(job.data, job.recipe)]}); {seconds(self.before)} of training"
+            f"({used}{VIEWS[views]}); {seconds(self.before)} of training"
         )
         return {
             "test": figures_of(seen, job.data.classes),

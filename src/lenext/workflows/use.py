@@ -100,11 +100,11 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    seen = evaluate_split(module, chosen, description.preprocessing, compute, views := views_of(whole, recipe))
+    views = views_of(whole, recipe)
+    seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
+    title = f"{run.path.name}: {title} by class{VIEWS[views]}"
     with Narrator(quiet) as narrator:
-        tell_classes(
-            narrator, class_figures(seen, description.classes), f"{run.path.name}: {title} by class{VIEWS[views]}"
-        )
+        tell_classes(narrator, class_figures(seen, description.classes), title)
         figures = figures_of(seen, description.classes)
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
         narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures")
