@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from html import escape
 
 LOOKS = ("b", "e", "d", "c", "f", "g", "h", "a")  # of lines, in turn; classes of the page's style
-LONGEST = 24  # letters of a name beside a point
+LONGEST, LETTER = 24, 6.4  # letters of a name beside a point, and px that one takes
 WIDE, HIGH = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 14, 34  # px around the drawing
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, px."""
 
 
 @dataclass(frozen=True)
@@ -124,23 +126,34 @@ class Scatter:
         for power in log_ticks(x_low, x_high):
             parts.append(words(x(power), bottom + 18, short_number(10**power), "middle"))
         parts.append(words(right, HIGH - 3, self.x_name, "end"))
-        taken: list[tuple[float, float]] = []
-        for one, logarithm in sorted(zip(self.marks, xs, strict=True), key=lambda pair: -pair[0].y):
-            px, py = x(logarithm), y(one.y)
+        points = [(x(logarithm), y(one.y), one) for one, logarithm in zip(self.marks, xs, strict=True)]
+        taken = [(px - 5, py - 5, px + 5, py + 5) for px, py, _ in points]
+        for px, py, one in sorted(points, key=lambda point: point[1]):
             look = "dot b" if one.filled else "ring b"
             said = f"{one.name}: {one.y:.2%} at {one.x:,.4g}"
             parts.append(
                 f'<circle class="{look}" cx="{px:.1f}" cy="{py:.1f}" r="5"><title>{escape(said)}</title></circle>'
             )
-            place = py - 9
-            while any(abs(place - other) < 13 and abs(px - there) < 90 for there, other in taken):
-                place += 13
-            taken.append((px, place))
-            side = "end" if px > right - 80 else "start" if px < LEFT + 60 else "middle"
-            parts.append(
-                words(px, place, one.name if len(one.name) <= LONGEST else f"{one.name[: LONGEST - 1]}…", side)
-            )
+            name = one.name if len(one.name) <= LONGEST else f"{one.name[: LONGEST - 1]}…"
+            taken.append(place := free_place(px, py, LETTER * len(name), taken))
+            parts.append(words((place[0] + place[2]) / 2, place[3] - 3, name, "middle"))
         return "".join([*parts, "</svg>"])
+
+
+def free_place(px: float, py: float, wide: float, taken: Sequence[Box]) -> Box:
+    """Where a name of that width goes: above, below or beside its point, the first place that neither points nor names
+    have; where all are taken, the first."""
+    beside = px - 9 - wide / 2, px + 9 + wide / 2
+    places = [(px, py - 9), (px, py + 17), *((middle, py + 4) for middle in beside)]
+    places += [(middle, py + 4 + 13 * away * side) for away in (1, 2, 3) for side in (-1, 1) for middle in beside]
+    boxes = [(middle - wide / 2, base - 10, middle + wide / 2, base + 3) for middle, base in places]
+    inside = [one for one in boxes if one[0] >= LEFT and one[1] >= 0 and one[2] <= WIDE and one[3] <= HIGH - BOTTOM]
+    return next((one for one in inside if not any(meet(one, other) for other in taken)), (inside or boxes)[0])
+
+
+def meet(one: Box, other: Box) -> bool:
+    """Whether two boxes have something in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def percents(values: Sequence[float]) -> list[str]:

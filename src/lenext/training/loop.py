@@ -93,7 +93,10 @@ def events(
         raise RunError(f"the saved state is at step {state.underway.position} of {training.per_epoch}")
     while state.epoch < training.epochs and not stopped_early(state, recipe):
         epoch, under = state.epoch + 1, state.underway
-        yield from training.one(epoch)
+        try:
+            yield from training.one(epoch)
+        finally:
+            training.let_stem_learn(True)
         train_loss, train_accuracy = under.totals.means()
         if not math.isfinite(train_loss):
             raise training.explained(NotFiniteError(f"the training loss became {train_loss}"), epoch, 0)

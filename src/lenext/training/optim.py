@@ -54,8 +54,11 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
     fast = compute.device.type != "cpu" or compute.precision == "bf16"
     dtype = torch.bfloat16 if fast else torch.float32
     rate, decay = float(recipe.learning_rate), float(recipe.weight_decay)
-    muon = [Muon(matrices, rate, decay, recipe.momentum, keep_norms=recipe.keep_norms, dtype=dtype)] if matrices else []
-    return [*muon, plain_optimizer("adamw", rest, recipe, compute)] if rest else [*muon]
+    found: list[torch.optim.Optimizer] = []
+    if matrices:
+        given = {"newton_schulz": recipe.newton_schulz, "keep_norms": recipe.keep_norms, "dtype": dtype}
+        found.append(Muon(matrices, rate, decay, recipe.momentum, **given))  # type: ignore[arg-type]
+    return [*found, plain_optimizer("adamw", rest, recipe, compute)] if rest else found
 
 
 def plain_optimizer(

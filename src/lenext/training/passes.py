@@ -55,6 +55,7 @@ class Passes:
         self.per_epoch = len(self.cuts)
         self.updates, self.total = recipe.updates(self.per_epoch)
         self.epochs = -(-self.total // self.updates)
+        self.stem = stem_of(state.network) if recipe.stem_learns < 1 else []
         self.usual = set(not_finite(state.network))
         check_batch_norm(state.network, self.batch_size)
         if shared and self.batch_size < 2 * recipe.replicas:
@@ -67,6 +68,7 @@ class Passes:
         state, recipe, under = self.state, self.recipe, self.state.underway
         begun, batches = time.perf_counter() - under.seconds, self.batches_of(epoch)
         set_training(state.network)
+        self.let_stem_learn(epoch <= recipe.stem_learns * self.epochs)
         order = self.order(epoch) if self.select(epoch) else None
         drawn, asked = self.seeds(epoch), time.perf_counter()
         made = islice(self.batches(epoch, under.position), batches - under.position)
@@ -90,6 +92,12 @@ class Passes:
                 asked = time.perf_counter()
                 self.look(epoch, position, whole=last)
             yield Step("train", epoch, position, batches, len(labels), plain, correct, rate)
+
+    def let_stem_learn(self, learns: bool) -> None:
+        """Whether the first layer learns from here (after FreezeOut, Brock et al., arXiv:1706.04983, and airbench):
+        where it does not, nothing is computed of its gradient."""
+        for parameter in self.stem:
+            parameter.requires_grad_(learns)
 
     def select(self, epoch: int) -> bool:
         """Choose the pictures of an epoch that begins, where it takes a part of them; whether that is so."""
@@ -203,6 +211,13 @@ def set_training(network: nn.Module) -> None:
         own = list(module.parameters(recurse=False))
         if own and not any(one.requires_grad for one in own):
             module.eval()
+
+
+def stem_of(network: nn.Module) -> list[nn.Parameter]:
+    """What learns of the first layer that learns; nothing where no other one does."""
+    own = ([one for one in module.parameters(recurse=False) if one.requires_grad] for module in network.modules())
+    layers = [found for found in own if found]
+    return layers[0] if len(layers) > 1 else []
 
 
 def grown(prepare: Preprocessing, recipe: Recipe, epoch: int, epochs: int) -> Preprocessing:

@@ -87,6 +87,7 @@ class Recipe:
     keep_norms: bool = key(
         False, "Optimization", "muon: scale each matrix back to the length it began with, for networks with norms"
     )
+    newton_schulz: int = key(5, "Optimization", "muon: iterations that make a matrix orthogonal")
     nesterov: bool | Auto = key("auto", "Optimization", "look ahead by Nesterov's rule; auto: for sgd with momentum")
     weight_decay: float | Auto = key("auto", "Optimization", "auto: 0.0005 for sgd, else 0.01")
     decay_norms_and_biases: bool = key(False, "Optimization", "apply weight decay to norms and biases too")
@@ -100,6 +101,9 @@ class Recipe:
     gradient_clip: float = key(0.0, "Optimization", "largest norm of the gradient; 0: any")
     initialization: Literal["default", "xavier", "kaiming", "identity"] = key(
         "default", "Optimization", "of weights: the network's own, Xavier uniform, Kaiming normal, or the identity"
+    )
+    stem_learns: float = key(
+        1.0, "Optimization", "share of the epochs in which the first layer learns; then it is held, which saves time"
     )
     early_stopping: int = key(0, "Optimization", "stop after so many epochs without a better validation; 0: never")
     evaluate_training: bool = key(False, "Optimization", "measure the training pictures again, in evaluation mode")
@@ -142,6 +146,8 @@ class Recipe:
             raise ConfigurationError("replicas: a part of a batch has other classes; leave out class_weights")
         if self.keep_norms and self.optimizer != "muon":
             raise ConfigurationError(f"keep_norms=true: it is for optimizer=muon, not {self.optimizer}")
+        if self.newton_schulz != 5 and self.optimizer != "muon":
+            raise ConfigurationError(f"newton_schulz: it is for optimizer=muon, not {self.optimizer}")
         if self.compile == "cuda_graphs" and self.accumulate > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
@@ -191,7 +197,7 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             own = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9}
-            new = own | {"keep_norms": False} | new
+            new = own | {"keep_norms": False, "newton_schulz": 5} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":
@@ -223,6 +229,8 @@ LIMITS: tuple[tuple[str, str, float, float], ...] = (
     ("learning_rate", "from 0 to 1,000,000", 0, 1e6),
     ("momentum", "from 0 to below 1", 0, 0.99999),
     ("weight_decay", "from 0 to 1,000,000", 0, 1e6),
+    ("newton_schulz", "from 1 to 20", 1, 20),
+    ("stem_learns", "from 0 to 1", 0, 1),
     ("warmup_epochs", "0 or more", 0, INFINITE),
     ("label_smoothing", "from 0 to below 1", 0, 0.999),
     ("gradient_clip", "from 0 to 1e9", 0, 1e9),

@@ -81,8 +81,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     # Chosen by validation on 5,000 pictures of CIFAR-10, but for the number of epochs: docs/speedrun.md.
     "speedrun": {
-        "optimizer": "muon", "learning_rate": 0.015, "keep_norms": True, "momentum": 0.6, "weight_decay": 0.05,
-        "schedule": "linear", "epochs": 14, "batch_size": 500, "replicas": 4, "label_smoothing": 0.2,
+        "optimizer": "muon", "learning_rate": 0.015, "keep_norms": True, "newton_schulz": 3, "momentum": 0.6,
+        "weight_decay": 0.05, "schedule": "linear", "epochs": 14, "batch_size": 500, "replicas": 4,
+        "label_smoothing": 0.2, "stem_learns": 0.4,
         "flip": "alternating", "shift": 2, "edges": "reflect", "selective": 0.75, "progressive": 0.6,
         "validation_fraction": 0.0, "views": "flip_and_shift",
     },

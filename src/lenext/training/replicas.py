@@ -7,6 +7,7 @@ multiplies. Batch norm is then over a replica's part of the batch (ghost batch n
 import copy
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +35,6 @@ class Replicas(nn.Module):
         super().__init__()
         check(network, loss)
         self.loss, self.compute = loss, compute
-        self.learning = [one for one in network.parameters() if one.requires_grad]
         shared = {id(one): one for one in network.parameters()}
         self.all = [network, *(copy.deepcopy(network, dict(shared)) for _ in range(count - 1))]
         self.buffers_of = [[one for one in replica.buffers() if one.is_floating_point()] for replica in self.all]
@@ -45,15 +45,17 @@ class Replicas(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         threads = torch.get_num_threads()
+        learning = [one for one in self.all[0].parameters() if one.requires_grad]
         self.spread()
-        parts = list(self.pool.map(self.part, self.all, *(one.tensor_split(len(self.all)) for one in (images, labels))))
+        shared = (one.tensor_split(len(self.all)) for one in (images, labels))
+        parts = list(self.pool.map(partial(self.part, learning), self.all, *shared))
         torch.set_num_threads(threads)  # some of it is the process's, not the thread's
         shares = [len(logits) / len(labels) for _, logits, _ in parts]
         with torch.no_grad():
             (value,) = weighted([[one] for one, _, _ in parts], shares)
             gradients = weighted([one for _, _, one in parts], shares)
             self.gather(shares)
-        found: Tensor = Given.apply(value, gradients, *self.learning)  # type: ignore[no-untyped-call]
+        found: Tensor = Given.apply(value, gradients, *learning)  # type: ignore[no-untyped-call]
         return found, torch.cat([logits for _, logits, _ in parts])
 
     @torch.no_grad()
@@ -72,14 +74,14 @@ class Replicas(nn.Module):
         if self.buffers_of[0]:
             torch._foreach_copy_(self.buffers_of[0], weighted(self.buffers_of, shares))
 
-    def part(self, replica: nn.Module, images: Tensor, labels: Tensor) -> Part:
+    def part(self, learning: Sequence[Tensor], replica: nn.Module, images: Tensor, labels: Tensor) -> Part:
         """What a replica computes; called by a thread of the pool, which says anew how many threads are its own: a part
         of that is the process's, and whoever asked last has it."""
         torch.set_num_threads(self.threads)
         with self.compute.autocast(), torch.enable_grad():
             torch.set_autocast_cache_enabled(False)  # it would be one for all threads
             value, logits = self.loss(replica, images, labels)
-        found = torch.autograd.grad(value, self.learning, allow_unused=True, materialize_grads=True)
+        found = torch.autograd.grad(value, learning, allow_unused=True, materialize_grads=True)
         return value.detach(), logits.detach(), found
 
 

@@ -1,0 +1,37 @@
+"""Charts: names beside points can be read."""
+
+import re
+from itertools import combinations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lenext.reporting.svg import HIGH, LEFT, LETTER, WIDE, Mark, Scatter, meet
+
+NAMES = ("lenet_32px", "alexnet_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "convnext_32px")
+
+
+def named_boxes(drawn: str, names: tuple[str, ...]) -> list[tuple[float, float, float, float]]:
+    """Where the names stand in a chart."""
+    boxes = []
+    for name in names:
+        found = re.search(rf'x="([\d.]+)" y="([\d.]+)" text-anchor="middle">{name}<', drawn)
+        assert found, name
+        x, y, half = float(found[1]), float(found[2]), LETTER * len(name) / 2
+        boxes.append((x - half, y - 10, x + half, y + 3))
+    return boxes
+
+
+@given(st.lists(st.tuples(st.floats(0, 2), st.floats(0.5, 0.6)), min_size=len(NAMES), max_size=len(NAMES)))
+@settings(deadline=None)
+def test_names_stay_inside_and_apart_of_each_other(points: list[tuple[float, float]]) -> None:
+    marks = [Mark(10**x, y, name, True) for (x, y), name in zip(points, NAMES, strict=True)]
+    boxes = named_boxes(Scatter("a", marks, "seconds").draw(), NAMES)
+    assert all(box[0] >= LEFT - 1 and box[2] <= WIDE + 1 and box[1] >= -1 and box[3] <= HIGH for box in boxes)
+    assert sum(meet(one, other) for one, other in combinations(boxes, 2)) <= 2
+
+
+def test_equal_points_have_names_apart() -> None:
+    marks = [Mark(x, 0.6, name, True) for name, x in zip(NAMES, (1, 50, 50, 50, 50, 100), strict=True)]
+    boxes = named_boxes(Scatter("a", marks, "seconds").draw(), NAMES)
+    assert not any(meet(one, other) for one, other in combinations(boxes, 2))
