@@ -38,6 +38,8 @@ PARTS: dict[str, dict[str, Any]] = {
     LONGER: {"epochs": EPOCHS + 2},
     "AdamW instead of Muon": {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "momentum": 0.9},
     "norms not kept": {"keep_norms": False},
+    "five iterations of Newton-Schulz": {"newton_schulz": 5},
+    "the first layer learns to the end": {"stem_learns": 1.0},
     "one cycle instead of a line": {"schedule": "one_cycle"},
     "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
     "one replica: batch norm over 500": {"replicas": 1},
