@@ -1,10 +1,11 @@
-"""What each part of the speedrun recipe buys: python -m benchmarks.ablation [SEEDS].
+"""What each part of the speedrun recipe buys: python -m benchmarks.ablation [SEEDS [DONE]].
 
 The recipe with half of its epochs, without one of its parts, on 45,000 pictures of CIFAR-10; accuracies are of the
 other 5,000 training pictures, so the test set has no say. Each training has one core, as many at a time as there are;
 seconds are a core's, to be read against each other. More epochs tell how much accuracy a second buys at the end, and
 with that what a part is worth in seconds: those that would be needed to be as good without it. What replicas buy needs
-all cores: a step with them and one without, in turn.
+all cores: a step with them and one without, in turn. Each training is noted in the file DONE as it ends, and not done
+again where it is there.
 """
 
 import json
@@ -15,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from queue import Queue
 from statistics import mean, median
 from typing import Any
@@ -44,7 +46,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
     "one replica: batch norm over 500": {"replicas": 1},
     "Kaiming's initialization": {"initialization": "kaiming"},
-    "a learned first layer": {"whitening": False},
+    "a first layer that learns, to the end": {"whitening": False, "stem_learns": 1.0},
     "flips at random": {"flip": True},
     "no shift": {"shift": 0},
     "black edges": {"edges": "black"},
@@ -102,9 +104,12 @@ def step(replicas: int, steps: int = 8) -> float:
     return (time.perf_counter() - begun) / steps
 
 
-def one(cores: "Queue[int]", job: tuple[str, int]) -> tuple[str, dict[str, Any]]:
-    """A training in a process of its own, on a core of its own."""
-    name, seed = job
+def one(cores: "Queue[int]", noted: Path | None, name: str, seed: int) -> dict[str, Any]:
+    """A training in a process of its own, on a core of its own; what was noted of it, where it is done already."""
+    lines = noted.read_text().splitlines() if noted and noted.exists() else []
+    there = [found for *what, found in map(json.loads, lines) if what == [name, seed]]
+    if there:
+        return dict(there[0])
     core = cores.get()
     try:
         command = [sys.executable, "-m", "benchmarks.ablation", "--one", name, str(seed), str(core)]
@@ -114,10 +119,13 @@ def one(cores: "Queue[int]", job: tuple[str, int]) -> tuple[str, dict[str, Any]]
         cores.put(core)
     found = dict(json.loads(said.splitlines()[-1]))
     print(f"{name}, seed {seed}: {found}", flush=True)
-    return name, found
+    if noted:
+        with noted.open("a") as file:
+            file.write(json.dumps([name, seed, found]) + "\n")
+    return found
 
 
-def main(seeds: int) -> None:
+def main(seeds: int, noted: Path | None) -> None:
     times: dict[int, list[float]] = {1: [], SPEEDRUN["replicas"]: []}
     for _ in range(5):
         for replicas, some in times.items():
@@ -129,14 +137,14 @@ def main(seeds: int) -> None:
         cores.put(core)
     jobs = [(name, seed) for seed in range(seeds) for name in PARTS]
     with ThreadPoolExecutor(len(there)) as pool:
-        done = list(pool.map(partial(one, cores), jobs))
-    found = {name: [result for other, result in done if other == name] for name in PARTS}
+        done = dict(zip(jobs, pool.map(lambda job: one(cores, noted, *job), jobs), strict=True))
+    found = {name: [done[name, seed] for seed in range(seeds)] for name in PARTS}
     means = {name: {key: mean(each[key] for each in some) for key in some[0]} for name, some in found.items()}
     whole, longer = means[WHOLE], means[LONGER]
     slope = (longer["accuracy"] - whole["accuracy"]) / (longer["seconds"] - whole["seconds"])
     rows = [
         {
-            "without": name,
+            "change": name,
             "validation, %": 100 * here["accuracy"],
             "points": 100 * (here["accuracy"] - whole["accuracy"]),
             "one view alone, %": 100 * here["plain"],
@@ -161,4 +169,4 @@ if __name__ == "__main__":
         os.sched_setaffinity(0, {int(sys.argv[4])})
         print(json.dumps(train(sys.argv[2], int(sys.argv[3]))))
     else:
-        main(int(sys.argv[1]) if sys.argv[1:] else 1)
+        main(int(sys.argv[1]) if sys.argv[1:] else 1, Path(sys.argv[2]) if sys.argv[2:] else None)

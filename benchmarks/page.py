@@ -46,7 +46,7 @@ validation, as the document's is.""",
     "speedrun": """`lenext train --recipe speedrun --data cifar10` and airbench94_muon.py, moved to the CPU (fp32
 weights, bf16 autocast), in turn, each with all threads; last weights, six views of each test picture. Seconds of
 training and of measuring the test set.""",
-    "ablation": """The recipe `speedrun` without one of its parts, trained on 45,000 pictures and measured on the other
+    "ablation": """The recipe `speedrun` with one change, trained on 45,000 pictures and measured on the other
 5,000, one core each. `bought` are the seconds that it would take to be as good without the part: those it costs more,
 and those that the points are worth by the second row. Differences of 0.3 points are chance.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",

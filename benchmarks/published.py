@@ -3,7 +3,7 @@
 RUNS is a folder with the runs of `lenext reproduce NAME --better --runs-dir RUNS`, one for each NAME that is to be
 measured. For each of them a step of the document's own loop, on its network, data, size and batch, and a step of ours,
 in turn in one run, 20 warm ones each; both are extrapolated to all their epochs. Of the document's time only the
-training steps are counted, not its passes over the test set.
+training steps are counted, not its passes over the test set. Results without a run there keep their former row.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness import race, report
+from benchmarks.harness import RESULTS, race, report
 from lenext.comparison.published import PUBLISHED
 from lenext.comparison.reproduce import epochs_of, experiment_of
 from lenext.runs.folder import Run
@@ -61,12 +61,14 @@ def figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main(runs: Path) -> None:
-    rows = []
+    former = RESULTS / "published.json"
+    known = {row["result"]: row for row in json.loads(former.read_text())["rows"]} if former.exists() else {}
     for name in PUBLISHED:
         found = sorted(runs.glob(f"reproduce-{name.replace('/', '-')}-better*/*/results.json"))
         if PUBLISHED[name].figure is not None and found:
-            rows.append(measure(name, Run(found[0].parent)))
-            print(json.dumps(rows[-1]), flush=True)
+            known[name] = measure(name, Run(found[0].parent))
+            print(json.dumps(known[name]), flush=True)
+    rows = [known[name] for name in PUBLISHED if name in known]
     report("published", rows, figures(rows))
 
 

@@ -66,6 +66,21 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_mask_that_lets_through_changes_nothing(dtype: torch.dtype) -> None:
+    """An accelerator's step is that of a CPU, to the bit."""
+    torch.manual_seed(0)
+    weights = [nn.Parameter(torch.ones(6, 10)) for _ in range(2)]
+    grad = torch.randn(6, 10)
+    for weight, masked in zip(weights, (False, True), strict=True):
+        optimizer = Muon([weight], 0.02, dtype=dtype)
+        weight.grad = grad.clone()
+        if masked:
+            setattr(optimizer, "found_inf", torch.zeros(()))  # noqa: B010
+        optimizer.step()
+    assert torch.equal(*weights)
+
+
 def test_kept_norms_make_the_rate_relative() -> None:
     """However far weights have drifted, the next step begins at the length that they had first."""
     torch.manual_seed(0)

@@ -79,7 +79,7 @@ PUBLISHED: dict[str, Published] = {
     ),
     "D3/convnext": Published(
         "convnext_patch4", "cifar10", "d3",
-        Better("convnext_32px", 1, {"shift": 0},
+        Better("convnext_32px", 1, {"shift": 0, "batch_size": 256, "learning_rate": 0.012},
                {"patch": 4, "depths": (2, 2), "widths": (96, 192), "kernel_size": 5}),
         held=(45.35, 52.76, 55.99, 57.08, 59.73), training=(46.18, 55.24, 61.29, 64.79, 71.15), figure=59.73,
         measured="validation", divisor=79 * 128 / 10_000,

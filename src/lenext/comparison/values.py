@@ -9,7 +9,7 @@ from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.settings import convert
 from lenext.models import find_variant
 from lenext.models.own import from_text, is_own
-from lenext.training.recipe import Recipe
+from lenext.training.recipe import Recipe, value_of_key
 
 SPLIT = {
     one.name for one in fields(Recipe) if one.metadata["group"] == "Samples" and one.name != "train_samples"
@@ -79,7 +79,7 @@ def choices_of(network: str, key: str, text: str) -> Choices:
         raise ConfigurationError(f"{key}={text}: a value is given twice")
     if of_recipe:
         for value in values:
-            Recipe().changed({key: value})
+            value_of_key(key, value)
     return Choices(key, of_recipe, tuple(values), base=base)
 
 

@@ -75,6 +75,7 @@ class Muon(torch.optim.Optimizer):
             moves.append(move.flatten(1).to(self.dtype))
         rows, columns = moves[0].shape
         found = orthogonal(torch.stack(moves), self.newton_schulz, self.dtype)
+        found = found if bad is None else found * (1 - bad)
         length = 0.2 * max(rows, columns) ** 0.5
         for weight, move in zip(weights, found.unbind(), strict=True):
             rate = group["lr"] if bad is None else group["lr"] * (1 - bad)
@@ -83,7 +84,4 @@ class Muon(torch.optim.Optimizer):
                 kept, now = self.state[weight]["norm"], weight.norm()
                 shrink = shrink * torch.where((kept > 0) & (now > 0), kept / now, 1.0)
             weight.mul_(shrink)
-            if bad is None:
-                weight.sub_(move.view(weight.shape), alpha=rate * length)
-            else:
-                weight.sub_(rate * length * move.view(weight.shape))
+            weight.sub_(move.view(weight.shape), alpha=group["lr"] * length)

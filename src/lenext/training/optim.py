@@ -141,7 +141,8 @@ class Update:
 
     def step(self, rate: float) -> None:
         """Change the weights by the gradients there are."""
-        for optimizer in self.optimizers:
+        acting = [one for one in self.optimizers if has_gradients(one)]  # a held stem may be all that one has
+        for optimizer in acting:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             self.scaler.unscale_(optimizer)
@@ -154,7 +155,7 @@ class Update:
             raise NotFiniteError("a gradient is no longer finite")
         if self.clip:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
-        for optimizer in self.optimizers:
+        for optimizer in acting:
             if self.masks:  # the optimizers leave the weights alone where this is 1: no waiting for the device
                 setattr(optimizer, "found_inf", self.bad)  # noqa: B010
             self.scaler.step(optimizer)
@@ -210,6 +211,11 @@ class Update:
             raise ValueError("averaged weights on one side only")
         if self.average:
             self.average.restore(saved["average"])
+
+
+def has_gradients(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer has anything to do."""
+    return any(one.grad is not None for group in optimizer.param_groups for one in group["params"])
 
 
 def by_position(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

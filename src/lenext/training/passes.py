@@ -68,7 +68,7 @@ class Passes:
         state, recipe, under = self.state, self.recipe, self.state.underway
         begun, batches = time.perf_counter() - under.seconds, self.batches_of(epoch)
         set_training(state.network)
-        self.let_stem_learn(epoch <= recipe.stem_learns * self.epochs)
+        self.let_stem_learn(epoch <= int(recipe.stem_learns * self.epochs + 1e-9))
         order = self.order(epoch) if self.select(epoch) else None
         drawn, asked = self.seeds(epoch), time.perf_counter()
         made = islice(self.batches(epoch, under.position), batches - under.position)
@@ -214,7 +214,7 @@ def set_training(network: nn.Module) -> None:
 
 
 def stem_of(network: nn.Module) -> list[nn.Parameter]:
-    """What learns of the first layer that learns; nothing where no other one does."""
+    """What learns of the first layer that learns, in the order in which they were made; nothing where no other does."""
     own = ([one for one in module.parameters(recurse=False) if one.requires_grad] for module in network.modules())
     layers = [found for found in own if found]
     return layers[0] if len(layers) > 1 else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -128,12 +129,8 @@ class Recipe:
     threads: int | Auto = key("auto", "Machine", "of the CPU; the same count gives the same bits")
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(Recipe).items():
-            object.__setattr__(self, name, convert(name, getattr(self, name), kind))
-        for name, allowed, least, most in LIMITS:
-            value = getattr(self, name)
-            if not isinstance(value, str) and not (least <= value <= most):
-                raise ConfigurationError(f"{name}={value}: it must be {allowed}")
+        for name in (one.name for one in fields(Recipe)):
+            object.__setattr__(self, name, value_of_key(name, getattr(self, name)))
         if self.choose_by_test and self.validation_fraction not in ("auto", 0):
             raise ConfigurationError("choose_by_test: the test set takes the place of validation; leave its fraction")
         if self.early_stopping and self.validation_fraction == 0 and not self.choose_by_test:
@@ -142,12 +139,12 @@ class Recipe:
             raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
         if self.replicas > 1 and self.compile in ("yes", "cuda_graphs"):
             raise ConfigurationError(f"replicas: they cannot be compiled; leave out compile={self.compile}")
+        if self.stem_learns < 1 and self.compile in ("yes", "cuda_graphs"):
+            raise ConfigurationError(f"stem_learns: the step changes half-way; leave out compile={self.compile}")
         if self.replicas > 1 and self.class_weights:
             raise ConfigurationError("replicas: a part of a batch has other classes; leave out class_weights")
         if self.keep_norms and self.optimizer != "muon":
             raise ConfigurationError(f"keep_norms=true: it is for optimizer=muon, not {self.optimizer}")
-        if self.newton_schulz != 5 and self.optimizer != "muon":
-            raise ConfigurationError(f"newton_schulz: it is for optimizer=muon, not {self.optimizer}")
         if self.compile == "cuda_graphs" and self.accumulate > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
@@ -197,7 +194,7 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             own = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9}
-            new = own | {"keep_norms": False, "newton_schulz": 5} | new
+            new = own | {"keep_norms": False} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":
@@ -206,40 +203,55 @@ class Recipe:
 
 
 INFINITE = float("inf")
-LIMITS: tuple[tuple[str, str, float, float], ...] = (
-    ("image_size", "from 1 to 4096", 1, 4096),
-    ("train_samples", "at least 2", 2, INFINITE),
-    ("validation_fraction", "from 0 to below 1", 0, 0.999),
-    ("test_fraction", "from 0 to below 1", 0, 0.999),
-    ("split_seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
-    ("shift", "0 or more", 0, INFINITE),
-    ("cutout", "0 or more", 0, INFINITE),
-    ("random_crop", "from 0.01 to 1", 0.01, 1),
-    ("color_jitter", "from 0 to 1", 0, 1),
-    ("random_erasing", "from 0 to 1", 0, 1),
-    ("mixup", "from 0 to 100", 0, 100),
-    ("cutmix", "from 0 to 100", 0, 100),
-    ("selective", "from 0.01 to 1", 0.01, 1),
-    ("progressive", "from 0.1 to 1", 0.1, 1),
-    ("accumulate", "at least 1", 1, INFINITE),
-    ("ema", "from 0 to below 1", 0, 0.999999),
-    ("epochs", "at least 1", 1, INFINITE),
-    ("steps", "at least 1", 1, INFINITE),
-    ("batch_size", "at least 1", 1, INFINITE),
-    ("learning_rate", "from 0 to 1,000,000", 0, 1e6),
-    ("momentum", "from 0 to below 1", 0, 0.99999),
-    ("weight_decay", "from 0 to 1,000,000", 0, 1e6),
-    ("newton_schulz", "from 1 to 20", 1, 20),
-    ("stem_learns", "from 0 to 1", 0, 1),
-    ("warmup_epochs", "0 or more", 0, INFINITE),
-    ("label_smoothing", "from 0 to below 1", 0, 0.999),
-    ("gradient_clip", "from 0 to 1e9", 0, 1e9),
-    ("early_stopping", "0 or more", 0, INFINITE),
-    ("seed", "from 0 to 2^63 - 1", 0, 2**63 - 1),
-    ("save_minutes", "0 or more", 0, INFINITE),
-    ("replicas", "from 1 to 256", 1, 256),
-    ("threads", "from 1 to 4096", 1, 4096),
-)
+LIMITS: dict[str, tuple[str, float, float]] = {
+    "image_size": ("from 1 to 4096", 1, 4096),
+    "train_samples": ("at least 2", 2, INFINITE),
+    "validation_fraction": ("from 0 to below 1", 0, 0.999),
+    "test_fraction": ("from 0 to below 1", 0, 0.999),
+    "split_seed": ("from 0 to 2^63 - 1", 0, 2**63 - 1),
+    "shift": ("0 or more", 0, INFINITE),
+    "cutout": ("0 or more", 0, INFINITE),
+    "random_crop": ("from 0.01 to 1", 0.01, 1),
+    "color_jitter": ("from 0 to 1", 0, 1),
+    "random_erasing": ("from 0 to 1", 0, 1),
+    "mixup": ("from 0 to 100", 0, 100),
+    "cutmix": ("from 0 to 100", 0, 100),
+    "selective": ("from 0.01 to 1", 0.01, 1),
+    "progressive": ("from 0.1 to 1", 0.1, 1),
+    "accumulate": ("at least 1", 1, INFINITE),
+    "ema": ("from 0 to below 1", 0, 0.999999),
+    "epochs": ("at least 1", 1, INFINITE),
+    "steps": ("at least 1", 1, INFINITE),
+    "batch_size": ("at least 1", 1, INFINITE),
+    "learning_rate": ("from 0 to 1,000,000", 0, 1e6),
+    "momentum": ("from 0 to below 1", 0, 0.99999),
+    "weight_decay": ("from 0 to 1,000,000", 0, 1e6),
+    "newton_schulz": ("from 1 to 20", 1, 20),
+    "stem_learns": ("from 0 to 1", 0, 1),
+    "warmup_epochs": ("0 or more", 0, INFINITE),
+    "label_smoothing": ("from 0 to below 1", 0, 0.999),
+    "gradient_clip": ("from 0 to 1e9", 0, 1e9),
+    "early_stopping": ("0 or more", 0, INFINITE),
+    "seed": ("from 0 to 2^63 - 1", 0, 2**63 - 1),
+    "save_minutes": ("0 or more", 0, INFINITE),
+    "replicas": ("from 1 to 256", 1, 256),
+    "threads": ("from 1 to 4096", 1, 4096),
+}
+
+
+@cache
+def kinds() -> dict[str, Any]:
+    """The types of the keys of a Recipe."""
+    return get_type_hints(Recipe)
+
+
+def value_of_key(name: str, value: object) -> Any:
+    """A value as its key's type. Raises ConfigurationError where it cannot be, whatever the other keys are."""
+    found = convert(name, value, kinds()[name])
+    allowed, least, most = LIMITS.get(name, ("", -INFINITE, INFINITE))
+    if name in LIMITS and not isinstance(found, str) and not (least <= found <= most):
+        raise ConfigurationError(f"{name}={found}: it must be {allowed}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -328,7 +340,8 @@ def read_settings(path: Path) -> dict[str, Any]:
         for name in settings.keys() - {"options"}:
             settings[name] = convert(name, settings[name], hints[name])
         given = {name: value for name, value in found.items() if name in recipe_keys} | inner
-        Recipe().changed(given)
+        for name, value in given.items():
+            value_of_key(name, value)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
     return settings | {"recipe": given}

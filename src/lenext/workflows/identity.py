@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from lenext.data.dataset import Dataset
 from lenext.data.pictures import PictureFiles
 from lenext.foundation.errors import ConfigurationError
+from lenext.training.recipe import Recipe
 
 MAY_CHANGE = {
     "epochs",
@@ -49,5 +51,5 @@ def parts_of(network: nn.Module) -> set[str]:
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An experiment's keys with its recipe's beside them."""
-    return {key: value for key, value in settings.items() if key != "recipe"} | settings["recipe"]
+    """An experiment's keys with its recipe's beside them; keys of the recipe that are newer have their default."""
+    return {key: value for key, value in settings.items() if key != "recipe"} | asdict(Recipe()) | settings["recipe"]

@@ -29,7 +29,10 @@ from lenext.training.state import Step, TrainingState
 from lenext.workflows.fits import fitting_batch
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
-HOW = ("keep_norms", "accumulate", "ema", "label_smoothing", "class_weights", "gradient_clip", "initialization")
+HOW = (
+    "keep_norms", "newton_schulz", "stem_learns", "accumulate", "ema", "label_smoothing", "class_weights",
+    "gradient_clip", "initialization",
+)  # fmt: skip
 MIXED = ("mixup", "cutmix", "balanced_sampling", "selective", "progressive", "views")
 
 
@@ -78,7 +81,7 @@ class Job:
         if recipe.compile != "auto":
             return recipe.compile
         pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
-        pays &= recipe.progressive == 1 and not recipe.mixup and not recipe.cutmix  # whose steps differ in shape
+        pays &= recipe.progressive == recipe.stem_learns == 1 and not recipe.mixup and not recipe.cutmix  # steps differ
         return "yes" if pays and recipe.replicas == 1 and self.compute.device.type == "cpu" and has_compiler() else "no"
 
     @property
@@ -195,6 +198,8 @@ class Job:
 
     def mean_area(self) -> float:
         """Of the epochs' images, as a share of the whole: below 1 where they grow."""
+        if self.recipe.progressive == 1:
+            return 1.0
         whole, epochs = math.prod(self.prepare.image_size), self.epochs
         sizes = (grown(self.prepare, self.recipe, epoch, epochs).image_size for epoch in range(1, epochs + 1))
         return sum(map(math.prod, sizes)) / (whole * epochs)
