@@ -74,6 +74,7 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"stem_learns": 1.5}, "from 0 to 1"),
         ({"stem_learns": 0.5, "compile": "yes"}, "leave out compile=yes"),
         ({"newton_schulz": 0}, "from 1 to 20"),
+        ({"newton_schulz": 3}, "for optimizer=muon, not sgd"),
         ({"keep_norms": True, "optimizer": "sgd"}, "for optimizer=muon"),
         ({"replicas": 2, "class_weights": True}, "leave out class_weights"),
         ({"flip": "sometimes"}, "flip=sometimes"),

@@ -46,7 +46,8 @@ def run(arguments: list[str]) -> int:
     except LenextError as error:
         return fail(str(error))
     except KeyboardInterrupt as error:
-        sys.stderr.write("\nstopped\n")
+        goes_on = "; the same command goes on" if VERBS[arguments[0]].room == "comparing" else ""
+        sys.stderr.write(f"\nstopped{goes_on}\n")
         return 128 + getattr(error, "number", 2)  # as a shell counts signals: 130 after Ctrl-C, 143 after SIGTERM
     except BrokenPipeError:  # before OSError, of which it is one
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -14,6 +14,7 @@ from lenext.reporting.tables import show
 
 RunsDir = Annotated[Path, Parameter(help="where its folder goes")]
 Name = Annotated[str, Parameter(help="of its folder (default: that of the same request, else a new one)")]
+Threads = Annotated[int | None, Parameter(help="of the CPU")]
 Seeds = Annotated[int, Parameter(help="trainings of each, with the seeds 0, 1, ...")]
 RecipeName = Annotated[str, Parameter(help="one for all: a name (lenext list recipes) or a YAML file")]
 LabelColumn = Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")]
@@ -101,7 +102,7 @@ def reproduce(
     seeds: Seeds = 1,
     name: Name = "",
     runs_dir: RunsDir = Path("runs"),
-    threads: Annotated[int | None, Parameter(help="of the CPU")] = None,
+    threads: Threads = None,
     epochs: Annotated[int | None, Parameter(help="fewer than published")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -114,11 +115,8 @@ def reproduce(
         return
     from lenext.comparison.reproduce import reproduce as work
 
-    more: dict[str, Any] = {
-        key: value for key, value in (("threads", threads), ("epochs", epochs)) if value is not None
-    }
     work(which, better=better, scale=scale, seeds=seeds, name=name, runs_dir=runs_dir, data_dir=data_dir,
-         offline=offline, **more)  # fmt: skip
+         offline=offline, **known(threads, epochs))  # fmt: skip
 
 
 @app.command
@@ -129,6 +127,7 @@ def lesson(
     name: Name = "",
     runs_dir: RunsDir = Path("runs"),
     epochs: Annotated[int | None, Parameter(help="of each training, instead of the lesson's")] = None,
+    threads: Threads = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
@@ -139,8 +138,12 @@ def lesson(
     if not which:
         show(describe(), False)
         return
-    more: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
-    work(which, name=name, runs_dir=runs_dir, data_dir=data_dir, offline=offline, **more)
+    work(which, name=name, runs_dir=runs_dir, data_dir=data_dir, offline=offline, **known(threads, epochs))
+
+
+def known(threads: int | None, epochs: int | None) -> dict[str, Any]:
+    """Those that were given."""
+    return {key: value for key, value in (("threads", threads), ("epochs", epochs)) if value is not None}
 
 
 for verb in (compare, vary):

@@ -32,6 +32,7 @@ def jobs_of(
     found, misfits = {}, []
     for name, experiment in experiments.items():
         try:
+            use_threads(experiment.recipe.threads)
             split = divided(at_size(data, experiment, data_dir, offline), experiment.recipe)
             found[name] = Job(experiment, split, experiment.network, data_dir, offline)
         except LenextError as error:

@@ -14,7 +14,7 @@ from typing import Any
 from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
-from lenext.comparison.study import HERE, folder_of, masked, next_trial, opened, place_of
+from lenext.comparison.study import HERE, check_installed, folder_of, masked, next_trial, opened, place_of
 from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, told_of, trained
 from lenext.comparison.values import Choices, in_proportion, parse, said
 from lenext.comparison.variations import BASE, base_of, check_judged, varied
@@ -77,6 +77,7 @@ def seek(
     choices = parse(network, options)
     if not choices or trials < 1:
         raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
+    check_installed()
     request = {
         "vary": network, "options": list(options), "data": full(data), "state": state_of(data, network),
         "search": "optuna", "database": masked(database),

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ HERE, SOUGHT = "where", "sought"  # attributes of a trial, and of a study
 SEED = 0  # of the sampler
 
 
+def check_installed() -> None:
+    """Raises ConfigurationError without Optuna."""
+    if find_spec("optuna") is None:
+        raise ConfigurationError("--search optuna needs Optuna: pip install 'lenext[tune]'")
+
+
 @contextmanager
 def opened(url: str, name: str, sought: Mapping[str, Any]) -> Iterator[Any]:
     """The study in the database, made where it is not there; what the database complains of, in a line."""
-    try:
-        import optuna
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise ConfigurationError("--search optuna needs Optuna: pip install 'lenext[tune]'") from error
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
     optuna.logging.set_verbosity(logging.WARNING)
     shown, asked = masked(url), json.dumps(sought, sort_keys=True)
     try:

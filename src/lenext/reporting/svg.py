@@ -120,7 +120,7 @@ class Scatter:
             return bottom - (value - y_low) / (y_high - y_low) * (bottom - TOP)
 
         parts = [opened(WIDE, HIGH, self.title)]
-        heights = ticks(y_low, y_high, 5)
+        heights = [one for one in ticks(y_low, y_high, 5) if one <= 1]
         for value, said in zip(heights, percents(heights), strict=True):
             parts += [rule("grid", LEFT, y(value), right, y(value)), words(LEFT - 8, y(value) + 4, said, "end")]
         for power in log_ticks(x_low, x_high):
@@ -144,7 +144,7 @@ def free_place(px: float, py: float, wide: float, taken: Sequence[Box]) -> Box:
     """Where a name of that width goes: above, below or beside its point, the first place that neither points nor names
     have; where all are taken, the first."""
     beside = px - 9 - wide / 2, px + 9 + wide / 2
-    places = [(px, py - 9), (px, py + 17), *((middle, py + 4) for middle in beside)]
+    places = [(px, py - 11), (px, py + 19), *((middle, py + 4) for middle in beside)]
     places += [(middle, py + 4 + 13 * away * side) for away in (1, 2, 3) for side in (-1, 1) for middle in beside]
     boxes = [(middle - wide / 2, base - 10, middle + wide / 2, base + 3) for middle, base in places]
     inside = [one for one in boxes if one[0] >= LEFT and one[1] >= 0 and one[2] <= WIDE and one[3] <= HIGH - BOTTOM]

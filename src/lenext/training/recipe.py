@@ -145,6 +145,8 @@ class Recipe:
             raise ConfigurationError("replicas: a part of a batch has other classes; leave out class_weights")
         if self.keep_norms and self.optimizer != "muon":
             raise ConfigurationError(f"keep_norms=true: it is for optimizer=muon, not {self.optimizer}")
+        if self.newton_schulz != 5 and self.optimizer != "muon":
+            raise ConfigurationError(f"newton_schulz: it is for optimizer=muon, not {self.optimizer}")
         if self.compile == "cuda_graphs" and self.accumulate > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate")
         if self.progressive < 1 and self.resize != "interpolate":
@@ -194,7 +196,7 @@ class Recipe:
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             own = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9}
-            new = own | {"keep_norms": False} | new
+            new = own | {"keep_norms": False, "newton_schulz": 5} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
         if new.get("schedule") == "one_cycle":
