@@ -14,6 +14,7 @@ UNITS: dict[str, tuple[Literal["seconds", "multiply-adds"], float]] = {
     "E": ("multiply-adds", 1e18),
 }  # fmt: skip
 LARGEST = 1e9  # of any unit
+ROUNDING = 1e-9  # of a number of steps
 TRAINING = 3  # multiply-adds of a training step, in forward passes: one forward, two backward
 
 
@@ -36,8 +37,8 @@ class Budget:
         return Budget(kind, float(found[1]) * unit)
 
     def steps(self, step_seconds: float, step_multiply_adds: float) -> int:
-        """How many steps it pays for."""
-        return int(self.amount / (step_seconds if self.kind == "seconds" else step_multiply_adds))
+        """How many steps it pays for; a billionth short of a step is rounding's, and pays for it."""
+        return int(self.amount / (step_seconds if self.kind == "seconds" else step_multiply_adds) * (1 + ROUNDING))
 
     def of_steps(self, number: int, step_seconds: float, step_multiply_adds: float) -> str:
         """What so many steps cost, as a budget is given; never less."""
@@ -47,7 +48,7 @@ class Budget:
         cost_adds = number * step_multiply_adds
         name, unit = next((name, unit) for name, unit in (("P", 1e15), ("T", 1e12), ("G", 1e9))
                           if cost_adds >= unit or name == "G")  # fmt: skip
-        return f"{math.ceil(10 * cost_adds / unit) / 10:g}{name}"
+        return f"{math.ceil(10 * cost_adds / unit) / 10:.1f}".removesuffix(".0") + name
 
     def said(self) -> str:
         if self.kind == "seconds":
