@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from typing import Literal
 
 import torch
 
@@ -22,6 +23,7 @@ from lenext.workflows.job import Job
 from lenext.workflows.prepare import load_data
 
 ROUNDS, CALLS = 3, 10
+Timing = Literal["no", "roughly", "in turn"]
 
 
 def jobs_of(
@@ -50,8 +52,8 @@ def at_size(data: Dataset, experiment: Experiment, data_dir: str | Path | None, 
     return data
 
 
-def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
-    """Each contestant's cost; the step only where it is asked for, as it takes seconds."""
+def costs_of(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[str, Cost]:
+    """Each contestant's cost. timing: of steps, which takes seconds; those of a time budget have to be timed."""
     steps: dict[str, list[float]] = {name: [] for name in jobs}
     latencies: dict[str, list[float]] = {name: [] for name in jobs}
     with own_threads():
@@ -59,24 +61,33 @@ def costs_of(jobs: Mapping[str, Job], *, timed_steps: bool) -> dict[str, Cost]:
             for name, job in jobs.items():
                 use_threads(job.recipe.threads)
                 latencies[name] += answer_times(job, warm=number == 0)
-                if timed_steps:
-                    steps[name] += step_times(name, job)
+                if timing == "in turn" or (timing == "roughly" and number == 0):
+                    steps[name] += step_times(name, job, must=timing == "in turn")
     found = {}
     for name, job in jobs.items():
         seen = summarize(job.network, job.prepare.input_shape)
         memory = (seen.training_bytes + seen.evaluation_bytes) * job.batch_size + BY_WEIGHT * seen.parameters
-        if timed_steps and not steps[name]:
+        if timing == "in turn" and not steps[name]:
             raise ConfigurationError(f"{name}: its steps could not be timed; give --epochs instead of a time")
-        step = median(steps[name]) if timed_steps else None
-        found[name] = Cost(seen.parameters, seen.multiply_adds, memory, median(latencies[name]), step)
+        step = median(steps[name]) if steps[name] else None
+        epoch = None if step is None else job.epoch_seconds(step)
+        latency = median(latencies[name])
+        found[name] = Cost(seen.parameters, seen.multiply_adds, memory, latency, step, epoch, job.batches)
     return found
 
 
-def step_times(name: str, job: Job) -> list[float]:
-    """Seconds of a few training steps, without the first. Raises ConfigurationError where they cannot be timed."""
+def step_times(name: str, job: Job, *, must: bool) -> list[float]:
+    """Seconds of a few training steps, without the first; of the only one where there are no more and they need not be
+    exact. None where they cannot be timed, as training will tell why; ConfigurationError where they must be.
+    """
     try:
-        return job.step_times()[1:]
-    except (RuntimeError, TypeError) as error:
+        times = job.step_times()
+        return times[1:] or ([] if must else times)
+    except Exception as error:  # a network of one's own may raise anything
+        if not must:
+            return []
+        if not isinstance(error, RuntimeError | TypeError):
+            raise
         raise ConfigurationError(f"{name}: its steps cannot be timed ({error}); give --epochs, not a time") from error
 
 

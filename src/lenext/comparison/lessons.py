@@ -14,7 +14,6 @@ from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.standings import Standing, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
-from lenext.comparison.trials import carry_out
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.files import expanded
@@ -222,16 +221,16 @@ def lesson(
 
         def make() -> Plan:
             jobs = jobs_of(experiments, whole, data_dir, offline)
-            costs = costs_of(jobs, timed_steps=False)
+            costs = costs_of(jobs)
             contestants = tuple(Contestant(called, experiments[called], costs[called]) for called in jobs)
             return Plan({}, contestants, one.seeds, machine(next(iter(jobs.values())).compute))
 
         folder, plan, _ = settled(request, expanded(runs_dir), name, f"lesson-{which}", make)
         facts = {"lesson": f"{one.about} ({one.source})", "compared": ", ".join(one.setups), "in": str(folder),
                  "each": f"{plan.seeds} seeds on {one.data}", "machine": plan.machine}  # fmt: skip
-        narrator.facts(facts)
+        narrator.facts(facts | plan.time(folder))
         narrator.say()
-        outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
         standings = plan.standings(outcomes)
         first = next(iter(experiments.values()))
         said = one.said({here.name: here for here in standings}, divided(whole, first.recipe))

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lenext.comparison.forecast import Forecast
 from lenext.comparison.standings import Cost, Standing
-from lenext.comparison.trials import Outcome, Trial
+from lenext.comparison.trials import Outcome, Trial, carry_out, done
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import expanded, make_folder, sha256, write_atomic
 from lenext.foundation.locks import held
@@ -27,6 +28,14 @@ class Contestant:
     experiment: Experiment
     cost: Cost
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """That a training of it will take, by the few steps that were timed; None where none were."""
+        if self.cost.epoch is None or not self.cost.batches:
+            return None
+        each, total = self.experiment.recipe.updates(self.cost.batches)
+        return self.cost.epoch * total / each
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,19 @@ class Plan:
                 recipe = replace(one.experiment.recipe, seed=seed)
                 found.append(Trial(one.name, replace(one.experiment, recipe=recipe)))
         return found
+
+    def time(self, folder: Path) -> dict[str, str]:
+        """How long those of its trials will take that are not done in the folder, to be said before; where known."""
+        left = [trial.contestant for trial in self.trials() if done(trial, folder) is None]
+        said = self.forecast().said(left)
+        return {"time": f"{said} for {len(left)} training{'s' * (len(left) > 1)}"} if said else {}
+
+    def forecast(self) -> Forecast:
+        return Forecast({one.name: one.seconds for one in self.contestants})
+
+    def carry_out(self, folder: Path, **how: Any) -> list[Outcome]:
+        """See `trials.carry_out`."""
+        return carry_out(self.trials(), folder, forecast=self.forecast(), **how)
 
     def standings(self, outcomes: list[Outcome]) -> list[Standing]:
         """Each contestant with what came of its trials."""

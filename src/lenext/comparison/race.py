@@ -9,8 +9,8 @@ from typing import Any
 from lenext.comparison.budget import TRAINING, Budget
 from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
-from lenext.comparison.standings import Cost, Standing, ranked, sentences, tell, write_csv, write_page
-from lenext.comparison.trials import Outcome, carry_out
+from lenext.comparison.standings import Cost, Standing, guessing, ranked, sentences, tell, write_csv, write_page
+from lenext.comparison.trials import Outcome
 from lenext.data.dataset import Dataset
 from lenext.data.pictures import PictureFiles
 from lenext.foundation.errors import ConfigurationError
@@ -86,15 +86,15 @@ def race(
             jobs = jobs_of(experiments, whole, data_dir, offline)
             timed = limit is not None and limit.kind == "seconds"
             narrator.say(f"measuring what {len(jobs)} contestants cost, in turn")
-            costs = costs_of(jobs, timed_steps=timed)
+            costs = costs_of(jobs, "in turn" if timed else "roughly")
             computed = next(iter(jobs.values())).compute
             return Plan({}, tuple(entered(experiments, jobs, costs, limit, budget)), seeds, machine(computed))
 
         otherwise = default_name("", Experiment(network="race", data=data))
         folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise, make)
-        narrator.facts(told(plan, folder, limit))
+        narrator.facts(told(plan, folder, limit) | plan.time(folder))
         narrator.say("going on with what is there\n" if was_there else "")
-        outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
         found = concluded(plan, folder, outcomes, request, limit)
         tell(found.standings, found.sentences, narrator.say)
         narrator.say(f"\npage: {found.page}")
@@ -194,7 +194,7 @@ def concluded(
     """The standings, as a page and a table beside the runs."""
     recipe = plan.contestants[0].experiment.recipe
     order = ranked(plan.standings(outcomes), "validation")
-    said = sentences(order, "test")
+    said = [*sentences(order, "test"), *guessing(order)]
     if recipe.choose_by_test:
         said.insert(0, "the test set was measured after every epoch and chose (choose_by_test), so its figures flatter")
     write_csv(order, folder / "race.csv")

@@ -11,7 +11,7 @@ from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
-from lenext.comparison.trials import Outcome, carry_out, done
+from lenext.comparison.trials import Outcome
 from lenext.foundation.errors import ConfigurationError, TrainingError, unknown
 from lenext.foundation.files import csv_text, expanded, write_atomic
 from lenext.reporting.console import Narrator
@@ -98,7 +98,6 @@ def reproduce(
     one = PUBLISHED[which]
     request = {"reproduce": which, "better": better, "scale": scale, "seeds": seeds, "settings": given}
     with Narrator(quiet) as narrator:
-        said: dict[str, str] = {}
 
         def make() -> Plan:
             experiment = experiment_of(one, better)
@@ -113,27 +112,16 @@ def reproduce(
             experiment = replace(experiment, recipe=changed)
             jobs = jobs_of({experiment.network: experiment}, whole, data_dir, offline)
             job = jobs[experiment.network]
-            cost = costs_of(jobs, timed_steps=False)[experiment.network]
+            cost = costs_of(jobs)[experiment.network]
             return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine(job.compute))
 
         folder, plan, was_there = settled(request, expanded(runs_dir), name, folder_name(which, better, scale), make)
-        left = sum(done(trial, folder) is None for trial in plan.trials())
-        if left:
-            said["time"] = expected(plan, left, data_dir, offline)
-        narrator.facts(facts_of(which, one, plan, better, scale) | said)
+        narrator.facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
         narrator.say("going on with what is there\n" if was_there else "")
-        outcomes = carry_out(plan.trials(), folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
         found = concluded(which, one, plan, folder, outcomes, better, scale)
         tell(found, better, narrator)
     return found
-
-
-def expected(plan: Plan, left: int, data_dir: str | Path | None, offline: bool) -> str:
-    """How long the trainings that are left will take."""
-    (one,) = plan.contestants
-    whole = load_data(one.experiment, data_dir, offline)
-    job = jobs_of({one.name: one.experiment}, whole, data_dir, offline)[one.name]
-    return job.expected() + (f"; {left} such trainings" if left > 1 else "")
 
 
 def changes(plan: Plan) -> str:

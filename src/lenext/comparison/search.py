@@ -92,7 +92,7 @@ def seek(
             check_judged(base, whole)
             kept.append(whole)
             jobs = jobs_of({BASE: base}, whole, data_dir, offline)
-            one = Contestant(BASE, base, costs_of(jobs, timed_steps=False)[BASE])
+            one = Contestant(BASE, base, costs_of(jobs, "no")[BASE])
             return Plan({}, (one,), 1, machine(jobs[BASE].compute))
 
         otherwise = default_name("", Experiment(network=f"search-{network}", data=data))
@@ -137,7 +137,7 @@ def carried(
         try:
             experiment = varied(base, choices, values)
             job = jobs_of({words: experiment}, whole, where["data_dir"], where["offline"])
-            cost = costs_of(job, timed_steps=False)[words]
+            cost = costs_of(job, "no")[words]
             trial.set_user_attr("cost", vars(cost))
         except ConfigurationError as error:
             trial.set_user_attr(REFUSED, str(error))

@@ -21,13 +21,16 @@ Part = Literal["validation", "test"]
 @dataclass(frozen=True)
 class Cost:
     """Of one contestant. multiply_adds: of one picture, forward; memory: bytes of a training step, estimated; latency:
-    seconds for one picture; step: seconds of a training step, where it was measured."""
+    seconds for one picture; step, epoch: seconds of a training step and of an epoch with its measuring, where a few
+    steps were timed; batches: of an epoch."""
 
     parameters: int
     multiply_adds: int
     memory: int
     latency: float
     step: float | None = None
+    epoch: float | None = None
+    batches: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,17 @@ def sentences(standings: Sequence[Standing], part: Part) -> list[str]:
         difference = paired(better.figures(part), worse.figures(part))
         if difference:
             found.append(sentence(better.name, worse.name, difference, f"{part} accuracy"))
+    return found
+
+
+def guessing(standings: Iterable[Standing]) -> list[str]:
+    """Those that have not begun to learn: what is said of them is of the budget and the rate, not of the network."""
+    found = []
+    for one in standings:
+        seeds = [outcome.trial.seed for outcome in one.outcomes if outcome.guesses]
+        if seeds:
+            share = "" if len(seeds) == len(one.outcomes) else f" with {len(seeds)} of {len(one.outcomes)} seeds"
+            found.append(f"{one.name} still guesses{share}: longer training or another learning_rate may change that")
     return found
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lenext.comparison.forecast import Forecast
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import make_folder
 from lenext.foundation.locks import held
@@ -18,6 +19,7 @@ from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, seconds
 from lenext.runs.folder import Run
 from lenext.runs.results import figures_of
+from lenext.training.notices import at_chance
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.identity import MAY_CHANGE
@@ -84,6 +86,12 @@ class Outcome:
         """Of training."""
         return self.results.get("training_seconds")
 
+    @cached_property
+    def guesses(self) -> bool:
+        """Whether its last epoch was no better than guessing among classes of the same size."""
+        classes = len(self.run.read_json("split.json").get("classes", ())) if self.run else 0
+        return classes > 1 and bool(self.records) and at_chance(self.records[-1], 1 / classes, classes)
+
     def said(self) -> str:
         """In a line."""
         if self.failure:
@@ -100,6 +108,7 @@ def carry_out(
     offline: bool = False,
     read_test: bool = True,
     say: Say = lambda _: None,
+    forecast: Forecast | None = None,
 ) -> list[Outcome]:
     """Do those that are not done, in this order, each in its folder below `folder`; a failure is an outcome, too.
 
@@ -107,19 +116,23 @@ def carry_out(
     processes may do this at once: each takes trials that no other is at, and waits for the rest.
     """
     found: dict[int, Outcome] = {}
+    forecast = forecast or Forecast({})
     waiting = list(range(len(trials)))
     while waiting:
         later = []
         for at in waiting:
-            trial = trials[at]
+            trial, begun = trials[at], time.perf_counter()
             there = done(trial, folder)
             outcome = there or attempt(trial, folder, data_dir, offline, read_test)
             if outcome is None:
                 later.append(at)
                 continue
             found[at] = outcome
-            say(f"[{len(found)}/{len(trials)}] {trial.contestant}, seed {trial.seed}: {outcome.said()}"
-                f"{' (done before)' if there else ''}")  # fmt: skip
+            if not there and not outcome.failure:
+                forecast.ended(trial.contestant, time.perf_counter() - begun)
+            left = forecast.said(one.contestant for number, one in enumerate(trials) if number not in found)
+            more = " (done before)" if there else left and f"; {left} left"
+            say(f"[{len(found)}/{len(trials)}] {trial.contestant}, seed {trial.seed}: {outcome.said()}{more}")
         if len(later) == len(waiting):
             time.sleep(WAIT)
         waiting = later

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
-from lenext.comparison.standings import Standing, ranked, tell, write_csv, write_page
+from lenext.comparison.standings import Standing, guessing, ranked, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
-from lenext.comparison.trials import Outcome, carry_out, read_test_of
+from lenext.comparison.trials import Outcome, read_test_of
 from lenext.comparison.values import Choices, applied, base_value, parse, said
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
@@ -96,7 +96,7 @@ def vary(
             jobs, experiments = tried(base, choices, wanted, whole, data_dir, offline, refused)
             for why in dict.fromkeys(refused.values()):
                 narrator.say(f"refused: {'; '.join(one for one, its in refused.items() if its == why)}: {why}")
-            costs = costs_of(jobs, timed_steps=False)
+            costs = costs_of(jobs)
             found = tuple(
                 Contestant(one, experiments[one], costs[one], {key: said(value) for key, value in wanted[one].items()})
                 for one in jobs
@@ -105,10 +105,10 @@ def vary(
 
         otherwise = default_name("", Experiment(network=f"vary-{network.rpartition('/')[2]}", data=data))
         folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise.replace(":", "-"), make)
-        narrator.facts(facts_of(request, plan, folder))
+        narrator.facts(facts_of(request, plan, folder) | plan.time(folder))
         narrator.say("going on with what is there\n" if was_there else "")
         how: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
-        outcomes = carry_out(plan.trials(), folder, read_test=False, say=narrator.say, **how)
+        outcomes = plan.carry_out(folder, read_test=False, say=narrator.say, **how)
         found = concluded(plan, folder, outcomes, request, refused, how)
         tell(found.standings[:20], found.effects, narrator.say)
         narrator.say(f"\npage: {found.page}")
@@ -202,7 +202,7 @@ def concluded(
         read = tuple(read_test_of(outcome, **how) for outcome in order[0].outcomes)
         order[0] = replace(order[0], outcomes=read)
     base = next(one for one in order if one.name == BASE)
-    bought = effects(order, base)
+    bought = [*effects(order, base), *guessing(order)]
     write_csv(order, folder / "vary.csv")
     facts = [*facts_of(request, plan, folder).items(), *(("refused", f"{one}: {why}") for one, why in refused.items())]
     write_page(

@@ -188,13 +188,15 @@ class Job:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
         if not times:
             return "not known"
+        epoch, (each, total) = self.epoch_seconds(median(times[1:] or times)), self.recipe.updates(self.batches)
+        whole = f", {seconds(epoch * total / each)} for {self.epochs}" if self.epochs > 1 else ""
+        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+
+    def epoch_seconds(self, step: float) -> float:
+        """Of an epoch and its measuring, at so many seconds a step of whole pictures; measuring takes a third of it."""
         measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         measured += self.batches if self.recipe.evaluate_training else 0
-        step = median(times[1:] or times) * self.mean_area()
-        epoch, all_steps = step * (self.batches + measured / 3), self.recipe.updates(self.batches)
-        share = all_steps[1] / all_steps[0]
-        whole = f", {seconds(epoch * share)} for {self.epochs}" if self.epochs > 1 else ""
-        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+        return step * self.mean_area() * (self.batches + measured / 3)
 
     def mean_area(self) -> float:
         """Of the epochs' images, as a share of the whole: below 1 where they grow."""

@@ -1,0 +1,111 @@
+"""A comparison says beforehand how long it will take, and is set right as its trainings end."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lenext.comparison.budget import Budget
+from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.forecast import Forecast
+from lenext.comparison.plan import Contestant, Plan
+from lenext.comparison.race import entered, race
+from lenext.comparison.standings import Cost
+from lenext.data.dataset import Dataset
+from lenext.training.recipe import Experiment, Recipe
+
+SECONDS = st.floats(0.1, 1e4)
+
+
+def test_by_hand() -> None:
+    forecast = Forecast({"a": 10.0, "b": 30.0, "c": None})
+    assert forecast.left(["a", "b", "b"]) == 70
+    forecast.ended("a", 12.0)
+    assert forecast.left(["b", "b"]) == 64
+    forecast.ended("c", 500.0)  # nothing was expected of it
+    forecast.ended("b", 26.0)
+    assert forecast.left(["b"]) == 29
+    assert forecast.said(["b"]) == "about 29 s"
+    assert forecast.left(["b", "c"]) is None
+    assert forecast.said(["c"]) == forecast.said([]) == ""
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=9), st.floats(0.5, 2), st.floats(0, 50), st.integers(1, 5))
+def test_after_a_round_of_all_the_rest_is_known(each: list[float], pace: float, more: float, rounds: int) -> None:
+    """Whatever the machine's pace and what each has beyond its steps: a round that was seen foretells the others."""
+    names = [str(at) for at in range(len(each))]
+    forecast = Forecast(dict(zip(names, each, strict=True)))
+    for name, one in zip(names, each, strict=True):
+        forecast.ended(name, pace * one + more)
+    left = forecast.left(names * rounds)
+    assert left is not None
+    assert left >= rounds * (pace * sum(each) + more * len(each)) * (1 - 1e-9)  # a share below zero counts as none
+    if pace >= 1:
+        assert left == pytest.approx(rounds * (pace * sum(each) + more * len(each)))
+
+
+def test_a_training_is_its_epochs_or_its_steps() -> None:
+    cost = Cost(1, 1, 1, 0.1, step=0.5, epoch=60.0, batches=100)
+    recipe = Recipe().changed({"epochs": 3})
+    assert Contestant("a", Experiment(recipe=recipe), cost).seconds == 180
+    assert Contestant("a", Experiment(recipe=recipe.changed({"steps": 250})), cost).seconds == 150
+    assert Contestant("a", Experiment(recipe=recipe.changed({"accumulate": 2, "steps": 25})), cost).seconds == 30
+    assert Contestant("a", Experiment(recipe=recipe), Cost(1, 1, 1, 0.1)).seconds is None  # a plan from before
+
+
+def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
+    """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the pictures."""
+    recipe = Recipe().changed({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
+    experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.settled())}
+    jobs = jobs_of(experiments, digits, None, True)
+    costs = costs_of(jobs, "in turn")
+    (one,) = entered(experiments, jobs, costs, Budget.parse("20s"), "20s")
+    step = costs["lenet"].step
+    assert step is not None
+    assert one.seconds is not None
+    assert 20 - step <= one.seconds <= 20 * 1.1
+
+
+def test_it_is_told_and_a_network_that_cannot_be_timed_is_no_reason_to_stop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common: dict[str, Any] = {"seeds": 2, "epochs": 1, "train_samples": 200, "runs_dir": tmp_path}
+    race("lenet", "lenet5", data="digits", **common)
+    said = capsys.readouterr().out
+    assert "for 4 trainings" in said
+    lines = [line for line in said.splitlines() if line.startswith("[")]
+    assert ["left" in line for line in lines] == [True, True, True, False]
+    race("lenet", "lenet5", data="digits", **common)
+    again = capsys.readouterr().out
+    assert "left" not in again
+    assert "trainings" in again
+    assert "time  " not in again  # nothing is left to do
+    (tmp_path / "sour.py").write_text(
+        "from torch import nn\n\nclass Sour(nn.Module):\n    def __init__(self, num_classes=10, in_channels=1):\n"
+        "        super().__init__()\n        self.calls = 0\n"
+        "        self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "    def forward(self, x):\n        self.calls += self.training\n"
+        "        return self.body(x) if self.calls < 2 else {}[0]\n"
+    )
+    found = race("lenet", f"{tmp_path / 'sour.py'}:Sour", data="digits", image_size=28, **common)
+    said = capsys.readouterr().out
+    assert found.standings[1].failures
+    assert "KeyError" in found.standings[1].failures[0]
+    assert "time  " not in said
+    assert "left" not in next(line for line in said.splitlines() if line.startswith("[1/4]"))
+
+
+def test_a_contestant_that_stays_at_chance_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = race("lenet", "lenet5", data="digits", seeds=1, epochs=1, learning_rate=1e-9, batch_size=512,
+                 train_samples=600, runs_dir=tmp_path)  # fmt: skip
+    guessing = [line for line in found.sentences if "still guesses" in line]
+    expected = [one.name for one in found.standings if all(outcome.guesses for outcome in one.outcomes)]
+    assert expected
+    assert [line.split()[0] for line in guessing] == expected
+    assert guessing[0] in capsys.readouterr().out
+    assert guessing[0] in found.page.read_text()
+    learned = race("lenet", "lenet5", data="digits", seeds=1, epochs=4, runs_dir=tmp_path, quiet=True)
+    assert not any("guesses" in line for line in learned.sentences)
+    assert isinstance(Plan.load(learned.path).contestants[0].seconds, float)
