@@ -13,15 +13,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from queue import Queue
-from statistics import mean, median
+from statistics import mean, median, variance
 from typing import Any
 
 import torch
+from scipy.stats import t
 
 import lenext
 from benchmarks.harness import report
@@ -125,6 +127,20 @@ def one(cores: "Queue[int]", noted: Path | None, name: str, seed: int) -> dict[s
     return found
 
 
+def interval(found: Mapping[str, Sequence[Mapping[str, float]]]) -> float:
+    """Half the 95 % interval of a part's difference to the whole, by the spread that the seeds' differences have in
+    the mean over all parts; what it would be with three seeds of one part alone is known far worse."""
+    seeds, whole = len(found[WHOLE]), found[WHOLE]
+    if seeds == 1:
+        return float("nan")
+    differences = [
+        [here["accuracy"] - there["accuracy"] for here, there in zip(some, whole, strict=True)]
+        for name, some in found.items() if name != WHOLE
+    ]  # fmt: skip
+    spread = mean(map(variance, differences)) ** 0.5
+    return float(t.ppf(0.975, (seeds - 1) * len(differences))) * spread / seeds**0.5
+
+
 def main(seeds: int, noted: Path | None) -> None:
     times: dict[int, list[float]] = {1: [], SPEEDRUN["replicas"]: []}
     for _ in range(5):
@@ -158,6 +174,7 @@ def main(seeds: int, noted: Path | None) -> None:
         rows,
         {
             "seeds": seeds,
+            "points, 95 % interval: plus or minus": 100 * interval(found),
             "points for 100 core seconds more at the end": 1e4 * slope,
             f"a step of {SPEEDRUN['replicas']} replicas / of one network, all threads": shared / alone,
         },

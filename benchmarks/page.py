@@ -48,7 +48,8 @@ weights, bf16 autocast), in turn, each with all threads; last weights, six views
 training and of measuring the test set.""",
     "ablation": """The recipe `speedrun` with one change, trained on 45,000 pictures and measured on the other
 5,000, one core each. `bought` are the seconds that it would take to be as good without the part: those it costs more,
-and those that the points are worth by the second row. Differences of 0.3 points are chance.""",
+and those that the points are worth by the second row. The interval of a difference is from the spread between seeds,
+taken over all rows.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",

@@ -16,6 +16,7 @@ from lenext.reporting.svg import LOOKS, Chart, Line, Mark, Scatter
 from lenext.reporting.tables import table
 
 Part = Literal["validation", "test"]
+ALIKE = 1.25  # of a training time to another
 
 
 @dataclass(frozen=True)
@@ -150,19 +151,22 @@ def lines(standings: Sequence[Standing], name: str) -> list[Line]:
 
 
 def fronts(standings: Sequence[Standing], part: Part) -> list[Scatter]:
-    """Accuracy over training time and over multiply-adds; marked are those that no other beats in both."""
+    """Accuracy over training time and over multiply-adds; marked are those that no other beats in both.
+
+    A picture is left out where all cost the same: training times that differ by less than `ALIKE` are the machine's.
+    """
     there = [one for one in standings if one.mean(part) is not None]
-    costs: dict[str, list[float]] = {
-        "training, seconds": [one.seconds or 0.0 for one in there],
-        "multiply-adds of one picture": [float(one.cost.multiply_adds) if one.cost else 0.0 for one in there],
+    costs: dict[str, tuple[str, list[float], float]] = {
+        "training time": ("seconds", [one.seconds or 0.0 for one in there], ALIKE),
+        "multiply-adds": ("of one picture", [one.cost.multiply_adds if one.cost else 0 for one in there], 1.0),
     }
     found = []
-    for title, values in costs.items():
+    for what, (unit, values, alike) in costs.items():
         known = [(x, one.mean(part) or 0.0, one.name) for x, one in zip(values, there, strict=True) if x]
         best = set(pareto([(x, y) for x, y, _ in known]))
-        if len({round(x, 6) for x, _, _ in known}) > 1:  # else there is nothing to weigh
+        if known and max(known)[0] > alike * min(known)[0]:
             marks = [Mark(x, y, name, at in best) for at, (x, y, name) in enumerate(known)]
-            found.append(Scatter(f"{part} accuracy by {title.partition(',')[0]}", marks, title))
+            found.append(Scatter(f"{part.capitalize()} accuracy by {what}", marks, f"{what}, {unit}"))
     return found
 
 

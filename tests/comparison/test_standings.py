@@ -1,0 +1,34 @@
+"""Contestants beside each other: the pictures of cost against accuracy."""
+
+from lenext.comparison.standings import Cost, Standing, fronts
+from lenext.comparison.trials import Outcome, Trial
+from lenext.training.recipe import Experiment
+
+
+class Told(Outcome):
+    """An outcome without a run behind it."""
+
+    took = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.took
+
+
+def standing(name: str, accuracy: float, took: float, multiply_adds: int) -> Standing:
+    outcome = Told(Trial(name, Experiment()), told=accuracy)
+    object.__setattr__(outcome, "took", took)
+    return Standing(name, (outcome,), Cost(1, multiply_adds, 1, 0.1))
+
+
+def test_a_picture_is_drawn_where_there_is_something_to_weigh() -> None:
+    """Times within a quarter of each other are the machine's, but multiply-adds are exact."""
+    some = [standing("a", 0.9, 10.0, 100), standing("b", 0.8, 12.0, 100), standing("c", 0.7, 11.0, 100)]
+    assert fronts(some, "validation") == []
+    (by_adds,) = fronts([*some, standing("d", 0.6, 12.0, 99)], "validation")
+    assert by_adds.title == "Validation accuracy by multiply-adds"
+    assert [mark.name for mark in by_adds.marks if mark.filled] == ["a", "d"]
+    (by_time,) = fronts([*some, standing("d", 0.95, 20.0, 100)], "validation")
+    assert by_time.title == "Validation accuracy by training time"
+    assert [mark.name for mark in by_time.marks if mark.filled] == ["a", "d"]
+    assert fronts(some, "test") == []  # which was not read
