@@ -162,7 +162,7 @@ def main(seeds: int, noted: Path | None) -> None:
         {
             "change": name,
             "validation, %": 100 * here["accuracy"],
-            "points": 100 * (here["accuracy"] - whole["accuracy"]),
+            "points": round(100 * (here["accuracy"] - whole["accuracy"]), 4),
             "one view alone, %": 100 * here["plain"],
             "core seconds": here["seconds"],
             "bought, core seconds": here["seconds"] - whole["seconds"] + (whole["accuracy"] - here["accuracy"]) / slope,

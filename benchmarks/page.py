@@ -15,7 +15,7 @@ PARTS = {
     "accuracy": ("Time to accuracy", "python -m benchmarks.accuracy mnistTrain.csv mnistTest.csv"),
     "speedrun": ("CIFAR-10 to 94 %", "python -m benchmarks.speedrun airbench94_muon.py"),
     "speedrun-gpu": ("CIFAR-10 to 94 % on a GPU", "python -m benchmarks.speedrun airbench94_muon.py 10"),
-    "ablation": ("What the parts of the speedrun buy", "python -m benchmarks.ablation"),
+    "ablation": ("What the parts of the speedrun buy", "python -m benchmarks.ablation 3"),
     "published": ("The documents' results", "python -m benchmarks.published RUNS"),
     "evaluation": ("Measuring 10,000 pictures", "python -m benchmarks.evaluation"),
     "precision": ("What bf16 costs in accuracy", "python -m benchmarks.precision"),
