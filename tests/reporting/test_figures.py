@@ -73,7 +73,11 @@ def test_steps_colour_what_the_kernel_touches() -> None:
         assert (out.sum(2) < 1.9).nonzero()[1].tolist() == [place]
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.44, "0.4 s"), (12.3, "12 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.44, "0.4 s"), (9.97, "10 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (179.6, "3 min 0 s"), (200, "3 min 20 s"),
+     (3599.8, "1 h 0 min"), (7500, "2 h 5 min")],
+)  # fmt: skip
 def test_durations(value: float, said: str) -> None:
     assert seconds(value) == said
 

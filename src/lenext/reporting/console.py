@@ -189,10 +189,11 @@ class EpochBar:
 
 def seconds(value: float) -> str:
     """A duration as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if value < 10:
+    if round(value, 1) < 10:
         return f"{value:.1f} s"
-    if value < 60:
-        return f"{value:.0f} s"
-    if value < 3600:
-        return f"{value // 60:.0f} min {value % 60:.0f} s"
-    return f"{value // 3600:.0f} h {value % 3600 // 60:.0f} min"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
