@@ -66,6 +66,17 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))
 
 
+def test_a_masked_update_leaves_drifted_weights_alone_too() -> None:
+    weight = nn.Parameter(torch.ones(6, 10))
+    optimizer = Muon([weight], 0.02, keep_norms=True)
+    weight.grad = torch.randn(6, 10)
+    optimizer.step()
+    before = weight.clone()
+    setattr(optimizer, "found_inf", torch.ones(()))  # noqa: B010
+    optimizer.step()
+    assert torch.equal(weight, before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_mask_that_lets_through_changes_nothing(dtype: torch.dtype) -> None:
     """An accelerator's step is that of a CPU, to the bit."""

@@ -78,10 +78,9 @@ class Muon(torch.optim.Optimizer):
         found = found if bad is None else found * (1 - bad)
         length = 0.2 * max(rows, columns) ** 0.5
         for weight, move in zip(weights, found.unbind(), strict=True):
-            rate = group["lr"] if bad is None else group["lr"] * (1 - bad)
-            shrink = 1 - rate * group["weight_decay"]
+            shrink = 1 - group["lr"] * group["weight_decay"]
             if self.keep_norms:
                 kept, now = self.state[weight]["norm"], weight.norm()
                 shrink = shrink * torch.where((kept > 0) & (now > 0), kept / now, 1.0)
-            weight.mul_(shrink)
+            weight.mul_(shrink if bad is None else torch.where(bad > 0, 1.0, shrink))
             weight.sub_(move.view(weight.shape), alpha=group["lr"] * length)
