@@ -1,14 +1,17 @@
 """Contestants beside each other: the pictures of cost against accuracy."""
 
+from dataclasses import dataclass
+
 from lenext.comparison.standings import Cost, Standing, fronts
 from lenext.comparison.trials import Outcome, Trial
 from lenext.training.recipe import Experiment
 
 
+@dataclass(frozen=True)
 class Told(Outcome):
     """An outcome without a run behind it."""
 
-    took = 0.0
+    took: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -16,8 +19,7 @@ class Told(Outcome):
 
 
 def standing(name: str, accuracy: float, took: float, multiply_adds: int) -> Standing:
-    outcome = Told(Trial(name, Experiment()), told=accuracy)
-    object.__setattr__(outcome, "took", took)
+    outcome = Told(Trial(name, Experiment()), told=accuracy, took=took)
     return Standing(name, (outcome,), Cost(1, multiply_adds, 1, 0.1))
 
 

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+import torch
 
 from lenext.comparison.search import seek
 from lenext.comparison.study import masked
@@ -208,3 +209,13 @@ def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigurationError, match="pip install 'lenext\\[tune\\]'"):
         seek("lenet", ["activation=relu,tanh"], trials=1, runs_dir=tmp_path, **SMALL)
+
+
+def test_threads_of_one_variation_are_not_those_of_another_nor_of_the_caller(tmp_path: Path) -> None:
+    """`auto` is the process's own count, whatever was asked for before."""
+    own = torch.get_num_threads()
+    found = vary("lenet", [f"threads={own + 1}"], data="digits", epochs=1, train_samples=200, runs_dir=tmp_path,
+                 quiet=True)  # fmt: skip
+    assert torch.get_num_threads() == own
+    used = {path.parent.name: Run(path.parent).environment["threads"] for path in found.path.glob("*/recipe.yaml")}
+    assert used == {"base-seed0": own, f"threads={own + 1}-seed0": own + 1}

@@ -20,6 +20,7 @@ from lenext.training.loop import divided
 from lenext.training.recipe import Experiment
 from lenext.workflows.fits import BY_WEIGHT
 from lenext.workflows.job import Job
+from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data
 
 ROUNDS, CALLS = 3, 10
@@ -34,7 +35,6 @@ def jobs_of(
     found, misfits = {}, []
     for name, experiment in experiments.items():
         try:
-            use_threads(experiment.recipe.threads)
             split = divided(at_size(data, experiment, data_dir, offline), experiment.recipe)
             found[name] = Job(experiment, split, experiment.network, data_dir, offline)
         except LenextError as error:
@@ -42,6 +42,14 @@ def jobs_of(
     if misfits:
         raise ConfigurationError("; ".join(dict.fromkeys(misfits)))
     return found
+
+
+def machine_of(jobs: Mapping[str, Job]) -> str:
+    """What the contestants are trained on, with the threads that they ask for, in a line."""
+    first = next(iter(jobs.values()))
+    with own_threads():
+        use_threads(first.recipe.threads)
+        return machine(first.compute)
 
 
 def at_size(data: Dataset, experiment: Experiment, data_dir: str | Path | None, offline: bool) -> Dataset:
@@ -56,9 +64,9 @@ def costs_of(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[str, C
     """Each contestant's cost. timing: of steps, which takes seconds; those of a time budget have to be timed."""
     steps: dict[str, list[float]] = {name: [] for name in jobs}
     latencies: dict[str, list[float]] = {name: [] for name in jobs}
-    with own_threads():
-        for number in range(ROUNDS):
-            for name, job in jobs.items():
+    for number in range(ROUNDS):
+        for name, job in jobs.items():
+            with own_threads():
                 use_threads(job.recipe.threads)
                 latencies[name] += answer_times(job, warm=number == 0)
                 if timing == "in turn" or (timing == "roughly" and number == 0):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lenext.comparison import teaching
-from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.costs import costs_of, jobs_of, machine_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.standings import Standing, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
@@ -21,7 +21,6 @@ from lenext.foundation.modes import at_rest
 from lenext.reporting.console import Narrator
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment, Recipe
-from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
 from lenext.workflows.use import open_weights
 
@@ -223,7 +222,7 @@ def lesson(
             jobs = jobs_of(experiments, whole, data_dir, offline)
             costs = costs_of(jobs)
             contestants = tuple(Contestant(called, experiments[called], costs[called]) for called in jobs)
-            return Plan({}, contestants, one.seeds, machine(next(iter(jobs.values())).compute))
+            return Plan({}, contestants, one.seeds, machine_of(jobs))
 
         folder, plan, _ = settled(request, expanded(runs_dir), name, f"lesson-{which}", make)
         facts = {"lesson": f"{one.about} ({one.source})", "compared": ", ".join(one.setups), "in": str(folder),

@@ -64,6 +64,7 @@ class Plan:
         return {"time": f"{said} for {len(left)} training{'s' * (len(left) > 1)}"} if said else {}
 
     def forecast(self) -> Forecast:
+        """What is expected of each contestant."""
         return Forecast({one.name: one.seconds for one in self.contestants})
 
     def carry_out(self, folder: Path, **how: Any) -> list[Outcome]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenext.comparison.budget import TRAINING, Budget
-from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.costs import costs_of, jobs_of, machine_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, guessing, ranked, sentences, tell, write_csv, write_page
 from lenext.comparison.trials import Outcome
@@ -19,7 +19,6 @@ from lenext.reporting.console import Narrator
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, named
 from lenext.workflows.job import Job
-from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
 from lenext.workflows.train import default_name, full, lasting
 
@@ -87,8 +86,7 @@ def race(
             timed = limit is not None and limit.kind == "seconds"
             narrator.say(f"measuring what {len(jobs)} contestants cost, in turn")
             costs = costs_of(jobs, "in turn" if timed else "roughly")
-            computed = next(iter(jobs.values())).compute
-            return Plan({}, tuple(entered(experiments, jobs, costs, limit, budget)), seeds, machine(computed))
+            return Plan({}, tuple(entered(experiments, jobs, costs, limit, budget)), seeds, machine_of(jobs))
 
         otherwise = default_name("", Experiment(network="race", data=data))
         folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise, make)

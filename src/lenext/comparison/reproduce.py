@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.costs import costs_of, jobs_of, machine_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
@@ -22,7 +22,6 @@ from lenext.training.loop import divided
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
 from lenext.workflows.identity import MAY_CHANGE
-from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data, made_for
 
 
@@ -111,9 +110,8 @@ def reproduce(
                 raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; give no more")
             experiment = replace(experiment, recipe=changed)
             jobs = jobs_of({experiment.network: experiment}, whole, data_dir, offline)
-            job = jobs[experiment.network]
             cost = costs_of(jobs)[experiment.network]
-            return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine(job.compute))
+            return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine_of(jobs))
 
         folder, plan, was_there = settled(request, expanded(runs_dir), name, folder_name(which, better, scale), make)
         narrator.facts(facts_of(which, one, plan, better, scale) | plan.time(folder))

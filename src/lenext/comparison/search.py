@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.costs import costs_of, jobs_of, machine_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
 from lenext.comparison.study import HERE, check_installed, folder_of, masked, next_trial, opened, place_of
@@ -25,7 +25,6 @@ from lenext.reporting.console import Narrator
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
-from lenext.workflows.machine import machine
 from lenext.workflows.train import default_name, full
 
 REFUSED = "refused"  # an attribute of a trial: why
@@ -93,7 +92,7 @@ def seek(
             kept.append(whole)
             jobs = jobs_of({BASE: base}, whole, data_dir, offline)
             one = Contestant(BASE, base, costs_of(jobs, "no")[BASE])
-            return Plan({}, (one,), 1, machine(jobs[BASE].compute))
+            return Plan({}, (one,), 1, machine_of(jobs))
 
         otherwise = default_name("", Experiment(network=f"search-{network}", data=data))
         folder, plan, _ = settled(

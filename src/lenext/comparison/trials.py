@@ -145,9 +145,10 @@ def done(trial: Trial, folder: Path) -> Outcome | None:
     if not (run.path / "recipe.yaml").is_file():
         return None
     try:
-        if other := differing(run.experiment, trial.experiment):
+        experiment = run.experiment
+        if other := differing(experiment, trial.experiment):
             return Outcome(trial, failure=f"{run.path}: a run of other {', '.join(other)} lies there; remove it")
-        return Outcome(trial, run) if run.is_finished(run.experiment) else None
+        return Outcome(trial, run) if run.is_finished(experiment) else None
     except LenextError as error:
         return Outcome(trial, failure=str(error))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from lenext.comparison.costs import costs_of, jobs_of
+from lenext.comparison.costs import costs_of, jobs_of, machine_of
 from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
 from lenext.comparison.standings import Standing, guessing, ranked, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
@@ -26,7 +26,6 @@ from lenext.reporting.console import Narrator
 from lenext.training.loop import divided
 from lenext.training.recipe import Experiment
 from lenext.workflows.job import Job
-from lenext.workflows.machine import machine
 from lenext.workflows.prepare import experiment_of, load_data, made_for
 from lenext.workflows.train import default_name, full, lasting
 
@@ -101,7 +100,7 @@ def vary(
                 Contestant(one, experiments[one], costs[one], {key: said(value) for key, value in wanted[one].items()})
                 for one in jobs
             )
-            return Plan({}, found, seeds, machine(next(iter(jobs.values())).compute))
+            return Plan({}, found, seeds, machine_of(jobs))
 
         otherwise = default_name("", Experiment(network=f"vary-{network.rpartition('/')[2]}", data=data))
         folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise.replace(":", "-"), make)
