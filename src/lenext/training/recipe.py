@@ -250,9 +250,10 @@ def kinds() -> dict[str, Any]:
 def value_of_key(name: str, value: object) -> Any:
     """A value as its key's type. Raises ConfigurationError where it cannot be, whatever the other keys are."""
     found = convert(name, value, kinds()[name])
-    allowed, least, most = LIMITS.get(name, ("", -INFINITE, INFINITE))
-    if name in LIMITS and not isinstance(found, str) and not (least <= found <= most):
-        raise ConfigurationError(f"{name}={found}: it must be {allowed}")
+    if name in LIMITS and not isinstance(found, str):
+        allowed, least, most = LIMITS[name]
+        if not least <= found <= most:
+            raise ConfigurationError(f"{name}={found}: it must be {allowed}")
     return found
 
 
