@@ -188,18 +188,31 @@ def test_every_means_can_be_repeated_and_learns(digits: Dataset, settings: dict[
     assert records[-1].val_accuracy > 0.4
 
 
-def test_accumulated_batches_are_one_large_batch(few: Dataset) -> None:
-    """Without batch norm, whose statistics are of a batch; 4 batches of 16 against one of 64, two updates an epoch."""
+@pytest.mark.parametrize(
+    ("count", "size", "accumulate", "settings"),
+    [
+        (64 + 48, 16, 4, {}),  # the second update of an epoch has fewer batches
+        (48 + 48 + 10, 48, 3, {}),  # the last batch is short: each of its samples counts as any other
+        (2 * 30 + 7, 10, 3, {}),
+        (48 + 48 + 10, 48, 3, {"class_weights": True}),  # a batch counts by the class weights of its samples
+        (48 + 48 + 10, 48, 3, {"class_weights": True, "label_smoothing": 0.2}),
+        (126, 24, 3, {"selective": 0.5}),
+    ],
+    ids=str,
+)
+def test_accumulated_batches_are_one_large_batch(
+    few: Dataset, count: int, size: int, accumulate: int, settings: dict[str, Any]
+) -> None:
+    """Without batch norm, whose statistics are of a batch."""
     nets = []
-    for size, accumulate in ((64, 1), (16, 4)):
+    for batch_size, summed in ((size * accumulate, 1), (size, accumulate)):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        rows = torch.arange(64 + 48)  # the second update of an epoch has fewer batches
-        data = replace(few, train=few.train.take(rows), test=None, divided=True)
-        recipe = Recipe(epochs=2, batch_size=size, accumulate=accumulate, device="cpu", precision="fp32")
+        data = replace(few, train=few.train.take(torch.arange(count)), test=None, divided=True)
+        recipe = Recipe(epochs=2, batch_size=batch_size, accumulate=summed, device="cpu", precision="fp32", **settings)
         state = TrainingState.begin(net, recipe)
         rates = [step.learning_rate for step in events(state, data, recipe) if isinstance(step, Step)]
-        assert len(set(rates)) == 4
+        assert len(set(rates)) == 2 * -(-round(count * recipe.selective) // (size * accumulate))
         nets.append(net)
     for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)

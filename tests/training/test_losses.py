@@ -62,3 +62,31 @@ def test_without_options_it_is_plain_cross_entropy() -> None:
     assert isinstance(loss, CrossEntropy)
     logits = torch.randn(3, 3)
     assert torch.equal(loss(Keep(logits), logits, torch.arange(3))[0], F.cross_entropy(logits, torch.arange(3)))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0)])
+def test_mixed_labels_divide_by_the_sum_of_class_weights(mixup: float, cutmix: float, smoothing: float) -> None:
+    """A mixed batch is its two label sets, each by its share; torch's own weighted mean is the oracle of each."""
+    torch.manual_seed(0)
+    labels, weights = torch.tensor([0, 0, 0, 1, 2, 2]), torch.tensor([0.2, 5.0, 1.0])
+    images, logits = torch.randn(6, 1, 8, 8), torch.randn(6, 3)
+    loss = Mixing(CrossEntropy(smoothing, weights), mixup, cutmix, 3)
+    network = Keep(logits)
+    value, _ = loss(network, images, labels)
+    share = float((network.seen - images.roll(1, 0)).abs().sum() / (images - images.roll(1, 0)).abs().sum())
+    if cutmix:
+        share = float((network.seen == images).double().mean())
+    of = [F.cross_entropy(logits, one, weights, reduction="sum", label_smoothing=smoothing)
+          for one in (labels, labels.roll(1))]  # fmt: skip
+    assert float(value) == pytest.approx(
+        float(share * of[0] + (1 - share) * of[1]) / float(weights[labels].sum()), 1e-4
+    )
+    assert float(loss.batch_weight(labels)) == pytest.approx(float(weights[labels].sum()))
+
+
+def test_unmixed_shares_are_the_labels() -> None:
+    """One-hot shares give torch's own weighted mean."""
+    labels, weights, logits = torch.tensor([0, 1, 1, 2]), torch.tensor([0.2, 5.0, 1.0]), torch.randn(4, 3)
+    loss = CrossEntropy(0.1, weights)
+    assert float(loss.of(logits, F.one_hot(labels, 3).float())) == pytest.approx(float(loss.of(logits, labels)))

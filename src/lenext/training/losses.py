@@ -29,7 +29,21 @@ class CrossEntropy:
         return self.label_smoothing == 0 and self.weights is None and not has_auxiliary(network)
 
     def of(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.label_smoothing)
+        """Return the mean loss: with class weights divided by the sum of the samples' weights, for mixed labels too."""
+        if self.weights is None or labels.ndim == 1:
+            return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.label_smoothing)
+        total = F.cross_entropy(logits, labels, self.weights, reduction="sum", label_smoothing=self.label_smoothing)
+        return total / self.batch_weight(labels)  # torch divides by the number of samples where labels are shares
+
+    def batch_weight(self, labels: Tensor) -> Tensor:
+        """Return what a batch counts among others: its number of samples, or the sum of their class weights.
+
+        Args:
+            labels: class indices (N,), or shares (N, K).
+        """
+        if self.weights is None:
+            return torch.tensor(float(len(labels)), device=labels.device)
+        return (self.weights[labels] if labels.ndim == 1 else labels @ self.weights).sum()
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if not has_auxiliary(network):
@@ -40,6 +54,12 @@ class CrossEntropy:
         for other in others:
             value = value + AUXILIARY_SHARE * self.of(other, labels)
         return value, logits
+
+
+def batch_weight(loss: Loss, labels: Tensor) -> Tensor:
+    """Return by what a loss divides for these labels (N,): a scalar. A loss that does not say is a mean over samples."""
+    weigh = getattr(loss, "batch_weight", None)
+    return weigh(labels) if weigh else torch.tensor(float(len(labels)), device=labels.device)
 
 
 def has_auxiliary(network: nn.Module) -> bool:
@@ -72,6 +92,10 @@ class Mixing:
             images = images.lerp(others, 1 - share)
         targets = F.one_hot(labels, self.classes).float()
         return self.loss(network, images, targets.lerp(targets.roll(1, 0), 1 - share))
+
+    def batch_weight(self, labels: Tensor) -> Tensor:
+        """Return what a batch counts among others; mixing moves weight between its samples, but adds none."""
+        return batch_weight(self.loss, labels)
 
 
 def with_box(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:

@@ -4,7 +4,7 @@ import os
 import shutil
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from lenext.foundation.errors import ConfigurationError, RunError, TrainingError
 from lenext.foundation.seeds import generator, seeds
 from lenext.foundation.settings import Views
 from lenext.training.diagnosis import finite, first_bad, not_finite
-from lenext.training.losses import CrossEntropy, Loss, Objective, default_loss
+from lenext.training.losses import CrossEntropy, Loss, Objective, batch_weight, default_loss
 from lenext.training.optim import NotFiniteError, learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.replicas import Replicas
@@ -70,6 +70,7 @@ class Passes:
         set_training(state.network)
         self.let_stem_learn(epoch <= int(recipe.stem_learns * self.epochs + 1e-9))
         order = self.order(epoch) if self.select(epoch) else None
+        weights = self.batch_weights(epoch, batches)
         drawn, asked = self.seeds(epoch), time.perf_counter()
         made = islice(self.batches(epoch, under.position), batches - under.position)
         for position, (images, labels) in enumerate(made, under.position):
@@ -79,7 +80,7 @@ class Passes:
             with state.compute.autocast():
                 value, logits = (self.objective if len(labels) == self.batch_size else self.bare)(images, labels)
             try:
-                state.update(value, rate, *summed(position, batches, recipe.accumulate))
+                state.update(value, rate, *accumulation_weight(weights, position, recipe.accumulate))
             except NotFiniteError as error:
                 raise self.explained(error, epoch, position) from error
             if state.selection and order is not None:
@@ -123,6 +124,13 @@ class Passes:
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has; the last one may be cut short."""
         return min(self.per_epoch, (self.total - (epoch - 1) * self.updates) * self.recipe.accumulate)
+
+    def batch_weights(self, epoch: int, batches: int) -> list[float]:
+        """Return what each batch of an epoch counts in an update of several: samples, or the sum of class weights."""
+        if self.recipe.accumulate == 1 or not self.recipe.class_weights:
+            return [float(cut.stop - cut.start) for cut in self.cuts[:batches]]
+        labels = self.taken().labels[self.order(epoch).to(self.split.labels.device)]
+        return [float(batch_weight(self.loss, labels[cut])) for cut in self.cuts[:batches]]
 
     def look(self, epoch: int, position: int, *, whole: bool) -> None:
         """See what the device has noted of updates that were left out, and whether statistics are finite; at the end of
@@ -188,12 +196,20 @@ def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tupl
     return F.cross_entropy(logits, labels) if known is None else known, (logits.argmax(1) == labels).sum()
 
 
-def summed(position: int, per_epoch: int, accumulate: int) -> tuple[float, bool]:
-    """The share that a batch's loss has in its update, and whether the update comes after it; an epoch's last batches
-    make an update of their own."""
+def accumulation_weight(weights: Sequence[float], position: int, accumulate: int) -> tuple[float, bool]:
+    """Return a batch's share of its update, and whether the update comes after it.
+
+    The sum of the gradients is that of one large batch: a batch counts by its samples (or their class weights). The last
+    batches of an epoch make an update of their own.
+
+    Args:
+        weights: what each batch of the epoch counts; see `losses.batch_weight`.
+        position: of the batch in the epoch, from 0.
+        accumulate: batches an update.
+    """
     first = position // accumulate * accumulate
-    count = min(accumulate, per_epoch - first)
-    return 1 / count, position == first + count - 1
+    group = weights[first : first + accumulate]
+    return weights[position] / sum(group), position == first + len(group) - 1
 
 
 def use_seed(seed: int, device: torch.device) -> None:

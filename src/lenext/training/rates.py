@@ -4,18 +4,18 @@ import copy
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, islice
 
 from torch import nn
 
-from lenext.data.batches import cuts, training_batches
+from lenext.data.batches import training_batches
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
 from lenext.foundation.seeds import mixed
 from lenext.training.loop import divided, preprocessing, some_pictures
-from lenext.training.losses import default_loss
-from lenext.training.passes import augmentation, set_training, size_of_batch, summed, use_seed
+from lenext.training.losses import batch_weight, default_loss
+from lenext.training.passes import augmentation, set_training, size_of_batch, use_seed
 from lenext.training.recipe import Recipe
 from lenext.training.state import TrainingState
 
@@ -51,7 +51,6 @@ def find_learning_rate(
     loss = default_loss(recipe, data.train.labels.to(state.compute.device), len(data.classes))
     set_training(state.network)
     batch_size = size_of_batch(recipe)
-    per_epoch = len(cuts(len(data.train), batch_size))
     rates: list[float] = []
     losses: list[float] = []
     mean = 0.0
@@ -63,19 +62,25 @@ def find_learning_rate(
             shuffle=recipe.shuffle, balanced=recipe.balanced_sampling,
         )
     )  # fmt: skip
-    for step, (images, labels) in zip(range(steps), batches, strict=False):
+    for step in range(steps):
         rate = lowest * (highest / lowest) ** (step / (steps - 1))
+        group = list(islice(batches, recipe.accumulate))  # of one update
+        weights = [float(batch_weight(loss, labels)) for _, labels in group]
+        shares = [weight / sum(weights) for weight in weights]
         use_seed(mixed(recipe.seed, 0, step), state.compute.device)
-        with state.compute.autocast():
-            value, _ = loss(state.network, images, labels)
-        seen = value.item()
-        mean = MEMORY * mean + (1 - MEMORY) * seen
+        values = []
+        for share, (images, labels) in zip(shares, group, strict=True):
+            with state.compute.autocast():
+                value, _ = loss(state.network, images, labels)
+            values.append(value)
+        mean = MEMORY * mean + (1 - MEMORY) * sum(share * one.item() for share, one in zip(shares, values, strict=True))
         smoothed = mean / (1 - MEMORY ** (step + 1))
         if not math.isfinite(smoothed) or (losses and smoothed > LOST * min(losses)):
             break
         rates.append(rate)
         losses.append(smoothed)
-        state.update(value, rate, *summed(step % per_epoch, per_epoch, recipe.accumulate))
+        for share, value in zip(shares, values, strict=True):
+            state.update(value, rate, share, due=value is values[-1])
     return RateSearch(tuple(rates), tuple(losses), tenth_of_lowest(rates, losses))
 
 
