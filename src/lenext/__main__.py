@@ -2,6 +2,7 @@
 
 import sys
 
+from lenext.foundation.streams import abandon, open_streams, write_error
 from lenext.verbs import VERBS
 
 START = """\
@@ -21,14 +22,26 @@ lenext VERB --help tells the options of a verb.
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; the exit code is 0, 2 for a mistake that the user can mend, 130 after Ctrl-C."""
+    open_streams()
     given = sys.argv[1:] if arguments is None else arguments
-    if not given or given[0] in ("-h", "--help", "help"):
-        verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
-        sys.stdout.write(f"{START}{verbs}\n{END}")
-        return 0 if given else 2
-    from lenext.cli import run
+    try:
+        if given and given[0] not in ("-h", "--help", "help"):
+            from lenext.cli import run
 
-    return run(given)
+            code = run(given)
+        else:
+            verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
+            sys.stdout.write(f"{START}{verbs}\n{END}")
+            code = 0 if given else 2
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon(sys.stdout)
+        return 141  # as a shell counts SIGPIPE
+    except OSError as error:
+        abandon(sys.stdout)
+        write_error(f"lenext: cannot write to standard output: {error.strerror or error}")
+        return 2
+    return code
 
 
 if __name__ == "__main__":

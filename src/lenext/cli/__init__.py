@@ -4,11 +4,12 @@ torch is imported only by the verbs that compute, once their options are known t
 """
 
 import io
-import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 from lenext.foundation.errors import LenextError, out_of_memory, unknown
+from lenext.foundation.streams import write_error
 from lenext.verbs import VERBS
 
 LISTED = ("models", "datasets", "recipes", "runs")
@@ -42,25 +43,29 @@ def run(arguments: list[str]) -> int:
         known = LISTED if arguments[0] == "list" else SHOWN
         return fail(f"{arguments[0]}: {unknown(f'thing to {arguments[0]}', arguments[1], known)}")
     except CycloptsError as error:
-        return fail(f"{' '.join(str(error).split())} (lenext {arguments[0]} --help tells the options)")
+        return fail(f"{error} (lenext {arguments[0]} --help tells the options)")
     except LenextError as error:
         return fail(str(error))
     except KeyboardInterrupt as error:
         goes_on = "; the same command goes on" if VERBS[arguments[0]].room == "comparing" else ""
-        sys.stderr.write(f"\nstopped{goes_on}\n")
+        with suppress(OSError):
+            sys.stderr.write(f"\nstopped{goes_on}\n")
         return 128 + getattr(error, "number", 2)  # as a shell counts signals: 130 after Ctrl-C, 143 after SIGTERM
-    except BrokenPipeError:  # before OSError, of which it is one
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (MemoryError, RuntimeError) as error:
+    except OSError as error:
+        if error.filename is None:  # of standard output, most likely
+            raise
+        return fail(f"{error.filename}: {error.strerror or error}")
+    except BaseException as error:
         if out_of_memory(error):
             return fail("out of memory; give a smaller --batch-size or --image-size")
+        from lenext.models.own import culprit
+
+        if place := culprit(error):
+            return fail(f"{place}: {type(error).__name__}: {error}")
         raise
-    except OSError as error:
-        return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
     return 0
 
 
 def fail(message: str) -> int:
-    sys.stderr.write(f"lenext: {message}\n")
+    write_error(f"lenext: {message}")
     return 2

@@ -1,6 +1,5 @@
 """`lenext audit`: what is wrong with data."""
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from lenext.cli.app import AsJson, DataDir, Offline, app
+from lenext.foundation.streams import write_out
 from lenext.reporting.tables import show_json, show_table
 
 
@@ -36,5 +36,5 @@ def audit(
     first = {kind: found.of(kind)[0] for kind in ABOUT if counts[kind]}
     rows = [[kind, f"{counts[kind]:,}", one.sample, one.what] for kind, one in first.items()]
     show_table(["finding", "how many", "such as", "what"], rows or [["nothing", "0", "", ""]], right=["how many"])
-    sys.stdout.writelines(f"\n{note}\n" for note in found.notes)
-    sys.stdout.write(f"\n{found.table} and {found.page}\n")
+    write_out("".join(f"\n{note}\n" for note in found.notes))
+    write_out(f"\n{found.table} and {found.page}\n")

@@ -1,6 +1,5 @@
 """`lenext compare`: runs side by side, or a race of networks."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ from lenext.cli.app import DataDir, Offline, app
 from lenext.cli.settings import Settings, given
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
+from lenext.foundation.streams import write_out
 from lenext.reporting.tables import show
 
 RunsDir = Annotated[Path, Parameter(help="where its folder goes")]
@@ -50,7 +50,7 @@ def compare(
         raise ConfigurationError(f"{strangers[0]}: not a run; give runs alone, or networks alone")
     from lenext.comparison.side_by_side import compare as work
 
-    sys.stdout.write(f"{work(*contestants, out=out)}\n")
+    write_out(f"{work(*contestants, out=out)}\n")
 
 
 def vary(

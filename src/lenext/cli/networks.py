@@ -1,7 +1,6 @@
 """`lenext summary`, `diagram` and `arithmetic`: what is known of a network before it is trained."""
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ from cyclopts import Parameter
 from lenext.cli.app import AsJson, Options, app, pairs
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import write_atomic
+from lenext.foundation.streams import write_out
 from lenext.reporting.tables import bytes_spoken, show, show_json
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def totals(found: "Summary") -> None:
     shape = " x ".join(map(str, found.input_shape))
     layers = f"{found.convolutions} convolutions and {found.dense} dense" if found.dense else "all convolutions"
     train, evaluation = bytes_spoken(found.training_bytes), bytes_spoken(found.evaluation_bytes)
-    sys.stdout.write(
+    write_out(
         f"\n{found.network} on a picture of {shape}: {found.parameters:,} parameters{frozen}, "
         f"{found.multiply_adds:,} multiply-adds\n"
         f"{found.convolutions + found.dense} weighted layers on the longest way: {layers}\n"
@@ -102,7 +102,7 @@ def diagram(
     text = diagram_of(networks, pairs(options), block, image_size, channels)
     path = out or Path("-".join(one.rpartition(":")[2] for one in networks) + ".svg")
     write_atomic(path, text)
-    sys.stdout.write(f"{path}\n")
+    write_out(f"{path}\n")
 
 
 @app.command
@@ -132,5 +132,5 @@ def arithmetic(
         show_json(dataclasses.asdict(found) | {"output": found.output, "span": found.span, "unused": found.unused})
         return
     rest = f"; {found.unused} at the far end are never touched" if found.unused else ""
-    sys.stdout.write(f"output size {found.output}: {found.formula()}\nthe kernel spans {found.span} pixels{rest}\n\n")
-    sys.stdout.write(f"{found.picture()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")
+    write_out(f"output size {found.output}: {found.formula()}\nthe kernel spans {found.span} pixels{rest}\n\n")
+    write_out(f"{found.picture()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")

@@ -1,6 +1,5 @@
 """`lenext show ...` and `lenext explain`: pictures of data, networks and runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +7,7 @@ from cyclopts import App, Parameter
 
 from lenext.cli.app import DataDir, Offline, app
 from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.streams import write_out
 from lenext.verbs import VERBS
 
 showing = App("show", help=VERBS["show"].about)
@@ -27,7 +27,7 @@ def write(figure: Any, out: Path | None, name: str) -> None:
     path = out or Path(f"{name}.png")
     make_folder(path.parent)
     save_figure(figure, path)
-    sys.stdout.write(f"{path}\n")
+    write_out(f"{path}\n")
 
 
 def whole_numbers(text: str, count: int, name: str) -> list[int]:

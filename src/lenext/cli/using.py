@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +9,9 @@ from cyclopts import Parameter
 
 from lenext.cli.app import DataDir, Offline, Opening, app
 from lenext.foundation.errors import LenextError
+from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
+from lenext.foundation.streams import write_error, write_out
 from lenext.reporting.tables import show, show_json
 
 
@@ -52,23 +53,22 @@ def predict(
     rows = [one for one in found if not isinstance(one, LenextError)]
     for one in found:
         if isinstance(one, LenextError):
-            sys.stderr.write(f"left out: {one}\n")
+            write_error(f"left out: {one}")
     if format == "json":
         show_json([dataclasses.asdict(row) for row in rows])
         return
     if format == "csv":
-        import csv
-
         ranks = max((len(row.classes) for row in rows), default=1)
         words = [
             (f"class_{rank}", f"probability_{rank}") if rank > 1 else ("class", "probability")
             for rank in range(1, ranks + 1)
         ]
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["picture", *(word for pair in words for word in pair)])
-        for row in rows:
-            answers = zip(row.classes, row.probabilities, strict=True)
-            writer.writerow([row.path, *(cell for name, share in answers for cell in (name, f"{share:.4f}"))])
+        cells = (
+            [row.path, *(cell for name, share in zip(row.classes, row.probabilities, strict=True)
+                         for cell in (name, f"{share:.4f}"))]
+            for row in rows
+        )  # fmt: skip
+        write_out(csv_text(["picture", *(word for pair in words for word in pair)], cells))
         return
     here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
     show(
@@ -96,4 +96,4 @@ def report(
     from lenext.workflows.report import report as work
 
     path = work(run, network=network, data_dir=data_dir, offline=offline)
-    sys.stdout.write(f"{path}\n")
+    write_out(f"{path}\n")

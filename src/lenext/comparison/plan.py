@@ -11,13 +11,14 @@ from lenext.comparison.forecast import Forecast
 from lenext.comparison.standings import Cost, Standing
 from lenext.comparison.trials import Outcome, Trial, carry_out, done
 from lenext.foundation.errors import LenextError, RunError
-from lenext.foundation.files import expanded, make_folder, sha256, write_atomic
+from lenext.foundation.files import expanded, make_folder, provisional_folder, read_regular, sha256, write_atomic
 from lenext.foundation.locks import held
 from lenext.models.own import is_own
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
 
 FILE, VERSION = "plan.json", 1
+MOST_BYTES = 64 << 20  # of a plan
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Plan:
         """Raises RunError for a file that is broken or of another version."""
         path = folder / FILE
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(read_regular(path, MOST_BYTES))
             version = found.get("version")
             if version != VERSION:
                 raise RunError(f"{path}: of version {version}, this lenext reads {VERSION}; give another --name")
@@ -122,7 +123,7 @@ def settled(
     Raises RunError where `name` is a folder with something else in it.
     """
     asked = json.loads(json.dumps(request))
-    with one_at_a_time(make_folder(runs_dir)):
+    with provisional_folder(runs_dir), one_at_a_time(runs_dir):
         there = [runs_dir / name] if name else sorted(path.parent for path in runs_dir.glob(f"*/{FILE}"))
         for folder in there:
             plan = read_plan(folder, must=bool(name))
@@ -174,5 +175,5 @@ def spelled(request: Mapping[str, Any], *keys: str) -> list[str]:
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Waits until no other process settles a comparison in this folder."""
-    with held(folder / ".settling.lock", folder, wait=True):
+    with held(folder / ".settling.lock", folder, wait=True, leave=False):
         yield

@@ -12,14 +12,14 @@ from lenext.data.dataset import Dataset, Split
 from lenext.data.pickles import read_pickle
 from lenext.foundation.download import RemoteFile, fetch
 from lenext.foundation.errors import DataError
-from lenext.foundation.files import atomic, make_folder
+from lenext.foundation.files import atomic, make_folder, read_regular
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
 TEST = ("test_batch",)
 ROW = 1 + 3 * 32 * 32  # a label byte, then the red, the green and the blue plane
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
-MOST_BYTES = 64 << 20  # of one file in the archive
+MOST_BYTES = 64 << 20  # of one batch
 
 ARCHIVE = RemoteFile(
     "cifar-10-python.tar.gz",
@@ -88,7 +88,10 @@ def checked(
 
 def read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """One batch of the binary form: pictures (N, 3, 32, 32) and labels (N,)."""
-    content = path.read_bytes()
+    try:
+        content = read_regular(path, MOST_BYTES)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     if len(content) == 0 or len(content) % ROW:
         raise DataError(f"{path}: {len(content):,} bytes are no whole number of {ROW}-byte rows; fetch it again")
     rows = np.frombuffer(bytearray(content), np.uint8).reshape(-1, ROW)

@@ -6,6 +6,7 @@ RGB, and to one size: its shorter side scaled, then its centre cropped; or, padd
 
 import atexit
 import os
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -40,7 +41,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # ou
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     """Open a picture of the formats known here, without decoding it. Raises DataError."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError(f"{path}: neither a device nor a folder is a picture; give a file")
         picture = Image.open(path, formats=FORMATS)
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such picture") from None
     except Image.DecompressionBombError:

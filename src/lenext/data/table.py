@@ -40,8 +40,7 @@ def load_path(path: Path, place: Place) -> Dataset:
     try:
         with opened(path) as file:
             text = file.readline(LONGEST_LINE)
-            if len(text) == LONGEST_LINE:
-                raise DataError(f"{path}: line 1 is longer than any row of pixels; is it a table?")
+            check_line(text, 1, path)
             first = next(csv.reader([text]), [])
             header = [cell.strip() for cell in first] if is_header(first) else []
             if len(first) < 2:
@@ -49,7 +48,7 @@ def load_path(path: Path, place: Place) -> Dataset:
             column = label_column(place.label_column, header, len(first), path)
             parts = [] if header else [divided([text], 1, len(first), column, path)]
             line = 2
-            while lines := file.readlines(CHUNK):
+            while lines := read_lines(file, line, path):
                 parts.append(divided(lines, line, len(first), column, path))
                 line += len(lines)
     except UnicodeDecodeError as error:
@@ -75,6 +74,22 @@ def load_path(path: Path, place: Place) -> Dataset:
 def opened(path: Path) -> TextIO:
     """As text, with or without a byte order mark, gzipped or not."""
     return io.TextIOWrapper(unpacked(path), encoding="utf-8-sig", newline="")
+
+
+def read_lines(file: TextIO, first: int, path: Path) -> list[str]:
+    """Return the next lines, about CHUNK characters in all; `first` is the number of the first of them. DataError."""
+    lines, size = list[str](), 0
+    while size < CHUNK and (line := file.readline(LONGEST_LINE)):
+        check_line(line, first + len(lines), path)
+        lines.append(line)
+        size += len(line)
+    return lines
+
+
+def check_line(line: str, number: int, path: Path) -> None:
+    """Raise DataError for a line that was cut off."""
+    if len(line) == LONGEST_LINE:
+        raise DataError(f"{path}: line {number} is longer than any row of pixels; is it a table?")
 
 
 def is_header(cells: list[str]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from lenext.foundation.errors import DataError
+from lenext.foundation.files import open_regular
 
 ALWAYS = 64 << 20  # bytes that may come out of any file
 CHUNK = 1 << 20
@@ -15,7 +16,7 @@ RATIO = 50  # times its size; pictures and tables come to 3 to 20
 def unpacked(path: Path) -> IO[bytes]:
     """Open a file, gzipped where its name ends in .gz. Reading raises DataError where too much comes out of it."""
     if path.suffix != ".gz":
-        return path.open("rb")
+        return open_regular(path)
     return cast(IO[bytes], io.BufferedReader(Limited(path)))
 
 
@@ -23,7 +24,8 @@ class Limited(io.RawIOBase):
     """The content of a gzipped file, up to a limit."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.file = path, gzip.open(path)  # noqa: SIM115, closed below
+        self.path, self.packed = path, open_regular(path)
+        self.file = gzip.open(self.packed)  # noqa: SIM115, closed below
         self.left = max(ALWAYS, RATIO * path.stat().st_size)
 
     def readable(self) -> bool:
@@ -41,4 +43,5 @@ class Limited(io.RawIOBase):
 
     def close(self) -> None:
         self.file.close()
+        self.packed.close()
         super().close()

@@ -7,9 +7,12 @@ import io
 import os
 import re
 import shutil
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from lenext.foundation.errors import LenextError
 
@@ -18,22 +21,78 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name once the block has ended well; on an error nothing is left.
+    """Yield a temporary path beside `path` that takes its name once the block has ended well.
 
-    What it holds is on the disk before it takes the name, and the name is before the block has ended.
+    What it holds is on the disk before it takes the name, and the name is before the block has ended. After an error
+    nothing is left. A symbolic link is followed; a device, a pipe or an open file (/dev/stdout) is written through,
+    never replaced; permissions of a file that is replaced are kept.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if is_stream(path):
+        with through(path) as temporary:
+            yield temporary
+        return
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        if target.is_file():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
+        sync_folder(target.parent)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Return whether a path is no file on a disk: a device, a pipe, a socket, or a descriptor that is open already."""
+    try:
+        kind = os.stat(path).st_mode
+    except OSError:  # not there yet
+        return False
+    open_already = str(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
+    return open_already or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+
+
+@contextmanager
+def through(path: Path) -> Iterator[Path]:
+    """Yield a temporary path whose content is written into the device or pipe `path` at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder, path.name)
+        yield temporary
+        try:
+            target = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a reader keeps nobody
+            os.set_blocking(target, True)
+            with os.fdopen(target, "wb") as out, temporary.open("rb") as file:
+                shutil.copyfileobj(file, out)
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+
+def open_regular(path: Path, most_bytes: int | None = None) -> IO[bytes]:
+    """Open a file to read.
+
+    Raises:
+        OSError: also for a device, pipe or folder, which may never end or keep its reader waiting, and for a file of
+            more than `most_bytes`.
+    """
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        folder = stat.S_ISDIR(state.st_mode)
+        raise OSError(errno.EISDIR if folder else errno.EINVAL, "a folder" if folder else "not a regular file")
+    if most_bytes is not None and state.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes")
+    return path.open("rb")
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Return what a file holds; raises OSError as `open_regular`."""
+    with open_regular(path, most_bytes) as file:
+        return file.read(most_bytes + 1)
 
 
 def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview], *, read_back: bool = False) -> None:
@@ -75,7 +134,8 @@ def sync_folder(path: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> LenextError:
-    return LenextError(f"cannot write {path}: {error.strerror or error}")
+    what = "nothing reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
+    return LenextError(f"cannot write {path}: {what}")
 
 
 def free_space(path: Path) -> int | None:
@@ -115,7 +175,7 @@ def cache_folder() -> Path:
 
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -126,6 +186,19 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise LenextError(f"cannot make the folder {path}: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def provisional_folder(path: Path) -> Iterator[Path]:
+    """Create a folder for the block; if the block fails, remove what was created of it and is still empty."""
+    created = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield make_folder(path)
+    except BaseException:
+        for folder in created:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

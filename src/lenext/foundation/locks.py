@@ -1,7 +1,7 @@
 """Locks that processes hold on files; a process that is killed lets go of them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -10,10 +10,11 @@ from lenext.foundation.errors import RunError
 
 
 @contextmanager
-def held(path: Path, where: Path, *, wait: bool = False) -> Iterator[bool]:
+def held(path: Path, where: Path, *, wait: bool = False, leave: bool = True) -> Iterator[bool]:
     """Whether this process has the lock to itself, as long as it is entered; with `wait` it always comes to have it.
 
-    where: the folder that is told of in the RunError, where it cannot be locked.
+    where: the folder that is told of in the RunError, where it cannot be locked. leave: the file, once it is let go of;
+    filelock notices where one that it waited for has been removed.
     """
     lock = FileLock(path)
     try:
@@ -26,4 +27,7 @@ def held(path: Path, where: Path, *, wait: bool = False) -> Iterator[bool]:
     try:
         yield True
     finally:
+        if not leave:
+            with suppress(OSError):
+                path.unlink()
         lock.release()

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lenext.foundation.terminal import SafeConsole
 
 Advance = Callable[[int], None]
 """Called with how much has been done since the last call."""
 
-err = Console(stderr=True, highlight=False)
+err = SafeConsole(stderr=True)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.files import expanded
+
+MODULE_PREFIX = "lenext_own_"
 
 
 def is_own(name: str) -> bool:
@@ -44,13 +47,15 @@ def create_own(name: str, options: Mapping[str, object], **follows: int) -> nn.M
     given |= {key: from_text(value) for key, value in options.items()}  # type: ignore[misc]
     try:
         return classes[wanted](**given)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigurationError(f"{name}: cannot be built: {type(error).__name__}: {error}") from error
 
 
 def run_file(path: Path) -> ModuleType:
     """Import a file by its path, with its folder to import from."""
-    name = f"lenext_own_{path.stem}"
+    name = f"{MODULE_PREFIX}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # as the name ends in .py
     assert spec.loader is not None
@@ -59,11 +64,27 @@ def run_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.resolve().parent))
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ConfigurationError(f"{path}: cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)
     return module
+
+
+def culprit(error: BaseException) -> str:
+    """Return the place in a user's file where an error comes from, in words; empty where it comes from elsewhere."""
+    frames = [
+        frame
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(MODULE_PREFIX)
+    ]
+    if not frames:
+        return ""
+    code = frames[-1].f_code
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame is frames[-1]]
+    return f"{code.co_filename}, line {lines[-1]}, in {code.co_name}"
 
 
 def from_text(value: object) -> object:

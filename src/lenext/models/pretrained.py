@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from lenext.foundation.download import RemoteFile, fetch
 from lenext.foundation.errors import ConfigurationError, RunError, unknown
+from lenext.foundation.files import open_regular
 from lenext.foundation.normalization import Normalization
 
+MOST_BYTES = 64 << 30  # of a file of weights
 ADDRESS = "https://download.pytorch.org/models/"
 SIZE = 224  # pixels a side
 SHORTER_SIDE = {
@@ -85,6 +87,7 @@ def load_published(network: nn.Module, name: str, data_dir: Path, offline: bool 
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a .pt, .pth or .safetensors file, by name. Raises RunError."""
     try:
+        open_regular(path, MOST_BYTES).close()
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         if zipfile.is_zipfile(path):

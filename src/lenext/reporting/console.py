@@ -8,12 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from lenext.foundation.files import unwritable
+from lenext.foundation.streams import printable
+from lenext.foundation.terminal import SafeConsole
 from lenext.reporting.braille import chart
 from lenext.training.state import Record, Step
 
@@ -28,7 +30,7 @@ class Narrator:
 
     def __init__(self, quiet: bool = False, lines: bool = True) -> None:
         """lines: whether lines are printed; without them there is the live bar alone, on a terminal."""
-        self.console = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        self.console = SafeConsole(quiet=quiet, soft_wrap=True)
         if not self.console.is_terminal:
             self.console.width = 160  # for tables
         self.lines = lines
@@ -38,7 +40,7 @@ class Narrator:
     def write_log(self, path: Path) -> None:
         """From now on into this file, with what was said before."""
         try:
-            self.log = path.open("a", encoding="utf-8", buffering=1)
+            self.log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
             raise unwritable(path, error) from error
         pending, self.pending = self.pending, []
@@ -61,13 +63,13 @@ class Narrator:
                 self.console.print(what, style=style or None, markup=False)
         except OSError:  # the terminal or the pipe has gone; that is no reason to stop training
             self.console.quiet = True
-        recorder = Console(width=100, highlight=False, file=(sink := io.StringIO()), soft_wrap=True)
+        recorder = SafeConsole(width=100, file=(sink := io.StringIO()), soft_wrap=True)
         recorder.print(what, markup=False)
         self.write(sink.getvalue())
 
     def note(self, line: str) -> None:
         """A line for the log alone."""
-        self.write(line + "\n")
+        self.write(printable(line) + "\n")
 
     def write(self, text: str) -> None:
         """Into the log; where that is not possible any more, there is none from now on."""

@@ -1,13 +1,14 @@
 """Tables and JSON on standard output. No torch here."""
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from lenext.foundation.streams import UNPRINTABLE, write_out
+from lenext.foundation.terminal import SafeConsole
 
 
 def show(rows: Sequence[dict[str, Any]], as_json: bool, right: Sequence[str] = ()) -> None:
@@ -15,7 +16,7 @@ def show(rows: Sequence[dict[str, Any]], as_json: bool, right: Sequence[str] = (
     if as_json:
         show_json(rows)
     elif not rows:
-        sys.stdout.write("none\n")
+        write_out("none\n")
     else:
         show_table(list(rows[0]), [[spoken(value) for value in row.values()] for row in rows], right=right)
 
@@ -30,7 +31,8 @@ def spoken(value: object) -> str:
 
 
 def show_json(content: Any) -> None:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    write_out(UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n")  # an escape of JSON's own
 
 
 def show_table(
@@ -38,9 +40,9 @@ def show_table(
 ) -> None:
     """A table on standard output; where that is no terminal, as wide as it needs to be."""
     columns = {name: "right" if name.rpartition("_")[0] in right or name in right else "left" for name in header}
-    console = Console(highlight=False, markup=False)
+    console = SafeConsole()
     if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=100_000)
+        console = SafeConsole(width=100_000)
     console.print(table(title, columns, rows))
 
 

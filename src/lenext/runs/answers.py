@@ -1,6 +1,7 @@
 """What a run answered for its test pictures, read back from predictions.csv, and the figures drawn from that."""
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenext.foundation.errors import RunError
+from lenext.foundation.files import read_regular
 from lenext.runs.results import confusion
 
+MOST_BYTES = 1 << 30  # of predictions.csv
 BINS = 10  # of confidence
 
 
@@ -91,8 +94,7 @@ def read_answers(path: Path, classes: Sequence[str]) -> Answers | None:
         return None
     place = {name: at for at, name in enumerate(classes)}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_regular(path, MOST_BYTES).decode(), newline="")))
         return Answers(
             tuple(classes),
             np.array([row["sample"] for row in rows], dtype=np.str_),

@@ -1,6 +1,7 @@
 """A run is a folder: what was done, how it went, and the weights. Its files are listed at `Run`."""
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
+from lenext.foundation.files import csv_text, expanded, make_folder, read_regular, write_atomic
 from lenext.foundation.locks import held
 from lenext.training.recipe import Experiment, Recipe, read_settings
 from lenext.training.state import Record
+
+MOST_BYTES = 256 << 20  # of a table or JSON file in a run
 
 SOMETIMES = {one.name: one.default for one in fields(Record) if one.default is not MISSING}
 """Columns of results.csv that are there where one of the records has something else in it."""
@@ -138,8 +141,8 @@ class Run:
         if not path.is_file():
             return []
         try:
-            with path.open(newline="") as file:
-                return [to_record(row) for row in csv.DictReader(file)]
+            lines = io.StringIO(read_regular(path, MOST_BYTES).decode(), newline="")
+            return [to_record(row) for row in csv.DictReader(lines)]
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 
@@ -155,7 +158,7 @@ class Run:
     def read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+            return dict(json.loads(read_regular(path, MOST_BYTES))) if path.is_file() else {}
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import write_atomic
+from lenext.foundation.files import open_regular, write_atomic
 
 ZEROS = "0" * 64
 SHA = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -42,11 +42,13 @@ def read_signed(path: Path, key: str, what: str, most: int = LONGEST_HEADER) -> 
     """The text and the tensors. Raises RunError for a file that is missing, changed or no `what`, or whose header has
     more than `most` bytes."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            length = int.from_bytes(file.read(8), "little")
+            content = b"" if length > most else length.to_bytes(8, "little") + file.read(length)
+            found = SHA.search(content, 8)
+            content += file.read() if found else b""  # what is no such file is not read to its end
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror or error})") from error
-    length = int.from_bytes(content[:8], "little")
-    found = SHA.search(content, 8, 8 + length) if length <= most else None
     if found is None:
         raise RunError(f"{path}: not {what}")
     start, end = found.span(1)

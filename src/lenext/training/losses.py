@@ -57,7 +57,7 @@ class CrossEntropy:
 
 
 def batch_weight(loss: Loss, labels: Tensor) -> Tensor:
-    """Return by what a loss divides for these labels (N,): a scalar. A loss that does not say is a mean over samples."""
+    """Return by what a loss divides for these labels (N,): the number of samples where it does not say."""
     weigh = getattr(loss, "batch_weight", None)
     return weigh(labels) if weigh else torch.tensor(float(len(labels)), device=labels.device)
 

@@ -199,8 +199,8 @@ def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tupl
 def accumulation_weight(weights: Sequence[float], position: int, accumulate: int) -> tuple[float, bool]:
     """Return a batch's share of its update, and whether the update comes after it.
 
-    The sum of the gradients is that of one large batch: a batch counts by its samples (or their class weights). The last
-    batches of an epoch make an update of their own.
+    The sum of the gradients is that of one large batch: a batch counts by its samples (or their class weights). The
+    last batches of an epoch make an update of their own.
 
     Args:
         weights: what each batch of the epoch counts; see `losses.batch_weight`.

@@ -68,19 +68,20 @@ def find_learning_rate(
         weights = [float(batch_weight(loss, labels)) for _, labels in group]
         shares = [weight / sum(weights) for weight in weights]
         use_seed(mixed(recipe.seed, 0, step), state.compute.device)
-        values = []
-        for share, (images, labels) in zip(shares, group, strict=True):
+        seen = 0.0
+        for at, (images, labels) in enumerate(group):
             with state.compute.autocast():
                 value, _ = loss(state.network, images, labels)
-            values.append(value)
-        mean = MEMORY * mean + (1 - MEMORY) * sum(share * one.item() for share, one in zip(shares, values, strict=True))
+            seen += shares[at] * value.item()
+            if at < len(group) - 1 and math.isfinite(seen):
+                state.update(value, rate, shares[at], due=False)
+        mean = MEMORY * mean + (1 - MEMORY) * seen
         smoothed = mean / (1 - MEMORY ** (step + 1))
         if not math.isfinite(smoothed) or (losses and smoothed > LOST * min(losses)):
             break
         rates.append(rate)
         losses.append(smoothed)
-        for share, value in zip(shares, values, strict=True):
-            state.update(value, rate, share, due=value is values[-1])
+        state.update(value, rate, shares[-1])
     return RateSearch(tuple(rates), tuple(losses), tenth_of_lowest(rates, losses))
 
 

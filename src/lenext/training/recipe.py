@@ -1,5 +1,6 @@
 """The Recipe, how to train, and the Experiment, what to train on what: both flat, frozen, and to and from YAML."""
 
+import errno
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
@@ -9,6 +10,7 @@ from typing import Any, Literal, get_type_hints
 import yaml
 
 from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.files import read_regular
 from lenext.foundation.settings import (
     Device,
     Edges,
@@ -317,11 +319,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     Raises ConfigurationError, naming the file, for whatever else is in it.
     """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ConfigurationError(f"{path}: larger than any recipe; a recipe is lines of `key: value`")
-        found = yaml.load(path.read_text(encoding="utf-8"), EachKeyOnce)
+        found = yaml.load(read_regular(path, MOST_BYTES).decode(), EachKeyOnce)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+        large = isinstance(error, OSError) and error.errno == errno.EFBIG
+        what = "larger than any recipe" if large else f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise ConfigurationError(f"{path}: {what}; a recipe is lines of `key: value`") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):

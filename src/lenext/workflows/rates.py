@@ -5,10 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lenext.foundation.device import use_threads
-from lenext.foundation.files import expanded, make_folder
+from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.files import expanded, provisional_folder
 from lenext.reporting.console import Narrator
 from lenext.reporting.figures import learning_rates, save_figure
 from lenext.training.loop import divided
@@ -38,16 +36,12 @@ def lr_find(
     experiment = experiment_of(recipe, outer, settings)
     experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
     path = expanded(out)
-    make_folder(path.parent)
-    before = torch.get_num_threads()
-    try:
+    with provisional_folder(path.parent), own_threads():
         use_threads(experiment.recipe.threads)
         whole = load_data(experiment, data_dir, offline)
         job = Job(experiment, divided(whole, experiment.recipe), experiment.network, data_dir, offline)
         found = find_learning_rate(job.network, job.data, job.recipe, prepare=job.prepare)
-    finally:
-        torch.set_num_threads(before)
-    save_figure(learning_rates(found, job.title), path)
+        save_figure(learning_rates(found, job.title), path)
     with Narrator(quiet) as narrator:
         now = float(experiment.recipe.learning_rate)
         narrator.say(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")

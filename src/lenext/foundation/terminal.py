@@ -1,0 +1,22 @@
+"""The console that tables, bars and lines are printed with."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from lenext.foundation.streams import UNPRINTABLE, printable
+
+
+class SafeConsole(Console):
+    """Rich's console, printing names as text whatever they hold, and writing to its file in a notebook, too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"highlight": False, "markup": False, "force_jupyter": False} | options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield the segments of a renderable; Rich's own cursor movements are controls, not text."""
+        for segment in super().render(renderable, options):
+            clean = segment.control or not UNPRINTABLE.search(segment.text)
+            yield segment if clean else Segment(printable(segment.text), segment.style)
