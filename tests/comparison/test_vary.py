@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 import torch
 
+from lenext.comparison.race import race
 from lenext.comparison.search import seek
 from lenext.comparison.study import masked
 from lenext.comparison.values import parse
 from lenext.comparison.variations import BASE, combinations, vary
 from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment
+from lenext.workflows.train import train
 from tests.comparison.test_race import figures
+from tests.data.makers import write_table
 
 SMALL: dict[str, Any] = {"train_samples": 150, "epochs": 1, "quiet": True}
 
@@ -24,16 +28,50 @@ SMALL: dict[str, Any] = {"train_samples": 150, "epochs": 1, "quiet": True}
 def test_combinations_by_hand() -> None:
     choices = parse("lenet", ["activation=relu,tanh", "learning_rate=0.1,0.2"])
     base = Experiment(network="lenet")
-    assert list(combinations(base, choices, "grid")) == [
+    variations, _ = combinations(base, choices, "grid")
+    assert list(variations) == [
         BASE, "learning_rate=0.1", "learning_rate=0.2",
         "activation=tanh learning_rate=0.1", "activation=tanh learning_rate=0.2",
     ]  # fmt: skip
-    assert list(combinations(base, choices, "one")) == [
-        BASE,
-        "activation=tanh",
-        "learning_rate=0.1",
-        "learning_rate=0.2",
-    ]
+    variations, same = combinations(base, choices, "one")
+    assert list(variations) == [BASE, "activation=tanh", "learning_rate=0.1", "learning_rate=0.2"]
+    assert list(same) == ["activation=relu"]
+
+
+def test_what_equals_the_base_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the screen and on the page."""
+    found = vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | {"quiet": False}))
+    assert [one.name for one in found.standings if one.name != BASE] == ["activation=tanh"]
+    assert "activation=relu: the network is like this already" in capsys.readouterr().out
+    assert "activation=relu" in found.page.read_text()
+
+
+def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
+    """What a recipe file says beside its recipe holds in every comparison, and its runs are gone on with."""
+    table = write_table(tmp_path / "t.csv", [[k % 2, *([255 * (k % 2)] * 64)] for k in range(60)])
+    start = train("lenet", table, epochs=1, runs_dir=tmp_path / "first", quiet=True, report=False)
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"data: {table}\npretrained: {start.weights()}\nfreeze: conv1\nrecipe:\n  epochs: 1\n")
+    more: dict[str, Any] = {"recipe": str(recipe), "quiet": True}
+    for _ in range(2):  # the second time the runs are taken as they are
+        varied = vary("lenet", ["learning_rate=0.1"], runs_dir=tmp_path / "vary", **more)
+        sought = seek("lenet", ["learning_rate=0.1,0.2"], trials=2, runs_dir=tmp_path / "seek", **more)
+        for found in (varied, sought):
+            for outcome in (outcome for standing in found.standings for outcome in standing.outcomes):
+                assert outcome.run is not None, outcome.failure
+                experiment = outcome.run.experiment
+                assert experiment.data == str(table)
+                assert (experiment.pretrained, experiment.freeze) == (str(start.weights()), "conv1")
+                before, after = weights.load(start.weights())[0], weights.load(outcome.run.weights())[0]
+                assert torch.equal(before["conv1.weight"], after["conv1.weight"])
+                assert not torch.equal(before["fc1.weight"], after["fc1.weight"])
+    with pytest.raises(ConfigurationError, match="weights for lenet5_skip"):  # whose layers are others
+        race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", **more)
+    recipe.write_text(f"data: {table}\nfreeze: conv1\nrecipe:\n  epochs: 1\n")
+    for standing in race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", seeds=1, **more).standings:
+        assert standing.outcomes[0].run is not None
+        assert standing.outcomes[0].run.experiment.data == str(table)
+        assert standing.outcomes[0].run.experiment.freeze == "conv1"
 
 
 def test_too_many_combinations() -> None:
@@ -50,10 +88,10 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_what_cannot_work_is_refused_with_the_reason(grid: Any) -> None:
-    assert set(grid.refused) == {
+    assert set(grid.left_out) == {
         f"depths=({depth},{depth}) patch=64{more}" for depth in (1, 2) for more in ("", " optimizer=muon")
     }
-    assert all("Kernel size" in why for why in grid.refused.values())
+    assert all("Kernel size" in why for why in grid.left_out.values())
     assert len(grid.standings) == 5
 
 
@@ -100,7 +138,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         ([], "vary what"),
         (["activatoin=tanh"], "activation"),
         (["learning_rate=0.1..0.2"], "a range is for --search optuna"),
-        (["activation=relu"], "nothing is left to compare: all equal the base"),
+        (["activation=relu"], "nothing is left to compare: the network is like this already"),
         (["kernel_size=99"], "nothing is left to compare"),
         (["validation_fraction=0.1,0.2"], "the same split"),
     ],

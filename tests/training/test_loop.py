@@ -257,7 +257,7 @@ def test_image_sizes_grow_to_the_whole(few: Dataset) -> None:
     assert seen == [16, 20, 24, 28]
     assert sizes[-3:-1] == [28, 28]
     sizes.clear()
-    list(fit(Sized(), few, replace(recipe, epochs=1)))
+    list(fit(Sized(), few, recipe.changed({"epochs": 1})))
     assert set(sizes) == {28, 0}
 
 

@@ -34,7 +34,9 @@ RunsDir = Annotated[Path, Parameter(help="where runs are")]
 class Opening:
     """How trained weights are opened and where they compute; named as the functions behind the verbs name them."""
 
-    which: Annotated[Literal["best", "last"], Parameter(name="--weights", help="which of the run's weights")] = "best"
+    which: Annotated[
+        Literal["best", "last"] | None, Parameter(name="--weights", help="which of the run's weights (default: best)")
+    ] = None
     network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = ""
     device: Annotated[Device, Parameter(help="where to compute")] = "auto"
     precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto"
@@ -51,3 +53,16 @@ def pairs(texts: list[str] | None) -> dict[str, str]:
             raise ConfigurationError(f"--option {text}: KEY=VALUE is needed, e.g. activation=tanh")
         found[key] = value
     return found
+
+
+def refuse(why: str, **options: object) -> None:
+    """Raise ConfigurationError for the first of these options that was given: is not None, False or an empty text.
+
+    Args:
+        why: in which case they have no effect.
+        options: by the names of their parameters.
+    """
+    for name, value in options.items():
+        if value is not None and value is not False and value != "":
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigurationError(f"{option}: it has no effect {why}; leave it out")

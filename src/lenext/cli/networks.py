@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import AsJson, Options, app, pairs
+from lenext.cli.app import AsJson, Options, app, pairs, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import write_atomic
 from lenext.foundation.streams import write_out
@@ -21,8 +21,10 @@ def summary(
     network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")],
     /,
     *,
-    by: Annotated[Literal["layer", "block", "stage"], Parameter(help="how far to fold the table")] = "layer",
-    against: Annotated[str, Parameter(help="another network: print where the two differ")] = "",
+    by: Annotated[
+        Literal["layer", "block", "stage"] | None, Parameter(help="how far to fold the table (default: layer)")
+    ] = None,
+    against: Annotated[str, Parameter(help="another network, without --option: print where the two differ")] = "",
     image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
     channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
     classes: Annotated[int | None, Parameter(help="to tell apart (default: the network's own)")] = None,
@@ -32,10 +34,13 @@ def summary(
     """A network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one picture."""
     from lenext.workflows.describe import differences, summarize_named
 
-    found = summarize_named(network, pairs(options), image_size, channels, classes)
+    if against:
+        refuse("beside --against, which compares layer by layer", by=by)
+    given = pairs(options)
+    found = summarize_named(network, given, image_size, channels, classes)
     if against:
         other = summarize_named(against, {}, image_size, channels, classes)
-        rows = differences(found, other)
+        rows = differences(found, other, given)
         if json:
             show_json(rows)
         else:
@@ -43,10 +48,11 @@ def summary(
             totals(found)
             totals(other)
         return
-    if json:
-        show_json(dataclasses.asdict(found))
-        return
+    by = by or "layer"
     layers = {"layer": found.layers, "block": found.blocks(), "stage": found.stages()}[by]
+    if json:
+        show_json(dataclasses.asdict(found) | {"layers": [dataclasses.asdict(layer) for layer in layers]})
+        return
     rows = [
         {
             by: layer.name,

@@ -1,18 +1,24 @@
 """The Recipe's keys as options of verbs that train."""
 
 import dataclasses
+from collections.abc import Collection
 from typing import Annotated, Any, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lenext.training.recipe import Recipe
+from lenext.training.recipe import NOT_FOR_FEW_STEPS, Recipe
 
 
-def optional_settings() -> Any:
-    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default."""
+def optional_settings(without: Collection[str] = ()) -> Any:
+    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default.
+
+    without: keys that have no effect on a verb, which it does not take.
+    """
     hints = get_type_hints(Recipe)
     made, groups = [], list(dict.fromkeys(one.metadata["group"] for one in dataclasses.fields(Recipe)))
     for one in dataclasses.fields(Recipe):
+        if one.name in without:
+            continue
         about = one.metadata["about"]
         if one.default != "auto" and "auto" not in about:
             about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
@@ -26,6 +32,8 @@ def optional_settings() -> Any:
 
 
 Settings = optional_settings()
+OfFewSteps = optional_settings(NOT_FOR_FEW_STEPS)
+OfSeveralSeeds = optional_settings(("seed",))
 
 
 def given(settings: Any) -> dict[str, Any]:

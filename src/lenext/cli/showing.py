@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lenext.cli.app import DataDir, Offline, app
+from lenext.cli.app import DataDir, Offline, app, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.streams import write_out
 from lenext.verbs import VERBS
@@ -63,20 +63,33 @@ def channels(
     source: Annotated[str, Parameter(help="a picture file, or data")],
     /,
     *,
-    sample: Annotated[int, Parameter(help="of data: which one, from 0")] = 0,
+    sample: Annotated[int | None, Parameter(help="of data: which one, from 0 (default: 0)")] = None,
     crop: Annotated[str, Parameter(help="TOP,LEFT,HEIGHT,WIDTH in pixels; up to 16 px the values are written in")] = "",
-    size: Annotated[int, Parameter(help="pixels a side that a file is brought to")] = 224,
+    size: Annotated[int | None, Parameter(help="pixels a side that a file is brought to (default: 224)")] = None,
+    data_dir: DataDir = None,
+    offline: Offline = False,
     out: Out = None,
 ) -> None:
     """A picture's channels with its pixel values, before and after normalization."""
     from lenext.workflows.show import channels as work
 
-    write(work(source, sample=sample, crop=whole_numbers(crop, 4, "crop") if crop else (), size=size), out, "channels")
+    corner = whole_numbers(crop, 4, "crop") if crop else ()
+    write(work(source, sample=sample, crop=corner, size=size, data_dir=data_dir, offline=offline), out, "channels")
 
 
 @showing.command
-def filters(picture: OfPicture, /, *, run: OfRun = "", size: int = 224, network: Network = "", out: Out = None) -> None:
+def filters(
+    picture: OfPicture,
+    /,
+    *,
+    run: OfRun = "",
+    size: Annotated[int, Parameter(help="pixels a side that the file is brought to")] = 224,
+    network: Network = "",
+    out: Out = None,
+) -> None:
     """A picture through hand-made filters (edges, blur, sharpen), and through those that a run has learned."""
+    if not run:
+        refuse("without --run", network=network)
     from lenext.workflows.show import filtered as work
 
     write(work(picture, run, size=size, network=network), out, "filters")

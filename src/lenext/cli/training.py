@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lenext.cli.app import DataDir, Offline, Options, app, pairs
-from lenext.cli.settings import Settings, given
+from lenext.cli.settings import OfFewSteps, Settings, given
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
 
 
@@ -37,6 +38,8 @@ def train(
 
     A setting given here wins over --recipe, that over the network's own recipe, that over the defaults below.
     """
+    if pretrained and weights:
+        raise ConfigurationError("--pretrained and --weights both say what to begin with; give one of them")
     from lenext.workflows.train import train as work
 
     work(
@@ -86,7 +89,7 @@ def lr_find(
     out: Annotated[Path, Parameter(help="the picture")] = Path("learning_rate.png"),
     data_dir: DataDir = None,
     offline: Offline = False,
-    settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
+    settings: Annotated[Any, Parameter(name="*")] = OfFewSteps(),  # noqa: B008
 ) -> None:
     """Try rising learning rates on a copy of the network, and suggest one."""
     from lenext.workflows.rates import lr_find as work
@@ -97,8 +100,8 @@ def lr_find(
     )  # fmt: skip
 
 
-for verb in (train, lr_find):
-    verb.__annotations__["settings"] = Annotated[Settings, Parameter(name="*")]
+for verb, keys in ((train, Settings), (lr_find, OfFewSteps)):
+    verb.__annotations__["settings"] = Annotated[keys, Parameter(name="*")]
 app.command(train)
 app.command(resume)
 app.command(lr_find, name="lr-find")

@@ -21,8 +21,9 @@ def val(
     /,
     *,
     split: Annotated[
-        Literal["train", "validation", "test"], Parameter(help="of the run's data; reading test is counted")
-    ] = "validation",
+        Literal["train", "validation", "test"] | None,
+        Parameter(help="of the run's data; reading test is counted (default: validation)"),
+    ] = None,
     data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
     opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
 ) -> None:

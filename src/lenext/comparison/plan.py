@@ -10,14 +10,15 @@ from typing import Any
 from lenext.comparison.forecast import Forecast
 from lenext.comparison.standings import Cost, Standing
 from lenext.comparison.trials import Outcome, Trial, carry_out, done
-from lenext.foundation.errors import LenextError, RunError
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.foundation.files import expanded, make_folder, provisional_folder, read_regular, sha256, write_atomic
 from lenext.foundation.locks import held
 from lenext.models.own import is_own
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipes import named
 
-FILE, VERSION = "plan.json", 1
+FILE, VERSION = "plan.json", 2
 MOST_BYTES = 64 << 20  # of a plan
 
 
@@ -41,12 +42,16 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Plan:
-    """request: what was asked for, by which the comparison is found again; seeds: of each contestant, from 0 on."""
+    """request: what was asked for, by which the comparison is found again; seeds: of each contestant, from 0 on.
+
+    left_out: what was asked for, too, but is not compared, with the reason.
+    """
 
     request: Mapping[str, Any]
     contestants: tuple[Contestant, ...]
     seeds: int
     machine: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def trials(self) -> list[Trial]:
         """Seed by seed, the contestants in turn, each round begun by the next one: load falls on all alike."""
@@ -98,7 +103,8 @@ class Plan:
             contestants = tuple(contestant(one) for one in found["contestants"])
             if not contestants:
                 raise RunError(f"{path}: nothing is compared in it; give another --name")
-            return Plan(dict(found["request"]), contestants, int(found["seeds"]), str(found["machine"]))
+            left_out = dict(found["left_out"])
+            return Plan(dict(found["request"]), contestants, int(found["seeds"]), str(found["machine"]), left_out)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise RunError(
                 f"{path}: cannot be read ({' '.join(str(error).split())}); give another --name, or remove that folder"
@@ -138,15 +144,27 @@ def settled(
         return folder, plan, False
 
 
-def state_of(data: str, *networks: str) -> list[str]:
-    """What a request depends on besides its words: the code of networks of one's own, and files of data."""
+def state_of(data: str, recipe: str, *networks: str) -> list[str]:
+    """What a request depends on besides its words: recipe files, the code of networks of one's own, files of data."""
     found = []
-    for one in networks:
-        if is_own(one) and (path := expanded(one.rpartition(":")[0] or one)).is_file():
+    code = [one.rpartition(":")[0] or one for one in networks if is_own(one)]
+    for text in (*code, recipe):
+        if text and (path := expanded(text)).is_file():
             found.append(f"{path.name} {sha256(path)[:16]}")
     if (path := expanded(data)).is_file():
         found.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
     return found
+
+
+def data_of(recipe: str, data: str) -> str:
+    """Return the data asked for, else those that a recipe's file names, else the digits."""
+    return data or (named(recipe).get("data") if recipe else None) or Experiment.data
+
+
+def check_seed(settings: Mapping[str, Any]) -> None:
+    """Refuse the seed of one training; a comparison has those from 0 on. Raises ConfigurationError."""
+    if "seed" in settings:
+        raise ConfigurationError("seed: a comparison trains with the seeds 0, 1, ...; --seeds says how many")
 
 
 def read_plan(folder: Path, *, must: bool) -> Plan | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lenext.comparison.budget import TRAINING, Budget
 from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
+from lenext.comparison.plan import Contestant, Plan, check_seed, data_of, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, guessing, ranked, sentences, tell, write_csv, write_page
 from lenext.comparison.trials import Outcome
 from lenext.data.dataset import Dataset
@@ -19,7 +19,7 @@ from lenext.reporting.console import Narrator
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, named
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import load_data, made_for
+from lenext.workflows.prepare import load_data, made_for, merged
 from lenext.workflows.train import default_name, full, lasting
 
 SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
@@ -42,7 +42,7 @@ class Race:
 
 def race(
     *networks: str,
-    data: str = "digits",
+    data: str = "",
     seeds: int = 3,
     budget: str = "",
     recipe: str = "",
@@ -59,6 +59,7 @@ def race(
     All have the same split, order and augmentation, and batches of the same size; optimizer, rates and initialization
     are each network's own, unless `recipe` (a name of RECIPES) or keys of a Recipe say otherwise.
 
+    data: a name or a path; without it that of the recipe's file, else the digits
     seeds: how many trainings each has; budget: of each training, as a time (90s, 5m, 1h), turned into steps once and
     kept with the race, or multiply-adds of training (30T, 2P); without it, the recipe's epochs
     name, runs_dir: the race's folder; without a name it is race-DATA with the next free suffix
@@ -71,17 +72,19 @@ def race(
     for key in ("epochs", "steps"):
         if limit and key in given:
             raise ConfigurationError(f"budget and {key} both say how long; give one of them")
+    check_seed(given)
     if given.get("batch_size") == "auto":
         raise ConfigurationError("batch_size=auto: all contestants have the same; give a number")
+    base, data = (named(recipe) if recipe else {}), data_of(recipe, data)
     request = {
         "networks": list(networks), "data": full(data), "seeds": seeds,
-        "state": state_of(data, *networks), "budget": budget, "recipe": recipe,
+        "state": state_of(data, recipe, *networks), "budget": budget, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
     with Narrator(quiet) as narrator:
 
         def make() -> Plan:
-            experiments, whole = prepared(networks, data, recipe, label_column, given, data_dir, offline)
+            experiments, whole = prepared(networks, data, base, label_column, given, data_dir, offline)
             jobs = jobs_of(experiments, whole, data_dir, offline)
             timed = limit is not None and limit.kind == "seconds"
             narrator.say(f"measuring what {len(jobs)} contestants cost, in turn")
@@ -110,23 +113,21 @@ def check(networks: Sequence[str], seeds: int) -> None:
 
 
 def prepared(
-    networks: Sequence[str], data: str, recipe: str, label_column: str, given: Mapping[str, Any],
+    networks: Sequence[str], data: str, base: Mapping[str, Any], label_column: str, given: Mapping[str, Any],
     data_dir: str | Path | None, offline: bool,
 ) -> tuple[dict[str, Experiment], Dataset]:  # fmt: skip
-    """Each network's experiment, with all in common that has to be, and the data."""
-    outer: dict[str, Any] = {"data": data, "label_column": label_column or "auto"}
-    by_name = named(recipe).get("recipe", {}) if recipe else {}
+    """Each network's experiment, with all in common that has to be, and the data. base: what the recipe sets."""
     found = {}
     for network in networks:
-        experiment = Experiment(network=network, **outer, recipe=Recipe().changed(own_keys(network)))
-        found[network] = made_for(experiment)
+        keys = merged(base, {"network": network, "data": data, "label_column": label_column})
+        found[network] = made_for(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
     whole = load_data(next(iter(found.values())), data_dir, offline)
     side, files = min(whole.shape[1:]), isinstance(whole.train.images, PictureFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
         "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)
     }  # fmt: skip
     for network, experiment in found.items():
-        changed = experiment.recipe.changed(common).changed(by_name).changed(given)
+        changed = experiment.recipe.changed(common).changed(base.get("recipe", {})).changed(given)
         found[network] = lasting(made_for(replace(experiment, recipe=changed.settled())))
     return found, whole
 
@@ -156,7 +157,7 @@ def entered(
         if steps < each:
             least.append((each * (step if limit.kind == "seconds" else adds), name, limit.of_steps(each, step, adds)))
             continue
-        recipe = replace(experiment.recipe, steps=steps, epochs=-(-steps // each))
+        recipe = experiment.recipe.changed({"steps": steps, "epochs": -(-steps // each)})
         found.append(Contestant(name, replace(experiment, recipe=recipe), cost))
     if least:
         _, name, enough = max(least)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
+from lenext.comparison.plan import Contestant, Plan, check_seed, data_of, settled, spelled, state_of
 from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
 from lenext.comparison.study import HERE, check_installed, folder_of, masked, next_trial, opened, place_of
 from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, told_of, trained
@@ -52,7 +52,7 @@ def seek(
     network: str,
     options: Sequence[str],
     *,
-    data: str = "digits",
+    data: str = "",
     trials: int = 20,
     database: str = "",
     recipe: str = "",
@@ -73,12 +73,14 @@ def seek(
     Only the best trial reads the test set. Raises ConfigurationError for what cannot be sought, RunError for a database
     that is locked, broken or of another version.
     """
+    check_seed(given)
     choices = parse(network, options)
     if not choices or trials < 1:
         raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
     check_installed()
+    data = data_of(recipe, data)
     request = {
-        "vary": network, "options": list(options), "data": full(data), "state": state_of(data, network),
+        "vary": network, "options": list(options), "data": full(data), "state": state_of(data, recipe, network),
         "search": "optuna", "database": masked(database),
         "recipe": recipe, "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip

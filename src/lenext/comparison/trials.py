@@ -24,7 +24,7 @@ from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.identity import MAY_CHANGE
 from lenext.workflows.resume import resume
-from lenext.workflows.train import train
+from lenext.workflows.train import run_experiment
 from lenext.workflows.use import val
 
 LOCKS = ".locks"
@@ -170,7 +170,7 @@ def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bo
             return None
         try:
             return done(trial, folder) or Outcome(trial, trained(trial, folder, data_dir, offline, read_test))
-        except Exception as error:  # a network of one's own may raise anything
+        except (Exception, SystemExit) as error:  # a network of one's own may raise anything
             return Outcome(trial, failure=told_of(error))
 
 
@@ -210,15 +210,4 @@ def trained(
         return resume(path, network=experiment.network if is_own(experiment.network) else "", **how)
     if path.exists():
         shutil.rmtree(path)  # killed before it was a run
-    return train(
-        experiment.network,
-        experiment.data,
-        recipe=experiment.recipe,
-        name=trial.name,
-        runs_dir=folder,
-        options=experiment.options,
-        test_data=experiment.test_data,
-        label_column="" if experiment.label_column == "auto" else experiment.label_column,
-        on_bad_image=experiment.on_bad_image,
-        **how,
-    )
+    return run_experiment(experiment, name=trial.name, runs_dir=folder, **how)

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled, state_of
+from lenext.comparison.plan import Contestant, Plan, check_seed, data_of, settled, spelled, state_of
 from lenext.comparison.standings import Standing, guessing, ranked, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
 from lenext.comparison.trials import Outcome, read_test_of
@@ -31,17 +31,18 @@ from lenext.workflows.train import default_name, full, lasting
 
 MOST = 500  # variations at a time
 BASE = "base"
+SAME = "the network is like this already, so the base shows it"
 
 
 @dataclass(frozen=True)
 class Variation:
     """Variations that were run: their folder with the page and the table, the best first, what each change bought, and
-    which were refused, with the reason."""
+    which were left out, with the reason."""
 
     path: Path
     standings: tuple[Standing, ...]
     effects: tuple[str, ...]
-    refused: Mapping[str, str]
+    left_out: Mapping[str, str]
 
     @property
     def page(self) -> Path:
@@ -52,7 +53,7 @@ def vary(
     network: str,
     options: Sequence[str],
     *,
-    data: str = "digits",
+    data: str = "",
     search: Literal["grid", "one"] = "grid",
     seeds: int = 1,
     recipe: str = "",
@@ -68,39 +69,40 @@ def vary(
 
     options: `KEY=V1,V2`, each, of the network's constructor or of the recipe; see `values.parse`
     search: `grid`, all combinations; `one`, each value alone against the base (an ablation)
-    seeds, recipe, name, runs_dir, given: as for `race`; the same request goes on with what is there
+    data, seeds, recipe, name, runs_dir, given: as for `race`; the same request goes on with what is there
 
     Combinations that cannot work are refused before anything runs, with what the doctor says. Raises
     ConfigurationError where nothing is left, or an option is unknown.
     """
     if seeds < 1:
         raise ConfigurationError(f"seeds={seeds}: at least 1")
+    check_seed(given)
     choices = parse(network, options)
     if not choices:
         raise ConfigurationError("vary what? Give --option KEY=V1,V2, e.g. --option depths=3,5,7")
     if spans := [one.key for one in choices if one.span]:
         raise ConfigurationError(f"{spans[0]}: a range is for --search optuna; give values with commas")
+    data = data_of(recipe, data)
     request = {
         "vary": network, "options": list(options), "data": full(data),
-        "state": state_of(data, network), "search": search, "seeds": seeds, "recipe": recipe,
+        "state": state_of(data, recipe, network), "search": search, "seeds": seeds, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
-    refused: dict[str, str] = {}
     with Narrator(quiet) as narrator:
 
         def make() -> Plan:
             base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
             check_judged(base, whole)
-            wanted = combinations(base, choices, search)
-            jobs, experiments = tried(base, choices, wanted, whole, data_dir, offline, refused)
-            for why in dict.fromkeys(refused.values()):
-                narrator.say(f"refused: {'; '.join(one for one, its in refused.items() if its == why)}: {why}")
+            wanted, left_out = combinations(base, choices, search)
+            jobs, experiments = tried(base, choices, wanted, whole, data_dir, offline, left_out)
+            for why in dict.fromkeys(left_out.values()):
+                narrator.say(f"left out: {'; '.join(one for one, its in left_out.items() if its == why)}: {why}")
             costs = costs_of(jobs)
             found = tuple(
                 Contestant(one, experiments[one], costs[one], {key: said(value) for key, value in wanted[one].items()})
                 for one in jobs
             )
-            return Plan({}, found, seeds, machine_of(jobs))
+            return Plan({}, found, seeds, machine_of(jobs), left_out)
 
         otherwise = default_name("", Experiment(network=f"vary-{network.rpartition('/')[2]}", data=data))
         folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise.replace(":", "-"), make)
@@ -108,7 +110,7 @@ def vary(
         narrator.say("going on with what is there\n" if was_there else "")
         how: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
         outcomes = plan.carry_out(folder, read_test=False, say=narrator.say, **how)
-        found = concluded(plan, folder, outcomes, request, refused, how)
+        found = concluded(plan, folder, outcomes, request, how)
         tell(found.standings[:20], found.effects, narrator.say)
         narrator.say(f"\npage: {found.page}")
     return found
@@ -133,8 +135,10 @@ def check_judged(base: Experiment, whole: Dataset) -> None:
         )
 
 
-def combinations(base: Experiment, choices: Sequence[Choices], search: str) -> dict[str, dict[str, Any]]:
-    """Names and values of the variations, the base first; what equals the base is the base."""
+def combinations(
+    base: Experiment, choices: Sequence[Choices], search: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Names and values of the variations, the base first; and why those that are the base are left out."""
     number = (sum if search == "one" else math.prod)(len(one.values) for one in choices)
     if number > MOST:
         raise ConfigurationError(f"{number:,} variations; up to {MOST} at a time, or --search optuna")
@@ -144,20 +148,27 @@ def combinations(base: Experiment, choices: Sequence[Choices], search: str) -> d
     else:
         keys = [one.key for one in choices]
         wanted = [dict(zip(keys, some, strict=True)) for some in itertools.product(*(one.values for one in choices))]
-    found = {BASE: usual}
+    found, same = {BASE: usual}, dict[str, str]()
     for some in wanted:
         whole = usual | some
         differing = {key: value for key, value in whole.items() if said(value) != said(usual[key])}
         if differing:
-            found[" ".join(f"{key}={said(value)}" for key, value in differing.items())] = whole
-    return found
+            found[named_by(differing)] = whole
+        else:
+            same[named_by(some)] = SAME
+    return found, same
+
+
+def named_by(values: Mapping[str, Any]) -> str:
+    """The name of a variation."""
+    return " ".join(f"{key}={said(value)}" for key, value in values.items())
 
 
 def tried(
     base: Experiment, choices: Sequence[Choices], wanted: Mapping[str, dict[str, Any]], whole: Dataset,
-    data_dir: str | Path | None, offline: bool, refused: dict[str, str],
+    data_dir: str | Path | None, offline: bool, left_out: dict[str, str],
 ) -> tuple[dict[str, Job], dict[str, Experiment]]:  # fmt: skip
-    """The variations that can work; the others go to `refused`, with the reason. Raises ConfigurationError where the
+    """The variations that can work; the others go to `left_out`, with the reason. Raises ConfigurationError where the
     base is all that is left, or does not work itself."""
     jobs: dict[str, Job] = {}
     experiments: dict[str, Experiment] = {}
@@ -168,9 +179,9 @@ def tried(
         except ConfigurationError as error:
             if name == BASE:
                 raise
-            refused[name] = str(error)
+            left_out[name] = str(error)
     if len(jobs) < 2:
-        raise ConfigurationError(f"nothing is left to compare: {'; '.join(refused.values()) or 'all equal the base'}")
+        raise ConfigurationError(f"nothing is left to compare: {'; '.join(dict.fromkeys(left_out.values()))}")
     return jobs, experiments
 
 
@@ -192,8 +203,7 @@ def facts_of(request: Mapping[str, Any], plan: Plan, folder: Path) -> dict[str, 
 
 
 def concluded(
-    plan: Plan, folder: Path, outcomes: list[Outcome], request: Mapping[str, Any], refused: Mapping[str, str],
-    how: Mapping[str, Any],
+    plan: Plan, folder: Path, outcomes: list[Outcome], request: Mapping[str, Any], how: Mapping[str, Any],
 ) -> Variation:  # fmt: skip
     """The standings with the chosen one's test accuracy, and what each change bought."""
     order = ranked(plan.standings(outcomes), "validation")
@@ -203,12 +213,15 @@ def concluded(
     base = next(one for one in order if one.name == BASE)
     bought = [*effects(order, base), *guessing(order)]
     write_csv(order, folder / "vary.csv")
-    facts = [*facts_of(request, plan, folder).items(), *(("refused", f"{one}: {why}") for one, why in refused.items())]
+    facts = [
+        *facts_of(request, plan, folder).items(),
+        *(("left out", f"{one}: {why}") for one, why in plan.left_out.items()),
+    ]
     write_page(
         folder / "vary.html", order, title=f"{request['vary']}, varied", part="validation", facts=facts, notes=bought,
         command=command_of(request), base=base,
     )  # fmt: skip
-    return Variation(folder, tuple(order), tuple(bought), refused)
+    return Variation(folder, tuple(order), tuple(bought), plan.left_out)
 
 
 def effects(standings: Sequence[Standing], base: Standing) -> list[str]:

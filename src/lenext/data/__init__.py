@@ -114,6 +114,13 @@ def load_one(source: str, place: Place) -> Dataset:
     return import_module(f"lenext.data.{recognise(path)}").load_path(path, place)
 
 
+def is_image_folder(source: str) -> bool:
+    """Return whether a source is a folder of image files, where one may be broken."""
+    if source in DATASETS or "://" in source or not expanded(source).is_dir():
+        return False
+    return recognise(expanded(source)) == "folder"
+
+
 def recognise(path: Path) -> str:
     """Which loader reads what lies at a path."""
     if path.is_dir():

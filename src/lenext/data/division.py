@@ -36,6 +36,8 @@ def divide(
         if train_samples > len(data.train):
             raise DataError(f"train_samples={train_samples}: only {len(data.train):,} are left for training")
         data = replace(data, train=data.train.take(kept_rows(data.train.labels, train_samples, method, seed)))
+    if not data.carved and train_samples == "all" and (method, seed) != ("stratified", 0):
+        raise DataError(f"split={method}, split_seed={seed}: nothing is taken out of {data.name}'s training samples")
     if len(data.train) < 2:
         raise DataError(f"{data.name}: fewer than two pictures are left for training")
     return replace(data, divided=True)

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from lenext.foundation.errors import LenextError
 
@@ -73,7 +72,7 @@ def through(path: Path) -> Iterator[Path]:
             raise unwritable(path, error) from error
 
 
-def open_regular(path: Path, most_bytes: int | None = None) -> IO[bytes]:
+def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
     """Open a file to read.
 
     Raises:

@@ -112,6 +112,8 @@ def check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
 def build(description: Description, path: Path, named: str) -> nn.Module:
     """The network that a description names, with the weights it starts from."""
     if named:
+        if description.network and not is_own(description.network):
+            raise RunError(f"{path}: its network is {description.network}; leave network={named} out")
         if not is_own(named):
             return create(named, **description.options)
         follows = {key: description.options[key] for key in SET_BY_DATA if key in description.options}

@@ -165,6 +165,14 @@ class Recipe:
             raise ConfigurationError(
                 f"warmup_epochs={self.warmup_epochs}: more than the {self.epochs} epochs there are"
             )
+        if self.edges != "black" and not self.shift:
+            raise ConfigurationError(f"edges={self.edges}: it is what a shift brings in; give shift with it")
+        if self.decay_norms_and_biases and self.weight_decay == 0:
+            raise ConfigurationError("decay_norms_and_biases: there is no weight_decay; give one, or leave it out")
+        if self.split == "ordered" and self.split_seed:
+            raise ConfigurationError("split_seed: split=ordered draws nothing; leave one of them out")
+        if self.progressive < 1 and self.epochs == 1:
+            raise ConfigurationError("progressive: the last epoch has whole images, so it needs at least 2 epochs")
         if self.nesterov is True and (self.optimizer != "sgd" or self.momentum == 0):
             raise ConfigurationError("nesterov=true: it needs optimizer=sgd and a momentum above 0")
 
@@ -201,10 +209,22 @@ class Recipe:
             new = own | {"keep_norms": False, "newton_schulz": 5} | new
         if "momentum" in settings and "nesterov" not in settings:
             new["nesterov"] = "auto"  # it may have been settled for another momentum
-        if new.get("schedule") == "one_cycle":
-            new = {"warmup_epochs": 0.0} | new
+        for key, value, follows in (  # what a key makes void is not kept from the recipe before
+            ("schedule", "one_cycle", {"warmup_epochs": 0.0}),
+            ("shift", 0, {"edges": "black"}),
+            ("weight_decay", 0, {"decay_norms_and_biases": False}),
+            ("split", "ordered", {"split_seed": 0}),
+            ("epochs", 1, {"progressive": 1.0}),
+        ):
+            new = follows | new if key in new and new[key] == value else new
         return replace(self, **new)  # type: ignore[arg-type]
 
+
+NOT_FOR_FEW_STEPS = (
+    "selective", "progressive", "epochs", "steps", "learning_rate", "schedule", "warmup_epochs", "ema", "stem_learns",
+    "early_stopping", "evaluate_training", "views", "compile", "replicas", "save_minutes", "tensorboard",
+)  # fmt: skip
+"""Keys that have no effect on the search for a learning rate: a few steps at rising rates."""
 
 INFINITE = float("inf")
 LIMITS: dict[str, tuple[str, float, float]] = {

@@ -106,15 +106,18 @@ def network_named(
     return module, shape
 
 
-def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:
-    """Layer by layer where two networks differ, in their order of calling; what is the same in both is left out."""
+def differences(first: Summary, second: Summary, options: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Layer by layer where two networks differ, in their order of calling; what is the same in both is left out.
+
+    options: of the first network, where it is not as it comes.
+    """
 
     def said(layer: Layer) -> str:
         shape = " x ".join(map(str, layer.output_shape))
         return f"{layer.kind} {shape}{f' ({layer.parameters:,})' if layer.parameters else ''}"
 
     ours, theirs = ([said(layer) for layer in one.layers] for one in (first, second))
-    rows = option_differences(first.network, second.network)
+    rows = option_differences(first.network, second.network, options or {})
     for tag, a, b, c, d in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
         if tag == "equal":
             continue
@@ -124,13 +127,16 @@ def differences(first: Summary, second: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def option_differences(first: str, second: str) -> list[dict[str, Any]]:
+def option_differences(first: str, second: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The options in which two variants of one constructor differ, such as a norm that has no parameters."""
     if is_own(first) or is_own(second) or MODELS[first] != MODELS[second]:
         return []
-    ours, theirs = (find_variant(name).parameters() for name in (first, second))
-    differing = [key for key in ours if key in theirs and ours[key].default != theirs[key].default]
+    ours, theirs = (
+        {key: one.default for key, one in find_variant(name).parameters().items()} for name in (first, second)
+    )
+    ours |= find_variant(first).checked(first, options)
     return [
-        {first: f"option {key}={ours[key].default}", f"{second} ": f"option {key}={theirs[key].default}"}
-        for key in differing
+        {first: f"option {key}={ours[key]}", f"{second} ": f"option {key}={theirs[key]}"}
+        for key in ours
+        if key in theirs and ours[key] != theirs[key]
     ]

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lenext.data import load
+from lenext.data import is_image_folder, load
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import expanded
 from lenext.foundation.seeds import mixed
 from lenext.inspection.doctor import UnfitError, check, least_size
@@ -30,19 +30,26 @@ def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapp
     outer: keys of an Experiment but `recipe`; those that are empty are not given. Raises ConfigurationError.
     """
     base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else named(recipe)
-    chosen = {key: value for key, value in base.items() if key != "recipe"}
-    if is_own(str(chosen.get("network", ""))) and not outer.get("network"):
+    if is_own(str(base.get("network", ""))) and not outer.get("network"):
         raise ConfigurationError(
-            f"{recipe}: its network is code of its own; name it too, {chosen['network']}, and that file is run"
+            f"{recipe}: its network is code of its own; name it too, {base['network']}, and that file is run"
         )
-    stays = not outer.get("network") or outer["network"] == chosen.get("network")
-    options = (chosen.get("options", {}) if stays else {}) | outer.get("options", {})
-    chosen |= {key: value for key, value in outer.items() if value} | {"options": options}
-    experiment = Experiment(**chosen)
+    experiment = Experiment(**merged(base, outer))
     if isinstance(recipe, Recipe):
         return replace(experiment, recipe=recipe.changed(settings))
-    merged = Recipe().changed(OF_NETWORKS.get(experiment.network, {})).changed(base.get("recipe", {})).changed(settings)
-    return replace(experiment, recipe=merged)
+    keys = Recipe().changed(OF_NETWORKS.get(experiment.network, {})).changed(base.get("recipe", {})).changed(settings)
+    return replace(experiment, recipe=keys)
+
+
+def merged(base: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keys of an Experiment but `recipe`: those in `outer` that are not empty, then those that a recipe names.
+
+    Options that a recipe names are for its network alone.
+    """
+    chosen = {key: value for key, value in base.items() if key != "recipe"}
+    stays = not outer.get("network") or outer["network"] == chosen.get("network")
+    options = (chosen.get("options", {}) if stays else {}) | outer.get("options", {})
+    return chosen | {key: value for key, value in outer.items() if value} | {"options": options}
 
 
 def recipe_of(name: str) -> Recipe:
@@ -73,6 +80,12 @@ def made_for(experiment: Experiment) -> Experiment:
 
 def load_data(experiment: Experiment, data_dir: str | Path | None = None, offline: bool = False) -> Dataset:
     """The experiment's data, its files brought to the image size where they are files."""
+    if experiment.on_bad_image != "stop" and not any(
+        map(is_image_folder, filter(None, (experiment.data, experiment.test_data)))
+    ):
+        raise DataError(
+            f"on_bad_image={experiment.on_bad_image}: {experiment.data} is no folder of images; leave it out"
+        )
     return load(
         experiment.data,
         test=experiment.test_data or None,

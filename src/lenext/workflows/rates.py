@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded, provisional_folder
 from lenext.reporting.console import Narrator
 from lenext.reporting.figures import learning_rates, save_figure
 from lenext.training.loop import divided
 from lenext.training.rates import RateSearch, find_learning_rate
+from lenext.training.recipe import NOT_FOR_FEW_STEPS
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import experiment_of, load_data, made_for
 
@@ -30,8 +32,12 @@ def lr_find(
 ) -> RateSearch:
     """Train a copy of the network while the rate rises, draw the loss by the rate into `out`, and suggest one.
 
-    network, data, recipe, options, settings: as for `train`. Raises LenextError for whatever the user can mend.
+    network, data, recipe, options, settings: as for `train`, but for keys that have no effect here. Raises LenextError
+    for whatever the user can mend.
     """
+    for key in settings:
+        if key in NOT_FOR_FEW_STEPS:
+            raise ConfigurationError(f"{key}: it has no effect on the search for a learning rate; leave it out")
     outer = {"network": network, "data": str(data), "label_column": label_column, "options": dict(options or {})}
     experiment = experiment_of(recipe, outer, settings)
     experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))

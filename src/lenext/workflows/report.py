@@ -12,10 +12,11 @@ from torch import nn
 from lenext.data.dataset import Dataset
 from lenext.data.duplicates import across, exact
 from lenext.data.pictures import PictureFiles
-from lenext.foundation.errors import LenextError
+from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
 from lenext.inspection.diagram import draw, whole
 from lenext.inspection.summary import summarize
+from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, seconds
 from lenext.reporting.page import (
     MOST_CELLS,
@@ -53,13 +54,16 @@ def report(
     network, data: of a run whose network or data were made in Python. Raises RunError where there is no such run.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    if isinstance(network, str) and network and not is_own(run.experiment.network):
+        raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
     return Page(run, network, data, data_dir, offline).write()
 
 
 def write_report(run: Run, narrator: Narrator, network: nn.Module | str, data: Dataset) -> None:
     """The page at the end of a training; what keeps it from being written is told, and is no reason to fail."""
     try:
-        report(run, network=copy.deepcopy(network), data=data)
+        own = copy.deepcopy(network) if isinstance(network, nn.Module) or is_own(network) else ""
+        report(run, network=own, data=data)
         narrator.say(f"report: {run.path / 'report.html'}")
     except (LenextError, OSError, RuntimeError, ValueError) as error:
         narrator.say(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")

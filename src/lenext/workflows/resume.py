@@ -60,12 +60,12 @@ def resume(
     experiment = asked_for(run, run.experiment, epochs)
     with narrator_of(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # nothing is lost before training goes on
+        check_named(run, experiment, network, data)
         if run.is_finished(experiment):
             early = run.results.get("stopped_early")
             why = "it stopped early, and would at once again" if early else "--epochs gives it more"
             narrator.say(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
             return run
-        check_named(run, experiment, network, data)
         if isinstance(network, str) and network:  # the file may be elsewhere now
             experiment = replace(experiment, network=lasting_network(network))
         environment_then = run.environment

@@ -14,7 +14,7 @@ from lenext.data.batches import plain_batch
 from lenext.data.dataset import Dataset, Split
 from lenext.data.pictures import read_picture
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import DataError
+from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.inspection import explain as explaining
 from lenext.reporting import seeing
 from lenext.reporting.figures import confusion_matrix
@@ -46,15 +46,22 @@ def data_grid(
 
 
 def channels(
-    source: str | Path, *, sample: int = 0, crop: Sequence[int] = (), size: int = 224, channels: int = 3
-) -> Figure:
+    source: str | Path, *, sample: int | None = None, crop: Sequence[int] = (), size: int | None = None,
+    channels: int = 3, data_dir: str | Path | None = None, offline: bool = False,
+) -> Figure:  # fmt: skip
     """A picture's channels before and after normalization. source: a picture file, or data, of which the `sample`th.
 
     crop: top, left, height, width in pixels; of one of at most 16 px the values are written in (D4).
+    size: pixels a side that a file is brought to; 224 where it is None. data_dir, offline: as for `load`.
     """
     path = Path(source)
     if not path.is_file() or path.suffix.lower() in (".csv", ".gz", ".pkl", ".pickle"):
-        return looks.channels(load(source), sample, crop)
+        if size is not None:
+            raise ConfigurationError(f"size={size}: data have a size of their own; leave it out")
+        return looks.channels(load(source, data_dir=data_dir, offline=offline), sample or 0, crop)
+    if sample is not None:
+        raise ConfigurationError(f"sample={sample}: {path} is one picture; leave it out")
+    size = 224 if size is None else size
     pixels = torch.from_numpy(read_picture(path, channels, (size, size)).copy())
     values = pixels / 255
     mean, std = values.mean((1, 2), keepdim=True), values.std((1, 2), keepdim=True).clamp(min=1e-6)

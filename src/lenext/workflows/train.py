@@ -80,13 +80,47 @@ def train(
         experiment = replace(experiment, network="")
     if isinstance(data, Dataset):
         experiment = replace(experiment, data=f"{IN_PYTHON}{data.name}")
+    module, dataset = (
+        (network if isinstance(network, nn.Module) else None),
+        (data if isinstance(data, Dataset) else None),
+    )
+    return run_experiment(
+        experiment, name=name, runs_dir=runs_dir, module=module, dataset=dataset, data_dir=data_dir, offline=offline,
+        quiet=quiet, report=report, read_test=read_test, watch=watch,
+    )  # fmt: skip
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    name: str = "",
+    runs_dir: str | Path = "runs",
+    module: nn.Module | None = None,
+    dataset: Dataset | None = None,
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool | Narrator = False,
+    report: bool = True,
+    read_test: bool = True,
+    watch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Carry out an experiment in a folder of its own: what `train` and every trial of a comparison call.
+
+    Args:
+        experiment: all that the run is made from.
+        module: the network, where the experiment names none.
+        dataset: the data, where they were made in Python.
+
+    The others, and what is raised, are as for `train`.
+    """
     experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
+    network: str | nn.Module = module if module is not None else experiment.network
     folder = (expanded(runs_dir), name, default_name(network, experiment))
     Run.choose(*folder)
     with own_threads(), narrator_of(quiet) as narrator, StopSignal() as stop:
         stop.at_once = True  # there is nothing to lose yet
         use_threads(experiment.recipe.threads)
-        whole = data if isinstance(data, Dataset) else load_data(experiment, data_dir, offline)
+        whole = dataset or load_data(experiment, data_dir, offline)
         job = Job(lasting(experiment), divided(whole, experiment.recipe), network, data_dir, offline)
         plan = job.plan()
         stop.at_once = False

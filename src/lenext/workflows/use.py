@@ -31,18 +31,23 @@ Which = Literal["best", "last"]
 
 
 def open_weights(
-    model: str | Path | Run, which: Which = "best", network: nn.Module | str = ""
+    model: str | Path | Run, which: Which | None = None, network: nn.Module | str = ""
 ) -> tuple[nn.Module, Description]:
-    """The network of a run's folder or of a weights file, with its weights, and what it was trained for."""
+    """The network of a run's folder or of a weights file, with its weights, and what it was trained for.
+
+    which: of a run's weights; the best where it is None.
+    """
     if isinstance(model, str | Path) and str(model) in MODELS and not expanded(model).exists():
         raise RunError(f"{model} is a network, not a run; with --pretrained its published weights answer")
     path = model.path if isinstance(model, Run) else expanded(model)
     if path.is_dir():
-        path = Run.open(path).weights(which)
+        path = Run.open(path).weights(which or "best")
         if not path.is_file():
-            raise RunError(f"{path}: there are no {which} weights yet; the run did not get that far")
+            raise RunError(f"{path}: there are no {which or 'best'} weights yet; the run did not get that far")
     elif not path.exists():
         raise RunError(f"{path}: there is no such run or weights file; `lenext list runs` shows the runs there are")
+    elif which:
+        raise ConfigurationError(f"weights={which}: {path} is one file of weights already; leave it out")
     tensors, description = weights.load(path)
     return weights.restore(tensors, description, path, network), description
 
@@ -59,9 +64,9 @@ def open_published(name: str, data_dir: str | Path | None, offline: bool) -> tup
 def val(
     run: str | Path | Run,
     *,
-    split: Literal["train", "validation", "test"] = "validation",
+    split: Literal["train", "validation", "test"] | None = None,
     data: str | Dataset = "",
-    which: Which = "best",
+    which: Which | None = None,
     network: nn.Module | str = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
@@ -73,6 +78,9 @@ def val(
 
     Reading the test set again is counted in results.json. Other data are matched by the names of their classes.
     """
+    if split and data:
+        raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
+    split = split or "validation"
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, which, network)
     experiment, results = run.experiment, run.results
@@ -140,7 +148,7 @@ def predict(
     model: str | Path | Run,
     *pictures: str | Path,
     top: int = 1,
-    which: Which = "best",
+    which: Which | None = None,
     network: nn.Module | str = "",
     pretrained: bool = False,
     on_bad_image: OnBadImage = "stop",
@@ -157,6 +165,9 @@ def predict(
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
     if pretrained:
+        for key, value in (("weights", which), ("network", network)):
+            if value:
+                raise ConfigurationError(f"{key}={value}: {model} with --pretrained has one network; leave it out")
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, which, network)
