@@ -48,7 +48,7 @@ NUMBERS = [
 HOSTILE = ["", " ", "--", "-", "\x1b]0;title\x07", "a\nb", "é", "日本", "%s", "$(touch x)", "../..", "/dev/null",
            "/dev/zero", "x" * 300, "\x7f", "None", "auto", "all", "true", "\u202e"]  # fmt: skip
 NAMES: dict[str, list[str]] = {
-    "network": ["lenet", "lenet5", "nin_32px", "own.py:Net", "resnet18_32px", "own.py", "bad.py:Net", "vgg19", "lenett"],
+    "network": ["lenet", "lenet5", "nin_32px", "own.py:Net", "resnet18_32px", "own.py", "bad.py:Net", "vgg19", "lent"],
     "data": ["digits", "t.csv", "photos", "digits", "bad", "mnist", "digit", "empty", "own.py", "pipe", "large.csv"],
     "run": ["runs/a", "runs/a", "runs/a", "runs/a/weights/best.safetensors", "runs/own", "runs/none", "runs", "t.csv",
             "pipe", "/dev/zero"],

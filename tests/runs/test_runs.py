@@ -212,9 +212,12 @@ def test_splits_stay_apart_when_the_data_grow(photos: Photos, tmp_path: Path) ->
     root = photos("up", "down", count=20)
     run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=1, quiet=True)
     kept = json.loads((run.path / "split.json").read_text())["taken_out_of_train"]
+    before = lenext.val(run, quiet=True)
     for number in range(7):
         Image.new("RGB", (30, 30)).save(root / "up" / f"new{number}.png")
-    assert len(lenext.val(run, split="train", quiet=True).labels) == 47 - sum(map(len, kept.values()))
+    assert torch.equal(lenext.val(run, quiet=True).losses, before.losses)
+    with pytest.raises(DataError, match="its train samples have changed"):
+        lenext.val(run, split="train", quiet=True)
     (root / kept["validation"][0]).unlink()
     with pytest.raises(DataError, match="no longer in the data"):
         lenext.val(run, quiet=True)

@@ -1,14 +1,15 @@
 """The command line's App, and the options that verbs share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cyclopts import App, Parameter
 
 from lenext import __version__
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.settings import Device, Precision
+from lenext.foundation.settings import Device, Precision, convert
 
 app = App(
     "lenext",
@@ -19,6 +20,17 @@ app = App(
     default_parameter=Parameter(show_default=lambda value: None if value in ("", None, False) else str(value)),
 )
 
+
+def strictly(kind: Any, tokens: Sequence[Any]) -> Any:
+    """Convert one word as recipes are read: 1.5 or 1e30 is no whole number, where the parser would round it."""
+    members = tuple(one for one in get_args(kind) if one is not type(None))
+    name = str(tokens[0].keyword or "").lstrip("-") or "number"
+    plain = Union[members] if members and get_origin(kind) is not Literal else kind  # noqa: UP007, made from a tuple
+    return convert(name, tokens[0].value, plain)
+
+
+WHOLE = Parameter(converter=strictly)
+"""Of an option that is a whole number."""
 
 DataDir = Annotated[Path | None, Parameter(help="where published data lie or are put (default: $LENEXT_DATA)")]
 Offline = Annotated[bool, Parameter(negative="", help="never touch the network")]

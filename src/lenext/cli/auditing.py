@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lenext.cli.app import AsJson, DataDir, Offline, app
+from lenext.cli.app import WHOLE, AsJson, DataDir, Offline, app
 from lenext.foundation.streams import write_out
 from lenext.reporting.tables import show_json, show_table
 
@@ -19,7 +19,7 @@ def audit(
     out: Annotated[Path, Parameter(help="the folder for audit.csv and audit.html")] = Path("audit"),
     labels: Annotated[bool, Parameter(help="train small networks to find suspect labels")] = True,
     network: Annotated[str, Parameter(help="which, by name")] = "lenet_32px",
-    epochs: Annotated[int, Parameter(help="for how long")] = 12,
+    epochs: Annotated[int, WHOLE, Parameter(help="for how long")] = 12,
     data_dir: DataDir = None,
     offline: Offline = False,
     json: AsJson = False,

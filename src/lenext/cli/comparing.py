@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import DataDir, Offline, app, refuse
+from lenext.cli.app import WHOLE, DataDir, Offline, app, refuse
 from lenext.cli.settings import OfSeveralSeeds, given
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
@@ -16,7 +16,7 @@ SEEDS = "trainings of each, with the seeds 0, 1, ..."
 Data = Annotated[str, Parameter(help="a name or a path, as for train (default: that of --recipe, else digits)")]
 RunsDir = Annotated[Path, Parameter(help="where its folder goes")]
 Name = Annotated[str, Parameter(help="of its folder (default: that of the same request, else a new one)")]
-Threads = Annotated[int | None, Parameter(help="of the CPU")]
+Threads = Annotated[int | None, WHOLE, Parameter(help="of the CPU")]
 RecipeName = Annotated[str, Parameter(help="one for all: a name (lenext list recipes) or a YAML file")]
 LISTING = "on the list"
 LabelColumn = Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")]
@@ -25,7 +25,7 @@ LabelColumn = Annotated[str, Parameter(help="a CSV's column of labels: a name, o
 def compare(
     *contestants: Annotated[str, Parameter(help="two networks or more (names, FILE.py:Class), or two runs' folders")],
     data: Data = "",
-    seeds: Annotated[int | None, Parameter(help=f"{SEEDS} (default: 3)")] = None,
+    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 3)")] = None,
     budget: Annotated[str, Parameter(help="of each training: a time (90s, 5m, 1h) or multiply-adds (30T, 2P)")] = "",
     recipe: RecipeName = "",
     name: Name = "",
@@ -74,8 +74,8 @@ def vary(
         Literal["grid", "one", "optuna"],
         Parameter(help="all combinations; one change at a time; or sought, over KEY=LOW..HIGH too (extra `tune`)"),
     ] = "grid",
-    seeds: Annotated[int | None, Parameter(help=f"{SEEDS} (default: 1); not of --search optuna")] = None,
-    trials: Annotated[int | None, Parameter(help="of --search optuna: how many in all (default: 20)")] = None,
+    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 1); not of --search optuna")] = None,
+    trials: Annotated[int | None, WHOLE, Parameter(help="of --search optuna: how many in all (default: 20)")] = None,
     database: Annotated[str, Parameter(help="of --search optuna: a URL (default: a file in its folder)")] = "",
     recipe: RecipeName = "",
     name: Name = "",
@@ -111,11 +111,11 @@ def reproduce(
     scale: Annotated[
         float | None, Parameter(help="a share of the training pictures, where the whole takes too long (default: 1)")
     ] = None,
-    seeds: Annotated[int | None, Parameter(help=f"{SEEDS} (default: 1)")] = None,
+    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 1)")] = None,
     name: Name = "",
     runs_dir: Annotated[Path | None, Parameter(help="where its folder goes (default: runs)")] = None,
     threads: Threads = None,
-    epochs: Annotated[int | None, Parameter(help="fewer than published")] = None,
+    epochs: Annotated[int | None, WHOLE, Parameter(help="fewer than published")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
@@ -141,7 +141,7 @@ def lesson(
     *,
     name: Name = "",
     runs_dir: Annotated[Path | None, Parameter(help="where its folder goes (default: runs)")] = None,
-    epochs: Annotated[int | None, Parameter(help="of each training, instead of the lesson's")] = None,
+    epochs: Annotated[int | None, WHOLE, Parameter(help="of each training, instead of the lesson's")] = None,
     threads: Threads = None,
     data_dir: DataDir = None,
     offline: Offline = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import AsJson, Options, app, pairs, refuse
+from lenext.cli.app import WHOLE, AsJson, Options, app, pairs, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import write_atomic
 from lenext.foundation.streams import write_out
@@ -25,9 +25,9 @@ def summary(
         Literal["layer", "block", "stage"] | None, Parameter(help="how far to fold the table (default: layer)")
     ] = None,
     against: Annotated[str, Parameter(help="another network, without --option: print where the two differ")] = "",
-    image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
-    channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
-    classes: Annotated[int | None, Parameter(help="to tell apart (default: the network's own)")] = None,
+    image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
+    channels: Annotated[int | None, WHOLE, Parameter(help="of the pictures (default: the network's own)")] = None,
+    classes: Annotated[int | None, WHOLE, Parameter(help="to tell apart (default: the network's own)")] = None,
     options: Options = None,
     json: AsJson = False,
 ) -> None:
@@ -96,8 +96,8 @@ def diagram(
     *,
     against: Annotated[str, Parameter(help="another network, to stand beside it")] = "",
     block: Annotated[str, Parameter(help="one part alone, by its name in summary, e.g. layer2.0")] = "",
-    image_size: Annotated[int | None, Parameter(help="pixels a side (default: what it is made for)")] = None,
-    channels: Annotated[int | None, Parameter(help="of the pictures (default: the network's own)")] = None,
+    image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
+    channels: Annotated[int | None, WHOLE, Parameter(help="of the pictures (default: the network's own)")] = None,
     options: Options = None,
     out: Annotated[Path | None, Parameter(help="the SVG file (default: NETWORK.svg)")] = None,
 ) -> None:
@@ -114,11 +114,11 @@ def diagram(
 @app.command
 def arithmetic(
     *,
-    size: Annotated[int, Parameter(name=["--in", "--size"], help="pixels a side that go in")],
-    kernel: Annotated[int, Parameter(help="pixels a side of the kernel or pooling window")],
-    stride: Annotated[int, Parameter(help="pixels between steps")] = 1,
-    padding: Annotated[int, Parameter(help="pixels added at each side")] = 0,
-    dilation: Annotated[int, Parameter(help="pixels between the kernel's own")] = 1,
+    size: Annotated[int, WHOLE, Parameter(name=["--in", "--size"], help="pixels a side that go in")],
+    kernel: Annotated[int, WHOLE, Parameter(help="pixels a side of the kernel or pooling window")],
+    stride: Annotated[int, WHOLE, Parameter(help="pixels between steps")] = 1,
+    padding: Annotated[int, WHOLE, Parameter(help="pixels added at each side")] = 0,
+    dilation: Annotated[int, WHOLE, Parameter(help="pixels between the kernel's own")] = 1,
     out: Annotated[Path | None, Parameter(help="also draw the first steps into this PNG")] = None,
     json: AsJson = False,
 ) -> None:

@@ -2,10 +2,11 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
+from lenext.cli.app import strictly
 from lenext.training.recipe import NOT_FOR_FEW_STEPS, Recipe
 
 
@@ -22,9 +23,9 @@ def optional_settings(without: Collection[str] = ()) -> Any:
         about = one.metadata["about"]
         if one.default != "auto" and "auto" not in about:
             about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
-        note = Parameter(
-            help=about, group=Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
-        )
+        whole = int in (hints[one.name], *get_args(hints[one.name]))
+        group = Group(one.metadata["group"], sort_key=1 + groups.index(one.metadata["group"]))
+        note = Parameter(help=about, converter=strictly if whole else None, group=group)
         made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
     settings = dataclasses.make_dataclass("Settings", made, frozen=True)
     settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lenext.cli.app import DataDir, Offline, app, refuse
+from lenext.cli.app import WHOLE, DataDir, Offline, app, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.streams import write_out
 from lenext.verbs import VERBS
@@ -43,7 +43,7 @@ def data(
     data: Annotated[str, Parameter(help="a name or a path, as for train")],
     /,
     *,
-    a_class: Annotated[int, Parameter(help="pictures a class")] = 8,
+    a_class: Annotated[int, WHOLE, Parameter(help="pictures a class")] = 8,
     augmented: Annotated[str, Parameter(help="beside them, as training with this network or recipe has them")] = "",
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -63,9 +63,9 @@ def channels(
     source: Annotated[str, Parameter(help="a picture file, or data")],
     /,
     *,
-    sample: Annotated[int | None, Parameter(help="of data: which one, from 0 (default: 0)")] = None,
+    sample: Annotated[int | None, WHOLE, Parameter(help="of data: which one, from 0 (default: 0)")] = None,
     crop: Annotated[str, Parameter(help="TOP,LEFT,HEIGHT,WIDTH in pixels; up to 16 px the values are written in")] = "",
-    size: Annotated[int | None, Parameter(help="pixels a side that a file is brought to (default: 224)")] = None,
+    size: Annotated[int | None, WHOLE, Parameter(help="pixels a side that a file is brought to (default: 224)")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
@@ -83,7 +83,7 @@ def filters(
     /,
     *,
     run: OfRun = "",
-    size: Annotated[int, Parameter(help="pixels a side that the file is brought to")] = 224,
+    size: Annotated[int, WHOLE, Parameter(help="pixels a side that the file is brought to")] = 224,
     network: Network = "",
     out: Out = None,
 ) -> None:
@@ -182,7 +182,7 @@ def field(
     picture: OfPicture,
     /,
     *,
-    image_size: int | None = None,
+    image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
     out: Out = None,
 ) -> None:
     """The receptive fields of a network's stages, drawn on a picture."""

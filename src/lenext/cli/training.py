@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lenext.cli.app import DataDir, Offline, Options, app, pairs
+from lenext.cli.app import WHOLE, DataDir, Offline, Options, app, pairs
 from lenext.cli.settings import OfFewSteps, Settings, given
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
@@ -64,7 +64,7 @@ def resume(
     run: Annotated[str, Parameter(help="a run's folder")],
     /,
     *,
-    epochs: Annotated[int | None, Parameter(help="so many in all, more than its recipe says")] = None,
+    epochs: Annotated[int | None, WHOLE, Parameter(help="so many in all, more than its recipe says")] = None,
     network: Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")] = "",
     data_dir: DataDir = None,
     offline: Offline = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import DataDir, Offline, Opening, app
+from lenext.cli.app import WHOLE, DataDir, Offline, Opening, app
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
@@ -40,7 +40,7 @@ def predict(
     /,
     *,
     pretrained: Annotated[bool, Parameter(negative="", help="of a network by name: its published weights")] = False,
-    top: Annotated[int, Parameter(help="how many classes a picture")] = 1,
+    top: Annotated[int, WHOLE, Parameter(help="how many classes a picture")] = 1,
     format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
     on_bad_image: Annotated[
         OnBadImage, Parameter(help="a broken picture stops everything, or is told and left out")

@@ -30,6 +30,8 @@ MOST_POINTS = 3_000  # that t-SNE is given; it takes minutes for more
 
 def class_grid(data: Dataset, a_class: int = 8, recipe: Recipe | None = None) -> Figure:
     """Training pictures of each class in a row, and with a recipe the same ones augmented as training has them."""
+    if a_class < 1:
+        raise ConfigurationError(f"a_class={a_class}: at least 1")
     split = data.train
     rows, after = [], []
     change = augmentation(data, recipe) if recipe else None

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lenext.data import is_image_folder, load
-from lenext.data.dataset import Dataset
+from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import expanded
@@ -19,9 +19,11 @@ from lenext.models import FAMILIES, MODELS, create, find_variant, load_pretraine
 from lenext.models.own import create_own, is_own
 from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
 from lenext.models.variant import SET_BY_DATA
-from lenext.training.loop import preprocessing
+from lenext.runs.folder import Run
+from lenext.training.loop import divided, preprocessing
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, named
+from lenext.workflows.identity import split_fingerprint
 
 
 def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
@@ -96,6 +98,36 @@ def load_data(experiment: Experiment, data_dir: str | Path | None = None, offlin
         label_column=experiment.label_column,
         on_bad_image=experiment.on_bad_image,
     )
+
+
+def open_data(
+    run: Run, data_dir: str | Path | None = None, offline: bool = False, data: Dataset | None = None
+) -> Dataset:
+    """Return a run's data, divided as they were for its training.
+
+    Args:
+        data_dir: where published data lie; the run's own folder for them where it is None.
+        data: of a run whose data were made in Python.
+
+    Raises:
+        DataError: also where the samples are not those that the run was trained on.
+    """
+    experiment = run.experiment
+    whole = data or load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
+    parts = divided(whole, experiment.recipe)
+    for name, split in parts.splits().items():
+        check_unchanged(run, name, split, parts)
+    return parts
+
+
+def check_unchanged(run: Run, name: str, split: Split, data: Dataset) -> None:
+    """Raise DataError where a split is not that of the run's training."""
+    known = run.read_json("split.json").get("fingerprints", {}).get(name)
+    if known is not None and known != split_fingerprint(name, split, data.source):
+        where = data.source.get("path", data.name)
+        raise DataError(
+            f"{where}: its {name} samples have changed since the run was made; restore them, or give --data"
+        )
 
 
 def network_options(experiment: Experiment, channels: int, classes: int, size: int) -> dict[str, Any]:

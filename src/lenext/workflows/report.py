@@ -29,9 +29,8 @@ from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
-from lenext.training.loop import divided
 from lenext.training.notices import noticed
-from lenext.workflows.prepare import load_data
+from lenext.workflows.prepare import open_data
 from lenext.workflows.run_pictures import RunPictures
 from lenext.workflows.use import open_weights
 
@@ -93,8 +92,7 @@ class Page:
         if self.answers is None:
             self.missing.append("There are no results by class yet: the run has not read its test set.")
         try:
-            where = data_dir or self.environment.get("data_dir")
-            self.data = divided(data or load_data(self.experiment, where, offline), self.experiment.recipe)
+            self.data = open_data(run, data_dir, offline, data)
         except LenextError as error:
             self.missing.append(f"Without the data there are no pictures here: {error}")
 

@@ -30,7 +30,7 @@ from lenext.training.loop import events, some_pictures, stopped_early
 from lenext.training.notices import chance_notice
 from lenext.training.passes import views_of
 from lenext.training.state import Record, Step, TrainingState
-from lenext.workflows.identity import MAY_CHANGE, fingerprint, flat, parts_of
+from lenext.workflows.identity import MAY_CHANGE, fingerprint, fingerprints, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
@@ -76,6 +76,7 @@ class Session:
                 "seed": job.recipe.split_seed,
                 "samples": {part: len(split) for part, split in splits.items()},
                 "taken_out_of_train": {part: splits[part].ids.tolist() for part in kept},
+                "fingerprints": fingerprints(job.data),
             },
         )
         write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())  # last: with it the folder is a run

@@ -24,11 +24,10 @@ from lenext.runs.folder import Run
 from lenext.runs.predict import find_pictures
 from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
-from lenext.training.loop import divided
-from lenext.training.recipe import Recipe
+from lenext.training.recipe import Recipe, value_of_key
 from lenext.workflows import looks
 from lenext.workflows.describe import network_named
-from lenext.workflows.prepare import load_data
+from lenext.workflows.prepare import open_data
 from lenext.workflows.use import open_weights
 
 
@@ -61,7 +60,7 @@ def channels(
         return looks.channels(load(source, data_dir=data_dir, offline=offline), sample or 0, crop)
     if sample is not None:
         raise ConfigurationError(f"sample={sample}: {path} is one picture; leave it out")
-    size = 224 if size is None else size
+    size = value_of_key("image_size", 224 if size is None else size)
     pixels = torch.from_numpy(read_picture(path, channels, (size, size)).copy())
     values = pixels / 255
     mean, std = values.mean((1, 2), keepdim=True), values.std((1, 2), keepdim=True).clamp(min=1e-6)
@@ -71,6 +70,7 @@ def channels(
 
 def filtered(picture: str | Path, run: str | Path | Run = "", *, size: int = 224, network: str = "") -> Figure:
     """A picture through hand-made kernels, and through the first ones that a run has learned."""
+    value_of_key("image_size", size)
     module = open_weights(run, "best", network)[0] if run else None
     return looks.filters(module, read_picture(picture, 1, (size, size)), Path(picture).name)
 
@@ -162,8 +162,7 @@ def embedding(
     """The test pictures as points, by what the network makes of them before its last layer."""
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, "best", network)
-    data = divided(load_data(run.experiment, data_dir or run.read_json("environment.json").get("data_dir"), offline),
-                   run.experiment.recipe)  # fmt: skip
+    data = open_data(run, data_dir, offline)
     return looks.embedding(module, data.test or data.validation or data.train, description, run.path.name, method)
 
 

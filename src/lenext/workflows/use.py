@@ -24,7 +24,7 @@ from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.passes import views_of
-from lenext.workflows.prepare import load_data
+from lenext.workflows.prepare import check_unchanged, load_data
 from lenext.workflows.session import VIEWS, tell_classes
 
 Which = Literal["best", "last"]
@@ -85,17 +85,17 @@ def val(
     module, description = open_weights(run, which, network)
     experiment, results = run.experiment, run.results
     prepare = description.preprocessing
-    data_dir = data_dir or run.read_json("environment.json").get("data_dir")
     if data:
         whole = data if isinstance(data, Dataset) else load(
-            data, data_dir=data_dir, offline=offline, picture_size=prepare.stored_size, fit=prepare.stored_fit,
+            data, data_dir=data_dir or run.environment.get("data_dir"), offline=offline,
+            picture_size=prepare.stored_size, fit=prepare.stored_fit,
             label_column=experiment.label_column, on_bad_image=experiment.on_bad_image, channels=prepare.channels,
         )  # fmt: skip
         part = whole.test or whole.train
         labels = match_classes(part.labels, whole.classes, description.classes, whole.name)
         chosen, title = Split(part.images, labels, part.ids), whole.name
     else:
-        whole = load_data(experiment, data_dir, offline)
+        whole = load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
         chosen, title = split_of(run, whole, split), f"{split} pictures"
     shape = (description.preprocessing.channels, *description.preprocessing.stored_size)
     if tuple(chosen.images.shape[1:]) != shape:
@@ -125,23 +125,20 @@ def val(
 
 def split_of(run: Run, data: Dataset, name: str) -> Split:
     """The run's own split: by the ids that split.json keeps, or the source's own. Raises RunError or DataError."""
-    manifest = run.read_json("split.json")
-    stored, found = manifest.get("source", {}).get("sha256"), data.source.get("sha256")
-    if stored != found:
-        raise DataError(
-            f"{data.source.get('path', data.name)}: changed since the run was made; restore it, or give --data"
-        )
-    kept: dict[str, Sequence[Any]] = manifest.get("taken_out_of_train", {})
+    kept: dict[str, Sequence[Any]] = run.read_json("split.json").get("taken_out_of_train", {})
+    splits = data.splits()
     if name in kept:
-        return data.train.take(data.train.find(kept[name]))
-    if name == "train":
+        split = data.train.take(data.train.find(kept[name]))
+    elif name == "train":
         gone = {sample for ids in kept.values() for sample in ids}
         rows = [row for row, sample in enumerate(data.train.ids.tolist()) if sample not in gone]
-        return data.train.take(torch.tensor(rows, dtype=torch.int64))
-    splits = data.splits()
-    if name not in splits:
+        split = data.train.take(torch.tensor(rows, dtype=torch.int64))
+    elif name in splits:
+        split = splits[name]
+    else:
         raise RunError(f"{run.path}: it was trained without a {name} split; give another --split, or --data")
-    return splits[name]
+    check_unchanged(run, name, split, data)
+    return split
 
 
 def predict(
