@@ -104,6 +104,14 @@ def assert_private(pages: list[Path], home: Path) -> None:
         assert not re.search(r"""(?<![\w/.~<])/[\w. -]+/[\w. -]+""", text), page.name
 
 
+def test_every_page_is_rendered_where_places_are_taken_out() -> None:
+    """So that a new page cannot forget it: templates are opened in one module alone."""
+    package = Path(lenext.__file__).parent
+    opened = [path.name for path in package.rglob("*.py") if "jinja2" in path.read_text(encoding="utf-8")]
+    assert opened == ["page.py"]
+    assert environment().from_string("{{ a }}").render(a="in /home/anna/x/y/z") == "in y/z"
+
+
 @pytest.mark.slow
 def test_no_page_tells_a_place(home: Path, photos: Callable[..., Path]) -> None:
     shutil.move(photos("train/up", "train/down", "test/up", "test/down", count=12), home / "my photos")
