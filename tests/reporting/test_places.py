@@ -141,6 +141,8 @@ def test_no_page_tells_a_place(home: Path, photos: Callable[..., Path]) -> None:
         "audit.html",
     } <= names
     assert_private(pages, home)
+    (scatter,) = Path().rglob("race.html")
+    assert set(re.findall(r'data-name="([^"]*)"', scatter.read_text())) == {"lenet"}  # the other one failed
     tables = [*Path().rglob("*race*/race.csv"), *Path().rglob("predictions.csv"), *Path().rglob("audit.csv")]
     assert_private(tables, home)
     assert runs[0].experiment.data == data  # from which a run goes on

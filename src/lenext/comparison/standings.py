@@ -1,7 +1,7 @@
 """Contestants beside each other: what each reached, at what cost, and how sure the differences are."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -197,8 +197,11 @@ def write_page(
     base: Standing | None = None,
     headline: bool = True,
 ) -> None:
-    """The table, the sentences, the Pareto pictures and the curves."""
-    best = standings[0]
+    """The table, the sentences, the Pareto pictures and the curves. A network of one's own is named without its place
+    before charts make room for its name."""
+    shown = [replace(one, name=without_places(one.name)) for one in standings]
+    base = shown[standings.index(base)] if base else None
+    standings, best = shown, shown[0]
     content = {
         "title": title,
         "best": best if headline and best.figures(part) else None,
