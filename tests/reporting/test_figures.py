@@ -4,11 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
+from lenext.data.dataset import Dataset
 from lenext.inspection.arithmetic import Arithmetic
+from lenext.reporting import pictures
 from lenext.reporting.console import seconds
 from lenext.reporting.figures import confusion_matrix, curves, gallery, learning_rates, save_figure, steps
+from lenext.runs.folder import Run
+from lenext.training.evaluation import Evaluation
 from lenext.training.rates import RateSearch
 from lenext.training.state import Record
 
@@ -16,19 +22,36 @@ RECORDS = [Record(n, 1.0, 2.0 / n, 0.3 * n, 2.5 / n, 0.25 * n, 0.1 / n) for n in
 
 
 def test_curves_are_the_records() -> None:
-    figure = curves(RECORDS, "title", best_epoch=3)
+    rates = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0], [0.01, 0.1, 0.08, 0.05, 0.02, 0.0]
+    figure = curves(RECORDS, "title", 3, rates)
     loss, accuracy, rate = figure.axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.get_lines()}
     assert lines["validation"] == [record.val_accuracy for record in RECORDS]
     assert lines["training (running mean)"] == [record.train_accuracy for record in RECORDS]
     assert list(loss.get_lines()[0].get_ydata()) == [record.train_loss for record in RECORDS]
-    assert list(rate.get_lines()[0].get_ydata()) == [record.learning_rate for record in RECORDS]
+    (drawn,) = rate.get_lines()
+    assert (list(drawn.get_xdata()), list(drawn.get_ydata())) == rates
+    low, high = rate.get_xlim()
+    assert low <= 0.5
+    assert high >= 3.0
     assert lines["best: 75.00% (epoch 3)"] == [RECORDS[2].val_accuracy]
 
 
 def test_curves_without_validation_and_of_one_epoch() -> None:
     alone = [Record(1, 1.0, 2.0, 0.3, None, None, 0.1)]
-    assert len(curves(alone, "t").axes[0].get_lines()) == 1
+    assert len(curves(alone, "t", None, ([0.5], [0.1])).axes[0].get_lines()) == 1
+
+
+def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The costliest mistake (row 1) is not the most confident one (row 0)."""
+    captions: list[str] = []
+    monkeypatch.setattr(
+        pictures, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
+    )
+    scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
+    seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
+    pictures.write_test_pictures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
+    assert captions == ["b (90%)\ntrue: c", "c (70%)\ntrue: a", "t: 2 mistakes, the most confident first"]
 
 
 @pytest.mark.parametrize("number", [2, 10, 31, 200])

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 import lenext
@@ -19,7 +21,7 @@ from lenext.reporting.svg import Chart, Line, bar, ticks
 from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures
-from lenext.training.notices import noticed
+from lenext.training.notices import Samples, noticed
 from lenext.training.state import Record
 from lenext.workflows.report import report
 
@@ -57,7 +59,7 @@ def page(run: Run) -> str:
 
 
 def answers_of(run: Run) -> Answers:
-    found = read_answers(run.path / "predictions.csv", NAMES)
+    found = read_answers(run.path / "predictions.csv", run.read_json("split.json")["classes"])
     assert found is not None
     return found
 
@@ -125,6 +127,12 @@ def test_curves_hold_the_records(run: Run, page: str) -> None:
     for record, loss, accuracy in zip(run.records, losses, accuracies, strict=True):
         assert (int(loss[2]), loss[3]) == (record.epoch, f"{record.val_loss:.4g}")
         assert accuracy[3] == f"{record.val_accuracy:.1%}"
+    (points,) = re.findall(r'data-name="learning rate" data-points="([^"]*)"', page)
+    rates = [float(point.split(",")[3]) for point in points.split(" ")]
+    each = -(-run.read_json("split.json")["samples"]["train"] // run.experiment.recipe.batch_size)  # type: ignore[operator]
+    assert len(rates) == 6 * each
+    assert max(rates) == pytest.approx(run.experiment.recipe.learning_rate)
+    assert rates.index(max(rates)) == round(0.3 * 6 * each) - 1
     heights = [float(one[1]) for one in losses]
     order = sorted(range(len(heights)), key=lambda at: -heights[at])
     assert order == sorted(range(len(heights)), key=lambda at: run.records[at].val_loss or 0)  # down is less
@@ -146,9 +154,70 @@ def test_calibration_by_hand() -> None:
 def test_worst_and_most_doubtful() -> None:
     nan = float("nan")
     answers = made([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.4, 0.8, nan, 0.7], [2.0, 0.9, 3.0, nan, 1.0])
-    assert answers.worst(3).tolist() == [3, 2, 0]
+    assert answers.worst(4).tolist() == [0, 2, 4, 3]  # what is no number is not sure of anything
     assert answers.doubtful(2).tolist() == [3, 1]
     assert np.isfinite(answers.calibration_error)
+    assert made([0, 0, 0], [1, 1, 1], [1.0, 1.0, 1.0], [3.0, 9.0, nan]).worst(3).tolist() == [2, 1, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.floats(0, 1) | st.just(float("nan")),
+                          st.floats(0, 50) | st.just(float("nan"))), max_size=60), st.integers(0, 30))  # fmt: skip
+def test_mistakes_come_by_confidence(rows: list[tuple[int, int, float, float]], most: int) -> None:
+    answers = made(*([row[at] for row in rows] for at in range(4))) if rows else made([], [], [], [])  # type: ignore[arg-type]
+    shown, everything = answers.worst(most), answers.worst(len(rows))
+    assert shown.tolist() == everything[:most].tolist()
+    assert sorted(everything.tolist()) == [at for at, row in enumerate(rows) if row[0] != row[1]]
+    confidence = np.nan_to_num(answers.probability[everything]).tolist()
+    assert confidence == sorted(confidence, reverse=True)
+
+
+def shares(page: str, panel: int) -> list[int]:
+    """The probabilities in a gallery, in per cent, in their order."""
+    panels = page.split('<div class="panel" id="gallery')[1:]
+    return [int(number) for number in re.findall(r'class="said" dir="auto">[^<]*\((\d+)%\)</span>', panels[panel - 1])]
+
+
+def test_galleries_are_sorted_as_they_say(page: str) -> None:
+    for panel, caption in ((1, "Wrong answers, the most confident first"), (2, "the least confident first")):
+        assert caption in page
+        found = shares(page, panel)
+        assert len(found) > 3
+        assert found == sorted(found, reverse=panel == 1)
+
+
+def calibrated(count: int, shift: float, seed: int) -> Answers:
+    """Answers whose probability is off by `shift`."""
+    draw = np.random.default_rng(seed)
+    true = draw.uniform(0.55, 0.9, count)
+    labels = np.where(draw.random(count) < true, 0, 1)
+    columns = labels.tolist(), [0] * count, (true + shift).tolist(), [1.0] * count
+    return made(*columns)
+
+
+def test_a_calibration_error_that_chance_explains_is_none() -> None:
+    """On 50 answers a calibrated network has an error of about 15 %; it is within the bound 95 times of 100."""
+    within = [
+        (one := calibrated(50, 0.0, seed)).calibration_error <= one.calibration_error_by_chance for seed in range(100)
+    ]
+    assert 88 <= sum(within) <= 100
+    assert np.mean([calibrated(50, 0.0, seed).calibration_error for seed in range(100)]) > 0.08
+    for shift in (-0.1, 0.095):
+        one = calibrated(5000, shift, 1)
+        assert one.calibration_error == pytest.approx(abs(shift), abs=0.02)
+        assert one.calibration_error > 2 * one.calibration_error_by_chance
+        confidence, accuracy = one.confidence
+        assert confidence - accuracy == pytest.approx(shift, abs=0.02)
+    none = made([0], [0], [float("nan")], [1.0])
+    assert (none.calibration_error, none.calibration_error_by_chance, none.confidence) == (0.0, 0.0, (0.0, 0.0))
+
+
+def test_a_page_that_tells_of_calibration_does_not_say_that_nothing_is_odd(digits: Dataset, tmp_path: Path) -> None:
+    run = lenext.train("lenet", digits, epochs=6, label_smoothing=0.4, runs_dir=tmp_path, quiet=True)
+    page = (run.path / "report.html").read_text()
+    assert answers_of(run).calibration_error > 0.1
+    assert "Nothing odd was noticed" not in page
+    assert "underconfident" in page
+    assert "label_smoothing=0.4" in page
 
 
 def record(epoch: int, train: float, val: float | None, loss: float = 0.1) -> Record:
@@ -160,14 +229,14 @@ def record(epoch: int, train: float, val: float | None, loss: float = 0.1) -> Re
     [
         ([record(1, 0.4, 0.42), record(5, 0.71, 0.60)], "by heart: 71.0% of them right in the last epoch, but 60.0%"),
         ([record(1, 0.9, 0.92), record(5, 0.26, 0.26)], "collapsed: 92.0% in epoch 1, 26.0% at the end"),
-        ([record(1, 0.1, 0.1, 2.31), record(2, 0.11, 0.1, 2.30)], "no better than chance (10%)"),
+        ([record(1, 0.1, 0.1, 2.31), record(2, 0.1, 0.1, 2.30)], "no better than chance (10%)"),
         ([record(1, 0.9, 0.92), record(5, 0.97, 0.95)], ""),
         ([record(1, 0.9, None), record(2, 0.95, None)], ""),
         ([], ""),
     ],
 )
 def test_what_is_noticed(records: list[Record], said: str) -> None:
-    found = " ".join(noticed(records, 0.1, 10))
+    found = " ".join(noticed(records, Samples(10, 0.1, 50_000, 10_000)))
     assert said in found
     assert bool(said) == bool(found)
 

@@ -226,19 +226,21 @@ def concluded(study: Any, plan: Plan, folder: Path, request: Mapping[str, Any], 
         raise RunError(f"{folder}: no trial has ended well; its options may not suit the data")
     order = ranked(standings, "validation")
     notes = [f"{order[0].name} is the best of {len(order)} on the validation that chose it, which flatters it"]
+    place = ""
     if running := counts.get("running"):
         notes.append(f"{running} trials are still running elsewhere; the same command concludes once they have ended")
-    elif places[order[0].name]:
-        notes.append(f"the best trial's run is at {places[order[0].name]}; the same command there reads its test set")
+    elif place := places[order[0].name]:
+        notes.append(f"the best trial's run is at {place}; the same command there reads its test set")
     else:
         order[0] = replace(order[0], outcomes=tuple(read_test_of(one, **where) for one in order[0].outcomes))
     write_csv(order, folder / "search.csv")
     facts = [("trials", ", ".join(f"{number} {state}" for state, number in counts.items())), ("machine", plan.machine)]
     command = ["lenext", "vary", str(request["vary"]), *(f"--option={one}" for one in request["options"])]
     command += spelled(request, "data", "search", "trials", "database", "name", "recipe", "label_column")
+    elsewhere = f"at {place}", "in another folder, perhaps on another machine"  # a page tells no machine's name
     write_page(
         folder / "search.html", order, title=f"{request['vary']}: variations sought", part="validation", facts=facts,
-        notes=notes, command=shlex.join(command),
+        notes=[note.replace(*elsewhere) for note in notes] if place else notes, command=shlex.join(command),
     )  # fmt: skip
     return Search(folder, tuple(order), counts, tuple(notes))
 

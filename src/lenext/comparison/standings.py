@@ -1,7 +1,7 @@
 """Contestants beside each other: what each reached, at what cost, and how sure the differences are."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -12,6 +12,7 @@ from lenext.comparison.trials import Outcome
 from lenext.foundation.files import csv_text, write_atomic
 from lenext.reporting.console import seconds
 from lenext.reporting.page import render
+from lenext.reporting.places import without_places
 from lenext.reporting.svg import LOOKS, Chart, Line, Mark, Scatter
 from lenext.reporting.tables import table
 
@@ -178,7 +179,8 @@ def write_csv(standings: Sequence[Standing], path: Path) -> None:
         settings = [one.settings.get(key, "") for key in options]
         for outcome in one.outcomes:
             figures = [outcome.validation, outcome.test, outcome.seconds and round(outcome.seconds, 3)]
-            rows.append([one.name, *settings, outcome.trial.seed, *figures, len(outcome.records), outcome.failure])
+            name, failure = without_places(one.name), without_places(outcome.failure)
+            rows.append([name, *settings, outcome.trial.seed, *figures, len(outcome.records), failure])
     header = ["contestant", *options, "seed", "validation", "test", "seconds", "epochs", "failure"]
     write_atomic(path, csv_text(header, rows))
 
@@ -195,8 +197,11 @@ def write_page(
     base: Standing | None = None,
     headline: bool = True,
 ) -> None:
-    """The table, the sentences, the Pareto pictures and the curves."""
-    best = standings[0]
+    """The table, the sentences, the Pareto pictures and the curves. A network of one's own is named without its place
+    before charts make room for its name."""
+    shown = [replace(one, name=without_places(one.name)) for one in standings]
+    base = shown[standings.index(base)] if base else None
+    standings, best = shown, shown[0]
     content = {
         "title": title,
         "best": best if headline and best.figures(part) else None,

@@ -19,7 +19,7 @@ from lenext.models.own import is_own
 from lenext.reporting.console import Narrator, seconds
 from lenext.runs.folder import Run
 from lenext.runs.results import figures_of
-from lenext.training.notices import at_chance
+from lenext.training.notices import Samples, at_chance
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.identity import MAY_CHANGE
@@ -89,8 +89,12 @@ class Outcome:
     @cached_property
     def guesses(self) -> bool:
         """Whether its last epoch was no better than guessing among classes of the same size."""
-        classes = len(self.run.read_json("split.json").get("classes", ())) if self.run else 0
-        return classes > 1 and bool(self.records) and at_chance(self.records[-1], 1 / classes, classes)
+        split = self.run.read_json("split.json") if self.run else {}
+        classes, counts = len(split.get("classes", ())), split.get("samples", {})
+        if classes < 2 or not self.records:
+            return False
+        samples = Samples(classes, 1 / classes, counts.get("train", 0), counts.get("validation", 0))
+        return at_chance(self.records[-1], samples)
 
     def said(self) -> str:
         """In a line."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lenext.foundation.files import atomic
 from lenext.inspection.arithmetic import Arithmetic
 from lenext.training.rates import RateSearch
+from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
 TRAIN, VALIDATION, QUIET, INK = "#8a94a6", "#0b6e99", "#d5d9e0", "#1f2430"
@@ -63,8 +64,9 @@ def styled(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(**grid)
 
 
-def curves(records: Sequence[Record], title: str, best_epoch: int | None = None) -> Figure:
-    """Loss and accuracy by epoch, training and validation in one picture, the learning rate under them."""
+def curves(records: Sequence[Record], title: str, best_epoch: int | None, rates: Curve) -> Figure:
+    """Loss and accuracy by epoch, training and validation in one picture, and under them the learning rate, as
+    `learning_rate_curve` gives it."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5), layout="constrained")
         axes = figure.subplot_mosaic([["loss", "accuracy"], ["rate", "rate"]], height_ratios=[5, 1])
@@ -86,7 +88,7 @@ def curves(records: Sequence[Record], title: str, best_epoch: int | None = None)
             words = f"best: {chosen.val_accuracy:.2%} (epoch {chosen.epoch})"
             accuracy.plot([chosen.epoch], [chosen.val_accuracy], "o", color=VALIDATION, label=words, zorder=5)
         accuracy.legend(loc="lower right")
-        rate.plot(epochs, [record.learning_rate for record in records], color=INK, linewidth=1.2)
+        rate.plot(*rates, color=INK, linewidth=1.2, marker="o" if len(rates[0]) == 1 else None, markersize=3)
         rate.set_ylabel("learning\nrate", fontsize=9)
         rate.set_ylim(bottom=0)
         rate.yaxis.set_major_locator(MaxNLocator(nbins=2))
@@ -94,6 +96,7 @@ def curves(records: Sequence[Record], title: str, best_epoch: int | None = None)
         for one in (loss, accuracy, rate):
             one.set_xlim(0.5, max(epochs, default=1) + 0.5)
             one.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+        rate.set_xlim(0, max(epochs, default=1) + 0.5)  # an epoch's figures lie at its end, its rates before that
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
 

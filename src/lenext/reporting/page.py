@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lenext.reporting.figures import write_png
+from lenext.reporting.places import without_places
 from lenext.reporting.svg import Chart, Line, bar, reliability
 from lenext.runs.answers import Answers
+from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
 SHARP = 64  # px a side below which a picture is enlarged in squares
@@ -77,12 +79,12 @@ def embedded(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def curves(records: Sequence[Record], best_epoch: int | None) -> list[Chart]:
-    """Loss, accuracy and learning rate by epoch."""
+def curves(records: Sequence[Record], best_epoch: int | None, rates: Curve) -> list[Chart]:
+    """Loss and accuracy by epoch, and the learning rate, as `learning_rate_curve` gives it."""
     epochs = [float(one.epoch) for one in records]
     columns: dict[str, list[float | None]] = {
         name: [getattr(one, name) for one in records]
-        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate",
+        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy",
                      "evaluated_train_loss", "evaluated_train_accuracy")
     }  # fmt: skip
 
@@ -99,9 +101,8 @@ def curves(records: Sequence[Record], best_epoch: int | None) -> list[Chart]:
     return [
         Chart("Loss (cross-entropy)", lines("loss"), zero=True),
         Chart("Accuracy", lines("accuracy"), percent=True, marks=marks),
-        Chart("Learning rate", [Line("learning rate", epochs, columns["learning_rate"], "c")], zero=True, wide=934,
-              high=120),
-    ]  # fmt: skip
+        Chart("Learning rate", [Line("learning rate", *rates, "c")], zero=True, wide=934, high=120),
+    ]
 
 
 def confusion_cells(answers: Answers) -> list[list[dict[str, Any]]]:
@@ -116,10 +117,10 @@ def confusion_cells(answers: Answers) -> list[list[dict[str, Any]]]:
 
 @cache
 def environment() -> jinja2.Environment:
-    """The templates; whatever is put into them is escaped."""
+    """The templates; whatever is put into them is escaped, and loses the places of its paths."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("lenext.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
+        undefined=jinja2.StrictUndefined, finalize=lambda one: without_places(one) if isinstance(one, str) else one,
     )  # fmt: skip
     made.filters |= {"percent": lambda value: f"{value:.1%}", "thousands": lambda value: f"{value:,}"}
     made.globals |= {

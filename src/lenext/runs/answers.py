@@ -2,19 +2,22 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import read_regular
-from lenext.runs.results import confusion
+from lenext.runs.results import confident_mistakes, confusion
 
 MOST_BYTES = 1 << 30  # of predictions.csv
 BINS = 10  # of confidence
+DRAWS, CONFIDENCE = 200, 0.95  # of what a calibrated network would answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,35 +60,67 @@ class Answers:
         ]
 
     def worst(self, most: int) -> NDArray[np.int64]:
-        """Rows of the wrong answers that cost most, the costliest first; a loss that is no number costs most."""
-        wrong = np.flatnonzero(~self.right)
-        cost = np.nan_to_num(self.loss[wrong], nan=np.inf)
-        return wrong[np.argsort(-cost, kind="stable")][:most]
+        """Return the rows of the most confident wrong answers, the most confident first."""
+        return confident_mistakes(self.labels, self.predicted, self.probability, self.loss)[:most]
 
     def doubtful(self, most: int) -> NDArray[np.int64]:
-        """Rows of the answers with the least probability."""
+        """Return the rows of the least confident answers, right or wrong, the least confident first."""
         return np.argsort(np.nan_to_num(self.probability, nan=0.0), kind="stable")[:most]
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Where the probability is a number."""
+        return np.isfinite(self.probability)
+
+    @cached_property
+    def bins(self) -> NDArray[np.int64]:
+        """The tenth of probability in which each known answer is, (M,)."""
+        return np.clip((self.probability[self.known] * BINS).astype(np.int64), 0, BINS - 1)
 
     def reliability(self) -> list[tuple[float, float, int]]:
         """For each tenth of probability that has answers: their mean probability, their accuracy, how many."""
-        known = np.isfinite(self.probability)
-        place = np.minimum((np.where(known, self.probability, 0) * BINS).astype(int), BINS - 1)
-        rows = []
-        for at in range(BINS):
-            inside = known & (place == at)
-            if inside.any():
-                rows.append(
-                    (float(self.probability[inside].mean()), float(self.right[inside].mean()), int(inside.sum()))
-                )
-        return rows
+        counts, confidence, right = (
+            self.binned(),
+            self.binned(self.probability[self.known]),
+            self.binned(self.right[self.known]),
+        )
+        return [
+            (float(confidence[at] / counts[at]), float(right[at] / counts[at]), int(counts[at]))
+            for at in np.flatnonzero(counts)
+        ]
+
+    def binned(self, values: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """Return the sum of values (M,) in each bin, or how many there are."""
+        return np.bincount(self.bins, values, BINS).astype(np.float64)
 
     @property
     def calibration_error(self) -> float:
         """The mean distance between probability and accuracy over these bins, by their pictures (Guo et al.,
         arXiv:1706.04599)."""
-        rows = self.reliability()
-        total = sum(count for _, _, count in rows)
-        return sum(count * abs(mean - accuracy) for mean, accuracy, count in rows) / total if total else 0.0
+        return self.calibration_errors(self.right[self.known][None])[0]
+
+    @cached_property
+    def calibration_error_by_chance(self) -> float:
+        """The error that a calibrated network with these probabilities stays below with 95 % probability.
+
+        On few samples it is far above 0. Each answer is drawn as right with its own probability, by a fixed seed.
+        """
+        draw = np.random.default_rng(0)
+        probability = self.probability[self.known]
+        drawn = (draw.random(len(probability)) < probability for _ in range(DRAWS))
+        return float(np.quantile(self.calibration_errors(drawn), CONFIDENCE))
+
+    def calibration_errors(self, drawn: Iterable[NDArray[np.bool_]]) -> list[float]:
+        """Return the error for each way in which the known answers may be right (M,)."""
+        confidence, total = self.binned(self.probability[self.known]), max(len(self.bins), 1)
+        return [float(np.abs(confidence - self.binned(right)).sum() / total) for right in drawn]
+
+    @property
+    def confidence(self) -> tuple[float, float]:
+        """The mean probability of the known answers, and the share of them that is right."""
+        if not self.known.any():
+            return 0.0, 0.0
+        return float(self.probability[self.known].mean()), float(self.right[self.known].mean())
 
 
 def read_answers(path: Path, classes: Sequence[str]) -> Answers | None:

@@ -41,6 +41,22 @@ def class_figures(evaluation: Answered, classes: Sequence[str]) -> list[dict[str
     return [{"class": c, "pictures": int(n), "precision": p, "recall": r, "f1": f} for c, p, r, f, n in rows]
 
 
+def confident_mistakes(
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    probability: NDArray[np.floating[Any]],
+    loss: NDArray[np.floating[Any]],
+) -> NDArray[np.int64]:
+    """Return the rows of the wrong answers, the most confident first; of equal ones the costliest first.
+
+    A probability that is no number counts as 0, a loss that is none as infinite.
+    """
+    wrong = np.flatnonzero(labels != predicted)
+    confidence = np.nan_to_num(probability[wrong].astype(np.float64), nan=0.0)
+    cost = np.nan_to_num(loss[wrong].astype(np.float64), nan=np.inf, posinf=np.inf)
+    return wrong[np.lexsort((-cost, -confidence))]
+
+
 def figures_of(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
     """Loss, accuracy, top-5 where it means something."""
     figures = {"samples": len(evaluation.labels), "loss": evaluation.loss, "accuracy": evaluation.accuracy}

@@ -1,7 +1,6 @@
 """`report`: a run as a page that can be handed in, shown and trusted."""
 
 import copy
-import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,8 @@ from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
 from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
-from lenext.training.notices import noticed
+from lenext.training.notices import Samples, calibration_notice, noticed
+from lenext.training.schedule import Curve, batches_per_epoch, learning_rate_curve
 from lenext.workflows.prepare import open_data
 from lenext.workflows.run_pictures import RunPictures
 from lenext.workflows.use import open_weights
@@ -112,12 +112,12 @@ class Page:
         return {
             "title": f"{called.rpartition(':')[2]} on {Path(experiment.data).name}",
             "subtitle": f"{self.run.path.resolve()}",
-            "command": f"lenext train --recipe {shlex.quote(str(self.run.path / 'recipe.yaml'))}",
+            "command": "lenext train --recipe recipe.yaml",
             "recipe": experiment.to_yaml(),
             "sharp": self.data is not None and max(self.data.shape[1:]) <= 64,
             "numbers": self.part("figures", self.numbers, []),
             "notices": sentences(self.part("notices", self.notices, [])),
-            "charts": self.part("curves", lambda: curves(self.records, best), []) if self.records else [],
+            "charts": self.part("curves", lambda: curves(self.records, best, self.rates()), []) if self.records else [],
             "galleries": self.part("pictures", pictures.galleries, []),
             "data": self.part("data", self.data_facts, []),
             "machine": self.part("machine", self.machine, []),
@@ -154,13 +154,26 @@ class Page:
         reads = self.results.get("test_reads", 0)
         return [*found, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
 
+    def rates(self) -> Curve:
+        """The learning rate by epoch."""
+        recipe = self.experiment.recipe
+        batches = batches_per_epoch(recipe, self.split.get("samples", {}).get("train", 0))
+        return learning_rate_curve(recipe, batches, self.records)
+
     def notices(self) -> list[str]:
         """What the figures and the data give reason to say."""
         share = 1 / max(len(self.classes), 1)
         if self.data is not None:
             counts = self.data.train.labels.bincount()
             share = float(counts.max() / counts.sum())
-        found = noticed(self.records, share, max(len(self.classes), 2))
+        recipe, sizes = self.experiment.recipe, self.split.get("samples", {})
+        trained = recipe.samples(sizes["train"]) if "train" in sizes else 0
+        found = noticed(self.records, Samples(max(len(self.classes), 2), share, trained, sizes.get("validation", 0)))
+        if self.answers is not None and len(self.answers):
+            confidence, accuracy = self.answers.confidence
+            error, by_chance = self.answers.calibration_error, self.answers.calibration_error_by_chance
+            found.append(calibration_notice(error, by_chance, confidence, accuracy, recipe))
+        found = [sentence for sentence in found if sentence]
         splits = self.data.splits() if self.data else {}
         if splits and not any(isinstance(one.images, PictureFiles) for one in splits.values()):
             groups = exact(splits)
@@ -187,6 +200,7 @@ class Page:
             "confused": answers.confused(),
             "calibration": answers.reliability(),
             "calibration_error": answers.calibration_error,
+            "calibration_error_by_chance": answers.calibration_error_by_chance,
             "names": answers.classes,
             "matrix": confusion_cells(answers) if small else [],
             "matrix_picture": embedded(picture.read_bytes(), "png") if not small and picture.is_file() else "",

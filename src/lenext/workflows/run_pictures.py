@@ -21,6 +21,8 @@ from lenext.training.recipe import Recipe
 from lenext.workflows import looks
 
 PICTURES, EXPLAINED, GRID, POINTS = 24, 3, 24, 1_000
+WORST = "Wrong answers, the most confident first, with the probability of the answer."
+DOUBTFUL = "Right and wrong answers, the least confident first, with the probability of the answer."
 A_CLASS = 6  # pictures beside which their augmented ones are shown
 
 
@@ -36,15 +38,15 @@ class RunPictures:
     description: Description | None
 
     def galleries(self) -> list[Gallery]:
-        """The worst mistakes, the most doubtful answers, and some of what was trained on."""
+        """The most confident mistakes, the least confident answers, and some of what was trained on."""
         if self.data is None:
             return []
         found = []
         if self.answers is not None and self.data.test is not None:
             worst, doubtful = self.answers.worst(PICTURES), self.answers.doubtful(PICTURES)
             found = [
-                Gallery("worst mistakes", "Wrong, and surest of it.", self.shown(self.data.test, worst)),
-                Gallery("most doubtful", "Right or wrong, but least sure.", self.shown(self.data.test, doubtful)),
+                Gallery("confident mistakes", WORST, self.shown(self.data.test, worst)),
+                Gallery("least confident answers", DOUBTFUL, self.shown(self.data.test, doubtful)),
             ]
         found = [one for one in found if one.pictures]
         rows = np.linspace(0, len(self.data.train) - 1, min(GRID, len(self.data.train))).astype(np.int64)

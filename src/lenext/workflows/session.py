@@ -27,8 +27,9 @@ from lenext.runs.results import class_figures, figures_of, write_predictions
 from lenext.training.diagnosis import not_finite
 from lenext.training.evaluation import evaluate_split
 from lenext.training.loop import events, some_pictures, stopped_early
-from lenext.training.notices import chance_notice
+from lenext.training.notices import Samples, chance_notice
 from lenext.training.passes import views_of
+from lenext.training.schedule import learning_rate_curve
 from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.identity import MAY_CHANGE, fingerprint, fingerprints, flat, parts_of
 from lenext.workflows.job import Job
@@ -206,10 +207,12 @@ class Session:
 
     def notice(self) -> str:
         """What the records so far give reason to say."""
-        counts = self.job.data.train.labels.bincount()
-        normed = any("Norm" in type(module).__name__ for module in self.job.network.modules())
-        share = float(counts.max() / counts.sum())
-        return chance_notice(self.state.records, share, len(self.job.data.classes), self.job.recipe, normed)
+        job = self.job
+        counts = job.data.train.labels.bincount()
+        normed = any("Norm" in type(module).__name__ for module in job.network.modules())
+        held = len(job.data.validation) if job.data.validation else 0
+        samples = Samples(len(job.data.classes), float(counts.max() / counts.sum()), job.samples, held)
+        return chance_notice(self.state.records, samples, job.recipe, job.batches, normed)
 
     def carry_out(self, stop: StopSignal) -> None:
         """Train, then measure; raises StoppedError where a signal ended it."""
@@ -217,7 +220,8 @@ class Session:
         weights.save(self.run.weights("last"), self.state.trained, self.job.description)
         records, best = self.state.records, self.state.best
         if records:
-            write_curves(self.run, records, self.job.title, best.epoch if best else None)
+            rates = learning_rate_curve(self.job.recipe, self.job.batches, records)
+            write_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
         if not stopped:
             stop.at_once = True  # what comes now is done again by a resume
             if not stop:

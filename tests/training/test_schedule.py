@@ -1,0 +1,99 @@
+"""The learning rate as it is drawn is the one that training used."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lenext
+from lenext.data.dataset import Dataset
+from lenext.training.loop import divided, events
+from lenext.training.recipe import Recipe
+from lenext.training.schedule import MAX_POINTS, batches_per_epoch, is_warming_up, learning_rate_curve
+from lenext.training.state import Record, Step, TrainingState
+
+RECIPES: list[dict[str, Any]] = [
+    {"epochs": 3},
+    {"epochs": 3, "schedule": "cosine", "warmup_epochs": 1.0},
+    {"epochs": 2, "schedule": "linear"},
+    {"epochs": 2, "schedule": "constant", "steps": 13},
+]
+
+
+def record(epoch: int, rate: float) -> Record:
+    return Record(epoch, 1.0, 1.0, 0.5, 1.0, 0.5, rate)
+
+
+@pytest.mark.parametrize("settings", RECIPES, ids=lambda one: one.get("schedule", "one_cycle"))
+def test_the_curve_is_what_the_optimizer_used(few: Dataset, settings: dict[str, Any]) -> None:
+    recipe = Recipe(batch_size=16, learning_rate=0.08).changed(settings)
+    data = divided(few, recipe)
+    state = TrainingState.begin(lenext.create("lenet"), recipe)
+    used, ends, records = list[float](), list[float](), list[Record]()
+    batches = batches_per_epoch(recipe, len(data.train))
+    for event in events(state, data, recipe):
+        if isinstance(event, Record):
+            records.append(event)
+        elif event.phase == "train":
+            assert isinstance(event, Step)
+            used.append(event.learning_rate)
+            ends.append(event.epoch - 1 + (event.position + 1) / batches)
+            assert state.update.optimizers[0].param_groups[0]["lr"] == event.learning_rate
+    epochs, rates = learning_rate_curve(recipe, batches, records)
+    assert rates == used
+    assert epochs == pytest.approx(ends)
+    assert max(rates) == pytest.approx(0.08, rel=0.05)
+    if recipe.schedule == "one_cycle":
+        highest = round(0.3 * len(used) - 1)
+        assert rates.index(max(rates)) == highest
+        assert rates[: highest + 1] == sorted(rates[: highest + 1])
+        assert rates[highest:] == sorted(rates[highest:], reverse=True)
+
+
+@given(st.integers(1, 40), st.integers(1, 2000), st.sampled_from(["one_cycle", "cosine", "linear", "constant"]))
+def test_a_long_curve_is_short_and_keeps_its_ends_and_its_top(epochs: int, batches: int, schedule: str) -> None:
+    recipe = Recipe(epochs=epochs, schedule=schedule, learning_rate=0.1)
+    whole = learning_rate_curve_of_all(recipe, batches)
+    records = [
+        record(epoch + 1, sum(whole[epoch * batches : (epoch + 1) * batches]) / batches) for epoch in range(epochs)
+    ]
+    places, rates = learning_rate_curve(recipe, batches, records)
+    assert len(places) == len(rates) == min(len(whole), len(rates))
+    assert len(rates) <= MAX_POINTS
+    assert len(rates) >= min(len(whole), 20)
+    assert places == sorted(set(places))
+    assert places[-1] == pytest.approx(epochs)
+    assert (rates[0], rates[-1], max(rates)) == (whole[0], whole[-1], max(whole))
+
+
+def learning_rate_curve_of_all(recipe: Recipe, batches: int) -> list[float]:
+    from lenext.training.optim import learning_rate
+
+    total = recipe.epochs * batches
+    return [learning_rate(recipe, update, total, batches) for update in range(total)]
+
+
+def test_an_epoch_of_another_schedule_is_its_mean() -> None:
+    """As of a run that was resumed with more epochs."""
+    recipe = Recipe(epochs=2, schedule="constant", learning_rate=0.1)
+    assert learning_rate_curve(recipe, 2, [record(1, 0.07), record(2, 0.1)]) == ([0.5, 1.5, 2.0], [0.07, 0.1, 0.1])
+    assert learning_rate_curve(recipe, 0, [record(1, 0.07), record(2, 0.1)]) == ([0.5, 1.5], [0.07, 0.1])
+    assert learning_rate_curve(recipe, 2, []) == ([], [])
+    assert batches_per_epoch(replace(recipe, batch_size="auto"), 100) == 0
+    assert batches_per_epoch(recipe, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "rising"),
+    [
+        ({}, [True, True, False, False]),  # 30 % of 10 epochs are 3
+        ({"schedule": "cosine", "warmup_epochs": 2.0}, [True, True, False, False]),
+        ({"schedule": "constant"}, [False] * 4),
+        ({"epochs": 1}, [False]),
+    ],
+)
+def test_when_the_rate_still_rises(settings: dict[str, Any], rising: list[bool]) -> None:
+    recipe = Recipe(learning_rate=0.1).changed(settings)
+    assert [is_warming_up(recipe, 391, epoch) for epoch in range(1, len(rising) + 1)] == rising
