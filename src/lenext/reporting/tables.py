@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from lenext.foundation.streams import UNPRINTABLE, write_out
+from lenext.foundation.streams import UNPRINTABLE, printable, write_out
 from lenext.foundation.terminal import SafeConsole
 
 
@@ -51,7 +51,7 @@ def table(title: str, columns: dict[str, str], rows: Sequence[Sequence[str]]) ->
     for name, justify in columns.items():
         made.add_column(name, justify="right" if justify == "right" else "left", header_style="bold", overflow="fold")
     for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
+        made.add_row(*(Text(printable(cell)) for cell in row))
     return made
 
 
