@@ -1,9 +1,8 @@
-"""Command lines drawn from the options themselves, run in processes of their own: `python -m tests.commands.generated
-FOLDER SEED COUNT`.
+"""Command lines drawn from the options themselves: `python -m tests.commands.generated FOLDER SEED COUNT`.
 
-Whatever is typed: no traceback, exit code 0, 2 or 130 (a run that takes long is stopped by Ctrl-C), nothing left behind
-by a refusal, and no refusal that computes for more than three seconds. Ends with 0, or prints the first line that does
-otherwise.
+Each runs in a process of its own. Whatever is typed: no traceback, exit code 0, 2 or 130 (a run that takes long is
+stopped by Ctrl-C), nothing left behind by a refusal, and no refusal that computes for more than three seconds. Prints
+what does otherwise, and ends with 1 then.
 """
 
 import os
@@ -252,19 +251,20 @@ def main(folder: Path, seed: int, count: int) -> int:
         import_module(module)
     known, kinds = commands(), Counter[str]()
     place.parent.mkdir(exist_ok=True)
-    begun = time.monotonic()
+    begun, failures = time.monotonic(), 0
     for number in range(count):
         line = Words(seed * 1_000_003 + number).line(known)
         wrong, kind = complaint(line, template, place)
         kinds[kind] += 1
         if wrong:
             sys.stdout.write(f"number {number} of seed {seed}: lenext {shlex.join(line)}\n{wrong}\n")
-            return 1
+            sys.stdout.flush()
+            failures += 1
         if number % 500 == 499:
             sys.stdout.write(f"{number + 1} in {time.monotonic() - begun:.0f} s: {dict(kinds)}\n")
             sys.stdout.flush()
     sys.stdout.write(f"{count} command lines: {dict(kinds)}\n")
-    return 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
