@@ -2,7 +2,7 @@
 
 import sys
 
-from lenext.foundation.streams import abandon, open_streams, write_error
+from lenext.foundation.streams import abandon, heeded_interrupts, open_streams, write_error
 from lenext.verbs import VERBS
 
 START = """\
@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         if given and given[0] not in ("-h", "--help", "help"):
             from lenext.cli import run
 
-            code = run(given)
+            with heeded_interrupts():
+                code = run(given)
         else:
             verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
             sys.stdout.write(f"{START}{verbs}\n{END}")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenext.foundation.streams import printable
+from lenext.foundation.streams import heeded_interrupts, printable
 from lenext.foundation.terminal import SafeConsole
 from lenext.reporting.tables import table
 
@@ -48,3 +48,18 @@ def test_streams_that_are_full_or_closed_end_in_one_line(arguments: str, redirec
     if redirection == ">/dev/full" and "what" not in arguments:
         assert done.returncode == 2
         assert re.fullmatch(r"lenext: cannot write to standard output: .+\n", done.stderr)
+
+
+def test_an_interrupt_within_a_destructor_is_heeded(capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        Interrupted()
+        for _ in range(1_000_000):
+            pass
+
+    with pytest.raises(KeyboardInterrupt), heeded_interrupts():
+        work()
+    assert capsys.readouterr().err == ""

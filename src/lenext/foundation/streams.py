@@ -1,10 +1,12 @@
 """Standard output and error: text in which other people's names cannot move the cursor. Nothing heavy here."""
 
+import _thread
 import os
 import re
 import sys
-from contextlib import suppress
-from typing import IO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """C0 and C1 controls but newline and tab, line separators, and marks that turn the direction of writing."""
@@ -40,6 +42,24 @@ def open_streams() -> None:
         if getattr(sys, name) is None:
             stream: IO[str] = open(number, "w" if number else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
+
+
+@contextmanager
+def heeded_interrupts() -> Iterator[None]:
+    """Ask again for a Ctrl-C that fell into a destructor or a weak reference's callback, where Python only prints it."""
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            _thread.interrupt_main()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def abandon(stream: IO[str]) -> None:
