@@ -4,6 +4,7 @@ import _thread
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -46,12 +47,14 @@ def open_streams() -> None:
 
 @contextmanager
 def heeded_interrupts() -> Iterator[None]:
-    """Ask again for a Ctrl-C that fell into a destructor or a weak reference's callback, where Python only prints it."""
+    """Ask again for a Ctrl-C that fell into a destructor or a weak reference, where Python only prints it."""
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            _thread.interrupt_main()
+            later = threading.Timer(0.05, _thread.interrupt_main)  # not here, where it would be printed again
+            later.daemon = True
+            later.start()
         else:
             before(unraisable)
 
