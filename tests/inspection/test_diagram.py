@@ -3,9 +3,11 @@
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from torch import nn
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.diagram import block, draw, whole
+from lenext.inspection.diagram import block, describe, draw, whole
 from lenext.models import MODELS, create, find_variant
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 96]
@@ -63,6 +65,22 @@ def test_every_network_is_drawn_from_picture_to_classes(name: str) -> None:
         left = float(group.get("transform", "(0 ").split("(")[1].split()[0])
         for rect in group.findall(f"{space}rect"):
             assert left + float(rect.get("x", "0")) + float(rect.get("width", "0")) <= width
+
+
+def test_the_first_layer_of_lenet_is_an_ordinary_convolution() -> None:
+    times = "\u00d7"
+    assert whole(create("lenet"), (1, 28, 28))[1].label == f"Conv 5{times}5, 6"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_label_says_depthwise_only_of_depthwise_convolutions(name: str, channels: int) -> None:
+    with torch.device("meta"):
+        network = create(name, in_channels=channels)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            depthwise = layer.groups == layer.in_channels > 1
+            assert ("Depthwise" in describe(layer)[1]) == depthwise
 
 
 def test_a_part_that_is_not_there() -> None:

@@ -59,7 +59,7 @@ def summary(
             "type": layer.kind,
             "output": " x ".join(map(str, layer.output_shape)),
             "parameters": layer.parameters or "",
-            "mult-adds": layer.multiply_adds or "",
+            "mult-adds": f"at least {layer.multiply_adds:,}" if layer.uncounted else layer.multiply_adds or "",
             "train": bytes_spoken(layer.training_bytes),
             "eval": bytes_spoken(layer.evaluation_bytes),
             "field": layer.receptive_field,
@@ -77,10 +77,12 @@ def totals(found: "Summary") -> None:
     frozen = f" ({found.parameters - found.trainable:,} frozen)" if found.trainable < found.parameters else ""
     shape = " x ".join(map(str, found.input_shape))
     layers = f"{found.convolutions} convolutions and {found.dense} dense" if found.dense else "all convolutions"
+    least = "at least " if found.uncounted else ""
+    uncounted = f" (not counted: {', '.join(found.uncounted)})" if found.uncounted else ""
     train, evaluation = bytes_spoken(found.training_bytes), bytes_spoken(found.evaluation_bytes)
     write_out(
         f"\n{found.network} on a picture of {shape}: {found.parameters:,} parameters{frozen}, "
-        f"{found.multiply_adds:,} multiply-adds\n"
+        f"{least}{found.multiply_adds:,} multiply-adds{uncounted}\n"
         f"{found.convolutions + found.dense} weighted layers on the longest way: {layers}\n"
         f"activations: {train} kept in training, {evaluation} at most in evaluation\n"
     )

@@ -125,7 +125,8 @@ def describe(module: nn.Module) -> tuple[str, str]:
     if isinstance(module, Whitening):
         return "convolution", f"Whitening {window(module.kernel_size, module.stride)}, {module.out_channels}"
     if isinstance(module, nn.Conv2d):
-        grouped = {1: "Conv", module.in_channels: "Depthwise"}.get(module.groups, f"Conv ({module.groups} groups)")
+        named = {module.in_channels: "Depthwise", 1: "Conv"}  # 1 comes last: with one channel in, nothing is depthwise
+        grouped = named.get(module.groups, f"Conv ({module.groups} groups)")
         return "convolution", f"{grouped} {window(module.kernel_size, module.stride)}, {module.out_channels}"
     if isinstance(module, nn.Linear):
         return "dense", f"Dense {module.out_features:,}"

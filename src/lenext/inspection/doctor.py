@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import at_rest
-from lenext.inspection.summary import blank, watched
+from lenext.inspection.summary import blank, is_layer, watched
 
 LARGEST = 512  # px; the search for a size that works ends here
 
@@ -22,16 +22,26 @@ class UnfitError(ConfigurationError):
         super().__init__(f"cannot take pictures of {' x '.join(map(str, shape))} ({at}{reason})")
 
 
+class UntriableError(Exception):
+    """A network that cannot be tried without weights."""
+
+
 def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
     """Try one blank picture (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
     inside: list[tuple[str, tuple[int, ...]]] = []
 
     def before(name: str, module: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+        if not is_layer(module):
+            return
         shape = tuple(given[0].shape[1:]) if given and isinstance(given[0], Tensor) else ()
         inside.append((f"{name} ({type(module).__name__})", shape))
 
+    def after(_: str, module: nn.Module, *__: Any) -> None:
+        if is_layer(module):
+            inside.pop()
+
     try:
-        with torch.no_grad(), at_rest(network), watched(network, before, lambda *_: inside.pop()):
+        with torch.no_grad(), at_rest(network), watched(network, before, after):
             output = network(blank(network, input_shape))
     except Exception as error:
         layer, given = inside[-1] if inside else ("", ())
@@ -43,22 +53,44 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
         )
 
 
+def without_weights(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a network on torch's meta device: it has shapes and no values, so even a large one costs no memory."""
+    with torch.device("meta"):
+        return build()
+
+
+def needs_values(error: BaseException) -> bool:
+    """Whether a network that was built without weights failed only because it reads values, as code may."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, NotImplementedError) or "meta" in str(error)
+
+
 def least_size(build: Callable[[int], nn.Module], channels: int, classes: int, above: int) -> int | None:
-    """The least image size above `above` that works, found by trying; None where none up to 512 px does."""
+    """Find the least image size above `above` that works, by trying networks without weights.
+
+    Returns:
+        The size, or None where none up to 512 px works, or where the network cannot be tried without weights.
+    """
 
     def works(size: int) -> bool:
         try:
-            check(build(size), (channels, size, size), classes)
-        except (LenextError, RuntimeError, ValueError):
+            check(without_weights(lambda: build(size)), (channels, size, size), classes)
+        except (LenextError, RuntimeError, ValueError) as error:
+            if needs_values(error):
+                raise UntriableError from error
             return False
         return True
 
     low, high = above, max(above, 1)
-    while not works(high):
-        low, high = high, high * 2
-        if high > LARGEST:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if works(middle) else (middle, high)
+    try:
+        while not works(high):
+            low, high = high, high * 2
+            if high > LARGEST:
+                return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if works(middle) else (middle, high)
+    except UntriableError:
+        return None
     return high

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.modes import at_rest
+from lenext.inspection.counting import Counter
 from lenext.inspection.trace import Seen, Trace, mark, seen_by
 
 FLOAT = 4  # bytes of a value in fp32
@@ -18,11 +19,12 @@ POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of one layer, or a block of them.
+    """One call of one layer, or a block of them; or, as `NAME (functional)`, what a block computes outside its layers.
 
-    output_shape: without N. parameters: its own, counted at the first call. multiply_adds: of convolutions and dense
-    layers, for one picture. training_bytes: what is kept for the backward pass; evaluation_bytes: its input and output.
-    receptive_field, stride: in pixels of the picture. block: the part of the network that it belongs to.
+    output_shape: without N. parameters: its own, counted at the first call. multiply_adds: of convolutions and products
+    of matrices, for one picture; uncounted: operations that may add to them, by an amount that is not known.
+    training_bytes: what is kept for the backward pass; evaluation_bytes: its input and output. receptive_field, stride:
+    in pixels of the picture. block: the part of the network that it belongs to.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Layer:
     receptive_field: int
     stride: int
     block: str
+    uncounted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Summary:
     convolutions, dense: weighted layers on the longest way through, as networks are named by (the 18 of ResNet-18).
     block_shapes: what the blocks with a class of their own give, which may be more than their last layer does.
     training_bytes: activations kept for the backward pass. evaluation_bytes: the most that a layer has in hand.
+    uncounted: operations whose multiply-adds are not known; where there are any, `multiply_adds` is the least.
     """
 
     network: str
@@ -59,6 +63,7 @@ class Summary:
     convolutions: int
     dense: int
     block_shapes: Mapping[str, tuple[int, ...]]
+    uncounted: tuple[str, ...] = ()
 
     def blocks(self) -> tuple[Layer, ...]:
         """The layers folded by block: ResNet's residual blocks, VGG's stacks with their pooling, ..."""
@@ -94,19 +99,23 @@ def joined(first: Layer, second: Layer) -> Layer:
         multiply_adds=first.multiply_adds + second.multiply_adds,
         training_bytes=first.training_bytes + second.training_bytes,
         evaluation_bytes=max(first.evaluation_bytes, second.evaluation_bytes),
+        uncounted=tuple(sorted({*first.uncounted, *second.uncounted})),
     )
 
 
 Watch = Callable[[str, nn.Module, tuple[Any, ...], Any], object]
 
 
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module has no modules inside, or has parameters of its own."""
+    return next(module.children(), None) is None or next(module.parameters(recurse=False), None) is not None
+
+
 @contextmanager
 def watched(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
-    """Call `before` and `after` around each layer that has no layers inside or has parameters of its own."""
+    """Call `before` and `after` around each part of a network, itself included."""
     handles = []
     for name, module in network.named_modules():
-        if next(module.children(), None) is not None and next(module.parameters(recurse=False), None) is None:
-            continue
 
         def enter(module: nn.Module, given: tuple[Any, ...], name: str = name) -> None:
             before(name, module, given, None)
@@ -126,15 +135,6 @@ def blank(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """One blank picture (1, C, H, W) where the network is."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype)
-
-
-def multiply_adds(module: nn.Module, output: Tensor) -> int:
-    """Of a convolution or a dense layer: each output value takes one for each weight that it is made with."""
-    if isinstance(module, nn.Conv2d):
-        return output.numel() * module.weight[0].numel()
-    if isinstance(module, nn.Linear):
-        return output.numel() * module.in_features
-    return 0
 
 
 def block_names(network: nn.Module) -> dict[str, str]:
@@ -162,81 +162,115 @@ def block_names(network: nn.Module) -> dict[str, str]:
     return names
 
 
+class Recording:
+    """The rows of a pass through a network, added as its parts end, and the storages kept for the backward pass."""
+
+    def __init__(self, network: nn.Module, input_shape: tuple[int, ...]) -> None:
+        self.layers: list[Layer] = []
+        self.block_shapes: dict[str, tuple[int, ...]] = {}
+        self.counter = Counter()
+        self.saved = 0  # bytes since the last row
+        self.input_shape = input_shape
+        self.blocks = block_names(network)
+        weights = [tensor.untyped_storage() for tensor in (*network.parameters(), *network.buffers())]
+        self.alive: list[Any] = weights  # so that no storage is used twice within the pass
+        self.known = {storage._cdata for storage in weights}  # on the meta device, the addresses of the data are 0
+        self.counted: set[int] = set()
+
+    def keep(self, tensor: Tensor) -> None:
+        """Take in a tensor that is saved for the backward pass; returning it would tie it to itself for ever."""
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.known:
+            self.known.add(storage._cdata)
+            self.alive.append(storage)
+            self.saved += storage.nbytes()
+
+    def before(self, *_: Any) -> None:
+        """A part begins."""
+        self.counter.open()
+
+    def after(self, name: str, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        """A part ends: a layer makes a row; a block only where it computes by itself."""
+        work = self.counter.close()
+        tensor = first_tensor(output)
+        if name in self.blocks.values() and next(module.children(), None) is not None:
+            self.block_shapes[name] = tuple(tensor.shape[1:])
+        label = name
+        if not is_layer(module):
+            if not work.multiply_adds and not work.uncounted:
+                return
+            label = f"{name} (functional)"
+        inside = is_layer(module) and name != ""  # attention uses the weights of a layer inside without calling it
+        own = [weight for weight in module.parameters(recurse=inside) if id(weight) not in self.counted]
+        self.counted.update(map(id, own))
+        inputs = [value for value in given if isinstance(value, Tensor)]
+        seen = seen_by(output) or Seen()
+        self.layers.append(
+            Layer(
+                label.strip() or "(functional)",
+                type(module).__name__,
+                tuple(inputs[0].shape[1:]) if inputs else (),
+                tuple(tensor.shape[1:]),
+                sum(weight.numel() for weight in own),
+                work.multiply_adds,
+                self.saved,
+                (tensor.numel() + sum(value.numel() for value in inputs)) * FLOAT,
+                min(seen.receptive_field, max(self.input_shape[1:])),
+                seen.stride,
+                self.blocks.get(name, label.strip() or "(functional)"),
+                tuple(sorted(work.uncounted)),
+            )
+        )
+        self.saved = 0
+
+
+def first_tensor(output: Any) -> Tensor:
+    """A layer's output, or the first of several; empty where there is none."""
+    if isinstance(output, Tensor):
+        return output
+    outputs = output if isinstance(output, list | tuple) else []
+    return next((value for value in outputs if isinstance(value, Tensor)), torch.empty(0))
+
+
+@contextmanager
+def attention_in_steps() -> Iterator[None]:
+    """While entered, torch's attention layers run as they do in training, not as one operation that hides its work."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
+
+
 def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Summary:
     """The summary of any nn.Module for pictures of `input_shape` (C, H, W).
 
     What is kept for the backward pass is what torch keeps, with norms and dropout in evaluation mode.
     """
-    layers: list[Layer] = []
-    counted: set[int] = set()
-    kept = {tensor.untyped_storage().data_ptr() for tensor in network.state_dict().values()}
-    saved: list[int] = [0]
-    blocks = block_names(network)
-
-    def keep(tensor: Tensor) -> None:  # returning the tensor would tie it to itself, never to be freed
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in kept:
-            kept.add(storage.data_ptr())
-            alive.append(tensor.detach())
-            saved[0] += storage.nbytes()
-
-    alive: list[Tensor] = []  # so that no storage is used twice within the pass
-
-    def after(layer: str, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-        own = [one for one in module.parameters(recurse=False) if id(one) not in counted]
-        counted.update(map(id, own))
-        tensor = output if isinstance(output, Tensor) else torch.empty(0)
-        shapes = [tuple(one.shape[1:]) for one in given if isinstance(one, Tensor)]
-        seen = seen_by(output) or Seen()
-        values = tensor.numel() + sum(one.numel() for one in given if isinstance(one, Tensor))
-        layers.append(
-            Layer(
-                layer,
-                type(module).__name__,
-                shapes[0] if shapes else (),
-                tuple(tensor.shape[1:]),
-                sum(one.numel() for one in own),
-                multiply_adds(module, tensor),
-                saved[0],
-                values * FLOAT,
-                min(seen.receptive_field, max(input_shape[1:])),
-                seen.stride,
-                blocks.get(layer, layer),
-            )
-        )
-        saved[0] = 0
-
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def remember(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
-        def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> None:
-            shapes[name] = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-
-        return hook
-
-    parts = dict(network.named_modules())
-    handles = [parts[name].register_forward_hook(remember(name)) for name in {*blocks.values()} & set(parts)]
+    recording = Recording(network, input_shape)
     picture = blank(network, input_shape)
     mark(picture, Seen())
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with at_rest(network), watched(network, lambda *_: None, after), torch.enable_grad(), Trace(), hooks:
-        try:
-            output = network(picture)
-        finally:
-            for handle in handles:
-                handle.remove()
-    every, seen = list(network.parameters()), seen_by(output) or Seen()
+    hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
+    with (
+        at_rest(network), watched(network, recording.before, recording.after), attention_in_steps(),
+        torch.enable_grad(), Trace(), recording.counter, hooks,
+    ):  # fmt: skip
+        output = network(picture)
+    layers, weights = recording.layers, list(network.parameters())
+    seen = seen_by(output) or Seen()
     return Summary(
         name or type(network).__name__,
         input_shape,
         tuple(output.shape[1:]),
         tuple(layers),
-        sum(one.numel() for one in every),
-        sum(one.numel() for one in every if one.requires_grad),
+        sum(weight.numel() for weight in weights),
+        sum(weight.numel() for weight in weights if weight.requires_grad),
         sum(layer.multiply_adds for layer in layers),
-        sum(layer.training_bytes for layer in layers) + saved[0],
+        sum(layer.training_bytes for layer in layers) + recording.saved,
         max((layer.evaluation_bytes for layer in layers), default=0),
         seen.convolutions,
         seen.dense,
-        {name: shape for name, shape in shapes.items() if list(parts[name].children())},
+        recording.block_shapes,
+        tuple(sorted({operation for layer in layers for operation in layer.uncounted})),
     )

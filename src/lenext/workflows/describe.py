@@ -11,6 +11,7 @@ from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.inspection.diagram import block, draw, whole
+from lenext.inspection.doctor import needs_values, without_weights
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.own import is_own
@@ -84,7 +85,10 @@ def diagram_of(
 def network_named(
     network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
 ) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A network by name, and the (C, H, W) of the pictures asked for, else those it is made for."""
+    """A network by name, and the (C, H, W) of the pictures asked for, else those it is made for.
+
+    Its weights are drawn only where it cannot run without them: shapes are all that a summary or a diagram needs.
+    """
     for what, value in (("image_size", image_size), ("channels", channels), ("classes", classes)):
         if value is not None and value < 1:
             raise ConfigurationError(f"{what}={value}: it must be at least 1")
@@ -101,8 +105,18 @@ def network_named(
     size = int(experiment.recipe.image_size)
     shape = (channels or defaults["in_channels"], size, size)
     number = classes or defaults["num_classes"]
-    module = draw_network(experiment, network_options(experiment, shape[0], number, size))
-    check_fit(module, experiment, shape, number)
+
+    def build() -> nn.Module:
+        return draw_network(experiment, network_options(experiment, shape[0], number, size))
+
+    try:
+        module = without_weights(build)
+        check_fit(module, experiment, shape, number)
+    except LenextError as error:
+        if not needs_values(error):
+            raise
+        module = build()
+        check_fit(module, experiment, shape, number)
     return module, shape
 
 
