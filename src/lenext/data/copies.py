@@ -6,7 +6,7 @@ itself, and very little beside what the closest unrelated images of the same dat
 differ more than two versions of one, while digits of different writers can be hard to tell apart.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,12 @@ LEAST_GROUPS = 5  # with fewer images there is nothing to compare a pair with
 DENSEST = 0.02  # share of the images that may be so many copies of one that each group has one
 BLOCK, PAIRS = 512, 512  # images searched, and pairs verified, in one go
 COARSE_LIMIT, LIMIT = 0.3, 0.04  # 1 - correlation from which on a match is not verified, and is no copy
-RATIO = 0.08  # of the difference to unrelated images that a copy may differ by
+SAME_LIMIT = (
+    5e-4  # the same, below which a pair is a copy even if most groups have one, as for many copies of one image
+)
 DOUBTFUL = 4  # times as much, beside the difference of descriptors to unrelated images, is not looked into further
+BLUR, DETAIL = 3, 5  # px a side of the squares whose means are compared, and left out of the details
+DETAIL_LIMIT = 0.2  # 1 - correlation of the details from which on a pair has only its large shapes in common
 COLOUR_LIMIT = 0.1  # the same in colour, where both images have any
 COLOURED = 4.0  # mean difference in grey levels between the channels of an image in colour
 BRIGHTER, CONTRAST = 6.0, 0.08  # grey levels, and a share of the deviation: another brightness
@@ -43,15 +47,16 @@ class View:
     change: str
     mirrored: bool = False
     margin: float = 0.0  # share of the side that is cut off all around
-    ratio: float = 0.3  # of the descriptors' difference to unrelated images that a match may have
+    coarse_ratio: float = 0.3  # of the difference to unrelated images that the descriptors of a match may have,
+    ratio: float = 0.08  # and that a copy may have
 
 
 NEARLY = "nearly the same"
 VIEWS = (
     View(NEARLY),
-    View("mirrored", mirrored=True),
-    View("cropped", margin=0.05, ratio=0.5),
-    View("cropped", margin=0.1, ratio=0.5),
+    View("mirrored", mirrored=True, ratio=0.04),
+    View("cropped", margin=0.05, coarse_ratio=0.5, ratio=0.06),
+    View("cropped", margin=0.1, coarse_ratio=0.5, ratio=0.06),
 )
 
 
@@ -130,14 +135,19 @@ def search(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
             differ, matches = match_groups(plain if view == VIEWS[0] else describe(thumbnails, view), plain, bounds)
             closest = matches if closest is None else closest
             rows, columns = candidates(differ, matches, view, pairs)
-            own, changes = verify(thumbnails, rows, columns, view)
-            near = np.flatnonzero(own <= np.minimum(LIMIT, DOUBTFUL * RATIO * coarse_background(differ)[rows]))
-            limit = RATIO * np.minimum(
+            own = measure(thumbnails, rows, columns, view)
+            doubtful = DOUBTFUL * view.ratio * coarse_background(differ)[rows]
+            near = np.flatnonzero(own <= np.clip(doubtful, SAME_LIMIT, LIMIT))
+            limit = view.ratio * np.minimum(
                 background(thumbnails, rows[near], matches, view), background(thumbnails, columns[near], closest, view)
             )
-            for at in near[own[near] <= limit].tolist():
-                pair = min(rows[at], columns[at]), max(rows[at], columns[at])
-                pairs.setdefault(pair, (1 - float(own[at]), changes[at]))
+            near = near[own[near] <= np.clip(limit, SAME_LIMIT, LIMIT)]
+            changes = name_changes(thumbnails, rows[near], columns[near], view)
+            for row, column, alike, change in zip(
+                rows[near].tolist(), columns[near].tolist(), (1 - own[near]).tolist(), changes, strict=True
+            ):
+                if change:
+                    pairs.setdefault((min(row, column), max(row, column)), (alike, change))
             advance(count)
     return pairs
 
@@ -167,7 +177,7 @@ def candidates(
     differ: NDArray[np.float32], matches: NDArray[np.int64], view: View, known: Container[tuple[int, int]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the matches (rows, columns) that are far closer than those of most groups and not known as copies."""
-    limit = np.minimum(COARSE_LIMIT, view.ratio * coarse_background(differ))
+    limit = np.clip(view.coarse_ratio * coarse_background(differ), SAME_LIMIT, COARSE_LIMIT)
     rows, groups = np.nonzero(differ <= limit[:, None])
     columns = matches[rows, groups]
     new = [(min(pair), max(pair)) not in known for pair in zip(rows.tolist(), columns.tolist(), strict=True)]
@@ -189,46 +199,66 @@ def background(
     if matches.shape[1] < LEAST_GROUPS or not len(rows):
         return np.ones(len(rows), dtype=np.float32)
     unique, inverse = np.unique(rows, return_inverse=True)
-    differ, _ = verify(thumbnails, unique.repeat(matches.shape[1]), matches[unique].reshape(-1), view)
+    differ = measure(thumbnails, unique.repeat(matches.shape[1]), matches[unique].reshape(-1), view)
     return np.median(differ.reshape(len(unique), -1), 1).astype(np.float32)[inverse]
 
 
-def verify(
+def overlay(
     thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View
-) -> tuple[NDArray[np.float32], list[str]]:
-    """Lay images over others under a view: what they differ by (1 - correlation), and the change, if it is a copy."""
-    parts, changes = [np.empty(0, dtype=np.float32)], list[str]()
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Lay images over others under a view: yield the one, the other (N, C, S, S), and the mask (N, 1, S, S) of both."""
     for start in range(0, len(rows), PAIRS):
-        source, target = (thumbnails[torch.from_numpy(some[start : start + PAIRS])].float() for some in (rows, columns))
+        source, target = (thumbnails[torch.from_numpy(part[start : start + PAIRS])].float() for part in (rows, columns))
         source = source.flip(3) if view.mirrored else source
         inside = torch.ones_like(source[:, :1])
         if view.margin:
             scale = torch.full((len(source), 2), 1 - 2 * view.margin)
             scale, shift = align(to_luma(source), to_luma(target), scale, torch.zeros_like(scale))
             source, inside = warp(source, scale, shift)
-        differ = difference(to_luma(source), to_luma(target), inside)
-        coloured = is_coloured(source), is_coloured(target)
-        other_colours = coloured[0] & coloured[1] & (difference(source, target, inside) > COLOUR_LIMIT)
-        differ = torch.where(other_colours, 1.0, differ)
-        parts.append(differ.numpy())
+        yield source, target, inside
+
+
+def measure(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> NDArray[np.float32]:
+    """Return what pairs differ by (1 - correlation) once laid over one another, blurred, as after a compression."""
+    parts = [
+        difference(blur(to_luma(source), BLUR), blur(to_luma(target), BLUR), inside).numpy()
+        for source, target, inside in overlay(thumbnails, rows, columns, view)
+    ]
+    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+
+
+def name_changes(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> list[str]:
+    """Return in words what was changed between the images of each pair; "" where details or colours are others."""
+    changes = []
+    for source, target, inside in overlay(thumbnails, rows, columns, view):
+        grey, other = to_luma(source), to_luma(target)
+        details = difference(grey - blur(grey, DETAIL), other - blur(other, DETAIL), inside)
+        colours = difference(source, target, inside)
+        coloured, other_coloured = is_coloured(source), is_coloured(target)
+        same = (details <= DETAIL_LIMIT) & ((colours <= COLOUR_LIMIT) | ~(coloured & other_coloured))
+        brighter = (grey - other).mean((1, 2, 3)).abs() > BRIGHTER
+        stronger = (grey.std((1, 2, 3)) / other.std((1, 2, 3)) - 1).abs() > CONTRAST
+        plain = view.change == NEARLY
         for at in range(len(source)):
-            close = float(differ[at]) <= LIMIT
-            pair = (source[at], target[at]) if close else None
-            changes.append(name_change(*pair, view, bool(coloured[0][at] != coloured[1][at])) if pair else "")
-    return np.concatenate(parts), changes
+            change = view.change
+            if plain and coloured[at] != other_coloured[at]:
+                change = "grey"
+            elif plain and (brighter[at] or stronger[at]):
+                change = "another brightness"
+            changes.append(change if same[at] else "")
+            if DEBUG is not None:
+                DEBUG.append((float(details[at]), float(colours[at]) if coloured[at] and other_coloured[at] else 0.0))
+    return changes
+
+
+DEBUG = None
+
+
+def blur(images: Tensor, side: int) -> Tensor:
+    """Return the mean over a square of this side around each pixel."""
+    return F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
 
 
 def is_coloured(images: Tensor) -> Tensor:
     """Return whether images (N, C, H, W) are in colour (N,)."""
     return (images.amax(1) - images.amin(1)).flatten(1).mean(1) > COLOURED
-
-
-def name_change(source: Tensor, target: Tensor, view: View, grey: bool) -> str:
-    """Return in words what was changed between two aligned images."""
-    if view.change != NEARLY:
-        return view.change
-    if grey:
-        return "grey"
-    one, other = to_luma(source[None]), to_luma(target[None])
-    brighter = abs(float(one.mean() - other.mean())) > BRIGHTER
-    return "another brightness" if brighter or abs(float(one.std() / other.std()) - 1) > CONTRAST else view.change
