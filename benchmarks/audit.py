@@ -1,9 +1,9 @@
-"""What the audit finds of what was planted: python -m benchmarks.audit DATA [flowers cifar10 mnist ... labels].
+"""What the audit finds of what was planted: python -m benchmarks.audit DATA [--sheets FOLDER].
 
-Copies: images of `train` are put into `test` once more, changed in one of several ways. `recall` is the share of these
-copies that the audit reports together with their original; `others` counts the reported pairs that were not planted
-and involve no copy across kinds of one original. They are drawn side by side into SHEETS (given by --sheets), because
-CIFAR-10 and Fashion-MNIST do hold images twice.
+Copies: 40 images of `train` are put into `test` once more after each of several changes, among flower photographs
+(DATA/flowers), CIFAR-10, MNIST and Fashion-MNIST. A copy is found if it is reported together with its original.
+Reported pairs that were not planted are counted, and drawn side by side into FOLDER, the least alike first: CIFAR-10 and
+Fashion-MNIST hold images more than once.
 
 Labels: 5 % of the labels of 3,000 MNIST images are swapped; the audit's two rules and cleanlab judge the same
 out-of-fold probabilities.
@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +28,12 @@ from PIL import Image, ImageEnhance, ImageOps
 import lenext
 from benchmarks.harness import report
 from lenext.data.dataset import Dataset, Split
-from lenext.workflows.audit import audit
+from lenext.workflows.audit import EPOCHS, NETWORK, audit
+from lenext.workflows.suspects import RULES, out_of_fold
 
+DATA = ("flowers", "cifar10", "mnist", "fashion-mnist")
 COPIES = 40  # of each kind
+LABELLED, SEEDS = 3000, (0, 1, 2)
 PAIR = re.compile(r"(\S+) \((train|test), ")  # the other image and its split, in a finding's text
 
 
@@ -130,8 +135,8 @@ def plant_arrays(data: Dataset) -> tuple[Dataset, dict[str, tuple[str, str]]]:
     return replace(data, test=test), copies
 
 
-def measure_copies(name: str, folder: Path, sheets: Path | None) -> list[dict[str, object]]:
-    """Recall by kind of change, and the pairs that nobody planted."""
+def measure_copies(name: str, folder: Path, sheets: Path | None) -> dict[str, float]:
+    """Return the recall by kind of change, and how many pairs were reported that were not planted."""
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         data: Dataset
@@ -143,25 +148,25 @@ def measure_copies(name: str, folder: Path, sheets: Path | None) -> list[dict[st
         begun = time.perf_counter()
         result = audit(data, out=root / "audit", labels=False)
         seconds = time.perf_counter() - begun
-        pairs = set()
+        pairs: dict[frozenset[tuple[str, str]], float] = {}
         for finding in result.findings:
             if finding.kind in ("duplicate", "across splits", "contradiction", "near duplicate"):
                 match = PAIR.search(finding.what)
                 assert match, finding
-                pairs.add(frozenset([(finding.split, finding.sample), (match[2], match[1])]))
+                pairs[frozenset([(finding.split, finding.sample), (match[2], match[1])])] = finding.score
         origin = {("test", copy): ("train", original) for copy, (original, _) in copies.items()}
         others = [pair for pair in pairs if len({origin.get(place, place) for place in pair}) > 1]
         if sheets:
-            draw_sheet(data, sorted(sorted(pair) for pair in others), sheets / f"{name}.png")
-    recall: dict[str, list[bool]] = {}
+            draw_sheet(data, [sorted(pair) for pair in sorted(others, key=pairs.__getitem__)], sheets / f"{name}.png")
+    hits: dict[str, list[bool]] = {}
     for copy, (original, kind) in copies.items():
-        recall.setdefault(kind, []).append(frozenset([("test", copy), ("train", original)]) in pairs)
-    size = sum(len(split) for split in data.splits().values())
-    print(f"{name}: {size:,} images, {seconds:.1f} s, {len(others)} pairs that were not planted", flush=True)
-    rows = [
-        {"data": name, "kind": kind, "planted": len(hit), "recall": sum(hit) / len(hit)} for kind, hit in recall.items()
-    ]
-    return [*rows, {"data": name, "kind": "not planted", "planted": "", "recall": "", "pairs": len(others)}]
+        hits.setdefault(kind, []).append(frozenset([("test", copy), ("train", original)]) in pairs)
+    return {
+        "images": sum(len(split) for split in data.splits().values()),
+        "seconds": seconds,
+        **{kind: sum(found) / len(found) for kind, found in hits.items()},
+        "pairs not planted": len(others),
+    }
 
 
 def draw_sheet(data: Dataset, pairs: list[list[tuple[str, str]]], path: Path, most: int = 400) -> None:
@@ -180,18 +185,47 @@ def draw_sheet(data: Dataset, pairs: list[list[tuple[str, str]]], path: Path, mo
         Image.fromarray(np.concatenate(lines)).save(path)
 
 
-def main(folder: Path, names: list[str], sheets: Path | None) -> None:
-    rows: list[dict[str, object]] = []
-    for name in names:
-        rows += measure_copies(name, folder, sheets)
+def measure_labels(folder: Path, seed: int) -> list[dict[str, Any]]:
+    """Return the precision and recall of each rule for labels swapped with this seed."""
+    from cleanlab.filter import find_label_issues
+
+    draw = np.random.default_rng(seed)
+    data = lenext.load("mnist", data_dir=folder)
+    train = data.train.take(torch.from_numpy(draw.permutation(len(data.train))[:LABELLED]))
+    labels = train.labels.numpy().copy()
+    wrong = np.zeros(LABELLED, dtype=np.bool_)
+    wrong[draw.choice(LABELLED, LABELLED // 20, replace=False)] = True
+    labels[wrong] = (labels[wrong] + draw.integers(1, 10, int(wrong.sum()))) % 10
+    data = replace(data, train=replace(train, labels=torch.from_numpy(labels)))
+    begun = time.perf_counter()
+    probabilities = out_of_fold(data, NETWORK, EPOCHS)
+    seconds = time.perf_counter() - begun
+    suspects = {f"lenext, {name}": rule(probabilities, labels) for name, rule in RULES.items()}
+    for rule in ("prune_by_noise_rate", "both", "confident_learning", "low_self_confidence"):
+        suspects[f"cleanlab, {rule}"] = find_label_issues(labels, probabilities, filter_by=rule, n_jobs=1)
+    return [
+        {
+            "rule": name, "seed": seed, "suspect": int(suspect.sum()),
+            "precision": float((suspect & wrong).sum() / suspect.sum()),
+            "recall": float((suspect & wrong).sum() / wrong.sum()), "s of training": seconds,
+        }
+        for name, suspect in suspects.items()
+    ]  # fmt: skip
+
+
+def main(folder: Path, sheets: Path | None) -> None:
+    columns = {name: measure_copies(name, folder, sheets) for name in DATA}
+    kinds = list(dict.fromkeys(kind for column in columns.values() for kind in column))
+    rows = [{"recall": kind} | {name: column.get(kind, "") for name, column in columns.items()} for kind in kinds]
     report("audit-copies", rows, {})
+    rules = [row for seed in SEEDS for row in measure_labels(folder, seed)]
+    means = {}
+    for name in dict.fromkeys(row["rule"] for row in rules):
+        precision, recall = (fmean(row[key] for row in rules if row["rule"] == name) for key in ("precision", "recall"))
+        means[f"{name}: mean precision and recall"] = f"{precision:.3f} and {recall:.3f}"
+    report("audit-labels", rules, means)
 
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sheets = None
-    if "--sheets" in arguments:
-        at = arguments.index("--sheets")
-        sheets = Path(arguments[at + 1])
-        del arguments[at : at + 2]
-    main(Path(arguments[0]), arguments[1:] or ["flowers", "cifar10", "mnist", "fashion-mnist"], sheets)
+    chosen = sys.argv.index("--sheets") if "--sheets" in sys.argv else None
+    main(Path(sys.argv[1]), Path(sys.argv[chosen + 1]) if chosen else None)

@@ -33,8 +33,8 @@ SAME_LIMIT = (
     5e-4  # the same, below which a pair is a copy even if most groups have one, as for many copies of one image
 )
 DOUBTFUL = 4  # times as much, beside the difference of descriptors to unrelated images, is not looked into further
-BLUR, DETAIL = 3, 5  # px a side of the squares whose means are compared, and left out of the details
-DETAIL_LIMIT = 0.2  # 1 - correlation of the details from which on a pair has only its large shapes in common
+BLUR, DETAIL = 3, 7  # px a side: what is smaller is left out of the comparison; what is larger, out of the details
+DETAIL_LIMIT = 0.1  # 1 - correlation of the details from which on a pair has only its large shapes in common
 COLOUR_LIMIT = 0.1  # the same in colour, where both images have any
 COLOURED = 4.0  # mean difference in grey levels between the channels of an image in colour
 BRIGHTER, CONTRAST = 6.0, 0.08  # grey levels, and a share of the deviation: another brightness
@@ -83,7 +83,7 @@ def near(splits: Mapping[str, Split], groups: Sequence[Sequence[Place]] = ()) ->
     equal = {place for group in groups for place in group[1:]}
     places = [(name, row) for name, split in splits.items() for row in range(len(split))]
     thumbnails = torch.cat([shrink(split) for split in splits.values()])
-    deviation = torch.cat([to_luma(part).flatten(1).std(1) for part in thumbnails.split(CHUNK)])
+    deviation = torch.cat([to_luma(part).flatten(1).std(1, correction=0) for part in thumbnails.split(CHUNK)])
     taken = torch.tensor([place not in equal for place in places]) & (deviation >= FLAT)
     rows = taken.nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=generator(0))]  # neighbours in a film fall into different groups
@@ -144,7 +144,7 @@ def search(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
             near = near[own[near] <= np.clip(limit, SAME_LIMIT, LIMIT)]
             changes = name_changes(thumbnails, rows[near], columns[near], view)
             for row, column, alike, change in zip(
-                rows[near].tolist(), columns[near].tolist(), (1 - own[near]).tolist(), changes, strict=True
+                rows[near].tolist(), columns[near].tolist(), (1 - own[near].clip(min=0)).tolist(), changes, strict=True
             ):
                 if change:
                     pairs.setdefault((min(row, column), max(row, column)), (alike, change))
@@ -232,12 +232,13 @@ def name_changes(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[n
     changes = []
     for source, target, inside in overlay(thumbnails, rows, columns, view):
         grey, other = to_luma(source), to_luma(target)
-        details = difference(grey - blur(grey, DETAIL), other - blur(other, DETAIL), inside)
+        details, other_details = (blur(image, BLUR) - blur(image, DETAIL) for image in (grey, other))
+        detail_difference = difference(details, other_details, inside)
         colours = difference(source, target, inside)
         coloured, other_coloured = is_coloured(source), is_coloured(target)
-        same = (details <= DETAIL_LIMIT) & ((colours <= COLOUR_LIMIT) | ~(coloured & other_coloured))
+        same = (detail_difference <= DETAIL_LIMIT) & ((colours <= COLOUR_LIMIT) | ~(coloured & other_coloured))
         brighter = (grey - other).mean((1, 2, 3)).abs() > BRIGHTER
-        stronger = (grey.std((1, 2, 3)) / other.std((1, 2, 3)) - 1).abs() > CONTRAST
+        stronger = (grey.std((1, 2, 3), correction=0) / other.std((1, 2, 3), correction=0) - 1).abs() > CONTRAST
         plain = view.change == NEARLY
         for at in range(len(source)):
             change = view.change
@@ -246,12 +247,7 @@ def name_changes(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[n
             elif plain and (brighter[at] or stronger[at]):
                 change = "another brightness"
             changes.append(change if same[at] else "")
-            if DEBUG is not None:
-                DEBUG.append((float(details[at]), float(colours[at]) if coloured[at] and other_coloured[at] else 0.0))
     return changes
-
-
-DEBUG = None
 
 
 def blur(images: Tensor, side: int) -> Tensor:

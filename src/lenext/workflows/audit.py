@@ -19,7 +19,7 @@ from lenext.foundation.errors import ConfigurationError, DataError, LenextError,
 from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
 from lenext.reporting.page import Gallery, Shown, address, render
-from lenext.workflows.suspects import Suspicion, suspect_labels
+from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
 ORIENTATION = 0x0112  # the EXIF tag
 SHAPES = 3.0  # times as long as wide, or a third as large as the usual: odd
@@ -105,8 +105,8 @@ def audit(
     chosen = [name for name, value in training.items() if value is not None]
     if chosen and not labels:
         raise ConfigurationError(f"audit: {chosen[0]} has no effect without labels; leave it out, or search for labels")
-    if suspect not in (None, "precise", "sensitive"):
-        raise ConfigurationError(unknown("rule for suspect labels", str(suspect), ["precise", "sensitive"]))
+    if suspect is not None and suspect not in RULES:
+        raise ConfigurationError(unknown("rule for suspect labels", str(suspect), RULES))
     findings: list[Finding] = []
     if not isinstance(data, Dataset):
         path = expanded(data)

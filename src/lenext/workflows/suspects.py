@@ -41,7 +41,7 @@ def suspect_labels(data: Dataset, network: str, epochs: int, rule: Suspicion) ->
         return [], "too few images to doubt labels"
     probabilities = out_of_fold(data, network, epochs)
     labels = data.train.labels.numpy()
-    doubted = {"precise": confident_learning, "sensitive": low_self_confidence}[rule](probabilities, labels)
+    doubted = RULES[rule](probabilities, labels)
     own = probabilities[np.arange(len(labels)), labels]
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
@@ -92,6 +92,9 @@ def low_self_confidence(probabilities: NDArray[np.float32], labels: NDArray[np.i
     own = probabilities[np.arange(len(labels)), labels]
     usual = mean_self_confidence(probabilities, labels)[labels]
     return (probabilities.argmax(1) != labels) & (own <= DOUBT * usual)
+
+
+RULES = {"precise": confident_learning, "sensitive": low_self_confidence}
 
 
 def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
