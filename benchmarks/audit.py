@@ -2,8 +2,8 @@
 
 Copies: 40 images of `train` are put into `test` once more after each of several changes, among flower photographs
 (DATA/flowers), CIFAR-10, MNIST and Fashion-MNIST. A copy is found if it is reported together with its original.
-Reported pairs that were not planted are counted, and drawn side by side into FOLDER, the least alike first: CIFAR-10 and
-Fashion-MNIST hold images more than once.
+Reported pairs that were not planted are counted, and drawn side by side into FOLDER, the least alike first: CIFAR-10
+and Fashion-MNIST hold images more than once.
 
 Labels: 5 % of the labels of 3,000 MNIST images are swapped; the audit's two rules and cleanlab judge the same
 out-of-fold probabilities.

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 BLURRED_STEPS, SHARP_STEPS = 2, 3  # of Gauss-Newton: on blurred images first, which reach farther
 REACH = 0.15  # how far scale and shift may move, in halves of the image's side
 LEAST_OVERLAP = 0.8  # share of the image that both must cover
+WINDOW, STABLE = 7, 10.0  # px a side; a variance in grey levels below which texture does not count
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
 
 
@@ -89,3 +90,23 @@ def difference(source: Tensor, target: Tensor, inside: Tensor) -> Tensor:
     other = (other - (other * weight).sum(1, keepdim=True) / total) * weight
     alike = (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1)).clamp(min=1.0)
     return torch.where(inside.flatten(1).mean(1) >= LEAST_OVERLAP, 1 - alike, 1.0)
+
+
+def similarity(source: Tensor, target: Tensor, inside: Tensor) -> Tensor:
+    """Return the structural similarity (N,) of grey images over the pixels inside, by windows of WINDOW px.
+
+    Without its comparison of brightness, and after the images are brought to one contrast (Wang et al., 2004). Unlike
+    the correlation of whole images it is low where large shapes agree, but the textures around them do not.
+    """
+    contrast = target.std((1, 2, 3), keepdim=True, correction=0) / source.std((1, 2, 3), keepdim=True, correction=0)
+    source, target = source * contrast.sqrt(), target / contrast.sqrt()
+    mean, other_mean = blur(source, WINDOW), blur(target, WINDOW)
+    spread = blur(source.square() + target.square(), WINDOW) - mean.square() - other_mean.square()
+    together = blur(source * target, WINDOW) - mean * other_mean
+    structure = (2 * together + STABLE) / (spread.clamp(min=0) + STABLE)
+    return (structure * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
+
+
+def blur(images: Tensor, side: int) -> Tensor:
+    """Return the mean over a square of this side around each pixel."""
+    return F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)

@@ -6,8 +6,10 @@ itself, and very little beside what the closest unrelated images of the same dat
 differ more than two versions of one, while digits of different writers can be hard to tell apart.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lenext.data.alignment import align, difference, to_luma, warp
+from lenext.data.alignment import align, blur, difference, similarity, to_luma, warp
 from lenext.data.dataset import Split
 from lenext.data.duplicates import CHUNK, Place
 from lenext.foundation.progress import count_bar
@@ -27,17 +29,18 @@ FLAT = 3.0  # standard deviation in grey levels below which an image is blank an
 GROUPS = 16  # each image is compared with the closest one of each group; the median is what unrelated images differ by
 LEAST_GROUPS = 5  # with fewer images there is nothing to compare a pair with
 DENSEST = 0.02  # share of the images that may be so many copies of one that each group has one
-BLOCK, PAIRS = 512, 512  # images searched, and pairs verified, in one go
+BLOCK, PAIRS = 512, 128  # images searched, and pairs verified, in one go
 COARSE_LIMIT, LIMIT = 0.3, 0.04  # 1 - correlation from which on a match is not verified, and is no copy
-SAME_LIMIT = (
-    5e-4  # the same, below which a pair is a copy even if most groups have one, as for many copies of one image
-)
+SAME_LIMIT = 5e-4  # the same, below which a pair is a copy even if most groups have one (many copies of one image)
 DOUBTFUL = 4  # times as much, beside the difference of descriptors to unrelated images, is not looked into further
-BLUR, DETAIL = 3, 7  # px a side: what is smaller is left out of the comparison; what is larger, out of the details
-DETAIL_LIMIT = 0.1  # 1 - correlation of the details from which on a pair has only its large shapes in common
+BLUR = 3  # px a side; what is smaller is left out of the comparison
+STRUCTURE_LIMIT = 0.85  # structural similarity below which two images have only their large shapes in common
 COLOUR_LIMIT = 0.1  # the same in colour, where both images have any
 COLOURED = 4.0  # mean difference in grey levels between the channels of an image in colour
 BRIGHTER, CONTRAST = 6.0, 0.08  # grey levels, and a share of the deviation: another brightness
+
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,9 @@ def match_groups(
     """Return for each descriptor the difference to the closest other one in each group (N, G), and its row (N, G)."""
     differ = np.empty((len(seen), len(bounds)), dtype=np.float32)
     matches = np.empty((len(seen), len(bounds)), dtype=np.int64)
-    for group, (begin, end) in enumerate(bounds):
+
+    def match(group: int) -> None:
+        begin, end = bounds[group]
         table = plain[begin:end].T.contiguous()
         scratch = torch.empty(BLOCK, end - begin)
         for start in range(0, len(seen), BLOCK):
@@ -170,6 +175,8 @@ def match_groups(
             closest = alike.numpy().argmax(1)  # several times as fast as torch's
             matches[start : start + BLOCK, group] = closest + begin
             differ[start : start + BLOCK, group] = 1 - alike.numpy()[np.arange(len(rows)), closest]
+
+    map_on_cores(match, range(len(bounds)))
     return differ, matches
 
 
@@ -205,54 +212,66 @@ def background(
 
 def overlay(
     thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Lay images over others under a view: yield the one, the other (N, C, S, S), and the mask (N, 1, S, S) of both."""
-    for start in range(0, len(rows), PAIRS):
-        source, target = (thumbnails[torch.from_numpy(part[start : start + PAIRS])].float() for part in (rows, columns))
-        source = source.flip(3) if view.mirrored else source
-        inside = torch.ones_like(source[:, :1])
-        if view.margin:
-            scale = torch.full((len(source), 2), 1 - 2 * view.margin)
-            scale, shift = align(to_luma(source), to_luma(target), scale, torch.zeros_like(scale))
-            source, inside = warp(source, scale, shift)
-        yield source, target, inside
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay images over others under a view: the one, the other (N, C, S, S), and the mask (N, 1, S, S) of both."""
+    source, target = (thumbnails[torch.from_numpy(part)].float() for part in (rows, columns))
+    source = source.flip(3) if view.mirrored else source
+    inside = torch.ones_like(source[:, :1])
+    if view.margin:
+        scale = torch.full((len(source), 2), 1 - 2 * view.margin)
+        scale, shift = align(to_luma(source), to_luma(target), scale, torch.zeros_like(scale))
+        source, inside = warp(source, scale, shift)
+    return source, target, inside
 
 
 def measure(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> NDArray[np.float32]:
     """Return what pairs differ by (1 - correlation) once laid over one another, blurred, as after a compression."""
-    parts = [
-        difference(blur(to_luma(source), BLUR), blur(to_luma(target), BLUR), inside).numpy()
-        for source, target, inside in overlay(thumbnails, rows, columns, view)
-    ]
-    return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+
+    def compare(start: int) -> NDArray[np.float32]:
+        part = slice(start, start + PAIRS)
+        source, target, inside = overlay(thumbnails, rows[part], columns[part], view)
+        differ: NDArray[np.float32] = difference(
+            blur(to_luma(source), BLUR), blur(to_luma(target), BLUR), inside
+        ).numpy()
+        return differ
+
+    return np.concatenate([np.empty(0, dtype=np.float32), *map_on_cores(compare, range(0, len(rows), PAIRS))])
 
 
 def name_changes(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> list[str]:
-    """Return in words what was changed between the images of each pair; "" where details or colours are others."""
-    changes = []
-    for source, target, inside in overlay(thumbnails, rows, columns, view):
+    """Return in words what was changed between the images of each pair; "" where textures or colours are others."""
+
+    def compare(start: int) -> list[str]:
+        part = slice(start, start + PAIRS)
+        source, target, inside = overlay(thumbnails, rows[part], columns[part], view)
         grey, other = to_luma(source), to_luma(target)
-        details, other_details = (blur(image, BLUR) - blur(image, DETAIL) for image in (grey, other))
-        detail_difference = difference(details, other_details, inside)
-        colours = difference(source, target, inside)
         coloured, other_coloured = is_coloured(source), is_coloured(target)
-        same = (detail_difference <= DETAIL_LIMIT) & ((colours <= COLOUR_LIMIT) | ~(coloured & other_coloured))
+        same = similarity(blur(grey, BLUR), blur(other, BLUR), inside) >= STRUCTURE_LIMIT
+        same &= (difference(source, target, inside) <= COLOUR_LIMIT) | ~(coloured & other_coloured)
         brighter = (grey - other).mean((1, 2, 3)).abs() > BRIGHTER
-        stronger = (grey.std((1, 2, 3), correction=0) / other.std((1, 2, 3), correction=0) - 1).abs() > CONTRAST
-        plain = view.change == NEARLY
-        for at in range(len(source)):
-            change = view.change
-            if plain and coloured[at] != other_coloured[at]:
-                change = "grey"
-            elif plain and (brighter[at] or stronger[at]):
-                change = "another brightness"
-            changes.append(change if same[at] else "")
-    return changes
+        brighter |= (grey.std((1, 2, 3), correction=0) / other.std((1, 2, 3), correction=0) - 1).abs() > CONTRAST
+        changes = [view.change] * len(source)
+        if view.change == NEARLY:
+            changes = ["another brightness" if different else NEARLY for different in brighter]
+            greyed = (coloured != other_coloured).tolist()
+            changes = ["grey" if lost else change for lost, change in zip(greyed, changes, strict=True)]
+        return [change if alike else "" for change, alike in zip(changes, same.tolist(), strict=True)]
+
+    return [change for changes in map_on_cores(compare, range(0, len(rows), PAIRS)) for change in changes]
 
 
-def blur(images: Tensor, side: int) -> Tensor:
-    """Return the mean over a square of this side around each pixel."""
-    return F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
+def map_on_cores(function: Callable[[int], Result], items: Iterable[int]) -> list[Result]:
+    """Apply a function on as many threads as torch has, on each of which torch computes with one.
+
+    With all threads at one small operation after the other, they mostly wait: on a busy machine a hundredfold.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPool(threads) as pool:
+            return pool.map(function, items, chunksize=1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def is_coloured(images: Tensor) -> Tensor:
