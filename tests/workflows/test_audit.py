@@ -1,8 +1,11 @@
 """The audit finds what was planted, and leaves the data as they were."""
 
+import base64
 import csv
 import hashlib
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +174,16 @@ def test_what_was_done_to_a_copy_is_said(tmp_path: Path) -> None:
         ("contradiction", "test 2"): "nearly the same as 2 (train, a), grey; this one: b",
         ("contradiction", "test 3"): "the same as 3 (train, b); this one: a",
     }
+
+
+def test_the_page_shows_both_images_of_a_pair(tmp_path: Path) -> None:
+    train = noise(40)
+    found = audit(Dataset("noise", ("a", "b"), train, test=train.take(torch.tensor([7]))), out=tmp_path, labels=False)
+    (content,) = re.findall(r'src="data:image/png;base64,([^"]+)"', found.page.read_text())
+    pixels = np.array(Image.open(io.BytesIO(base64.b64decode(content))))
+    image = train.images[torch.tensor([7])][0].numpy().transpose(1, 2, 0)
+    assert (pixels[:, :24] == image).all()
+    assert (pixels[:, -24:] == image).all()
 
 
 def test_small_classes_and_contradictions(tmp_path: Path) -> None:

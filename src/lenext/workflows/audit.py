@@ -1,24 +1,25 @@
 """`audit`: what is wrong with data, before they are trained on. Nothing is changed but the audit's own files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Literal
 
+import numpy as np
 import torch
 
 from lenext.data import DATASETS, load
 from lenext.data.copies import NEARLY, Copy, near
 from lenext.data.dataset import Dataset, Split
-from lenext.data.duplicates import exact
+from lenext.data.duplicates import Place, exact
 from lenext.data.folder import gather
 from lenext.data.pictures import open_picture
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown
 from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
-from lenext.reporting.page import Gallery, Shown, address, render
+from lenext.reporting.page import LARGEST, Gallery, Shown, address, render
 from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
 ORIENTATION = 0x0112  # the EXIF tag
@@ -45,13 +46,17 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that may be wrong: of which kind, where (a split, a sample's id), what it is, and how sure (0 to 1)."""
+    """One thing that may be wrong: of which kind, where (a split, a sample's id), what it is, and how sure (0 to 1).
+
+    Of a copy, `beside` is the other image's split and row.
+    """
 
     kind: str
     split: str
     sample: str
     what: str
     score: float = 1.0
+    beside: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,7 @@ def look_for_duplicates(data: Dataset) -> Iterator[Finding]:
             kind = "across splits"
         else:
             kind = "duplicate" if same else "near duplicate"
-        yield Finding(kind, copy.second[0], other, f"{words}; this one: {other_class}", copy.alike)
+        yield Finding(kind, copy.second[0], other, f"{words}; this one: {other_class}", copy.alike, copy.first)
 
 
 def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Finding], str]:
@@ -251,7 +256,9 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
         pictures = []
         for one in some[:SHOWN]:
             row = place.get(one.split, {}).get(one.sample)
-            shown = address_of(splits[one.split], row) if row is not None else ""
+            places = [one.beside] if one.beside else []
+            places += [(one.split, row)] if row is not None else []
+            shown = address_of(splits, places) if places else ""
             doubted = kind in ("contradiction", "suspect label")
             pictures.append(Shown(shown, one.what, f"{one.split}: {one.sample}", right=not doubted))
         galleries.append((Gallery(kind, about, pictures), len(some)))
@@ -262,5 +269,9 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
     )  # fmt: skip
 
 
-def address_of(split: Split, row: int) -> str:
-    return address(split.images[torch.tensor([row])][0].numpy())
+def address_of(splits: Mapping[str, Split], places: Sequence[Place]) -> str:
+    """Return images side by side as an address that holds them."""
+    images = [splits[name].images[torch.tensor([row])][0].numpy() for name, row in places]
+    gap = np.full((*images[0].shape[:2], max(1, images[0].shape[2] // 16)), 255, dtype=np.uint8)
+    parts = [part for image in images for part in (gap, image)][1:]
+    return address(np.concatenate(parts, 2), LARGEST * len(images))
