@@ -21,6 +21,8 @@ PARTS = {
     "precision": ("What bf16 costs in accuracy", "python -m benchmarks.precision"),
     "startup": ("Start-up", "python -m benchmarks.startup"),
     "folder": ("A folder of 100,000 JPEGs", "python -m benchmarks.folder FOLDER"),
+    "audit-copies": ("Copies that the audit finds", "python -m benchmarks.audit DATA --sheets FOLDER"),
+    "audit-labels": ("Suspect labels beside cleanlab", "python -m benchmarks.audit DATA"),
 }
 ABOUT = {
     "training": """The same network, pictures and batch (128), SGD with momentum, no augmentation. Each contestant is a

@@ -131,10 +131,12 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("show field", "--image-size"): [case("show field lenet a.png", "--image-size 40")],
     ("show field", "--out"): [case("show field lenet a.png", "--out other.png")],
     ("audit", "--out"): [case("audit t.csv --epochs 1", "--out other")],
-    ("audit", "--labels"): [case("audit t.csv --epochs 1", "--labels none")],
+    ("audit", "--labels"): [case("audit t.csv", "--no-labels")],
+    ("audit", "--suspect"): [case("audit u.csv --epochs 1", "--suspect precise"),
+                             case("audit t.csv --no-labels", "--suspect precise")],
     ("audit", "--network"): [case("audit t.csv --epochs 1", "--network nin_32px"),
-                             case("audit t.csv --labels none", "--network lenet_32px")],
-    ("audit", "--epochs"): [case("audit t.csv", "--epochs 1"), case("audit t.csv --labels none", "--epochs 12")],
+                             case("audit t.csv --no-labels", "--network lenet_32px")],
+    ("audit", "--epochs"): [case("audit t.csv", "--epochs 1"), case("audit t.csv --no-labels", "--epochs 12")],
     ("audit", "--data-dir"): [case("audit mnist --offline --epochs 1", "--data-dir data")],
     ("audit", "--offline"): [case("audit mnist --data-dir empty --epochs 1", "--offline")],
     ("audit", "--json"): [case("audit t.csv --epochs 1", "--json")],
@@ -350,7 +352,7 @@ def test_an_option_has_an_effect_or_is_refused(
     monkeypatch.setattr("lenext.foundation.download.open_https", unreachable)
     monkeypatch.setenv("LENEXT_DATA", str(tmp_path / "cache"))
     assert one.base.startswith(verb)
-    assert option in one.given
+    assert option in one.given.replace("--no-", "--")
     assert not one.replaces or one.replaces in one.base
     given = one.base.replace(one.replaces, one.given) if one.replaces else f"{one.base} {one.given}"
     (tmp_path / "work").mkdir()  # the same place for both, as some names are printed whole

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,8 +18,12 @@ def audit(
     *,
     out: Annotated[Path, Parameter(help="the folder for audit.csv and audit.html")] = Path("audit"),
     labels: Annotated[bool, Parameter(help="train small networks to find suspect labels")] = True,
-    network: Annotated[str, Parameter(help="which, by name")] = "lenet_32px",
-    epochs: Annotated[int, WHOLE, Parameter(help="for how long")] = 12,
+    suspect: Annotated[
+        Literal["precise", "sensitive"] | None,
+        Parameter(help="which labels are suspect: with few false alarms, or with few missed; sensitive by default"),
+    ] = None,
+    network: Annotated[str | None, Parameter(help="which to train, by name; lenet_32px by default")] = None,
+    epochs: Annotated[int | None, WHOLE, Parameter(help="for how long; 12 by default")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     json: AsJson = False,
@@ -28,7 +32,10 @@ def audit(
     from lenext.workflows.audit import ABOUT
     from lenext.workflows.audit import audit as work
 
-    found = work(data, out=out, labels=labels, network=network, epochs=epochs, data_dir=data_dir, offline=offline)
+    found = work(
+        data, out=out, labels=labels, suspect=suspect, network=network, epochs=epochs, data_dir=data_dir,
+        offline=offline,
+    )  # fmt: skip
     counts = Counter(one.kind for one in found.findings)
     if json:
         show_json({"counts": counts, "table": str(found.table), "page": str(found.page)})

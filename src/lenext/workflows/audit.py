@@ -1,41 +1,32 @@
 """`audit`: what is wrong with data, before they are trained on. Nothing is changed but the audit's own files."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lenext.data import DATASETS, load
+from lenext.data.copies import NEARLY, Copy, near
 from lenext.data.dataset import Dataset, Split
-from lenext.data.duplicates import exact, near
+from lenext.data.duplicates import Place, exact
 from lenext.data.folder import gather
 from lenext.data.pictures import open_picture
-from lenext.foundation.device import Compute
-from lenext.foundation.errors import DataError, LenextError
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown
 from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
-from lenext.foundation.seeds import generator
-from lenext.models import create, find_variant
-from lenext.reporting.page import Gallery, Shown, address, render
-from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import fit, preprocessing
-from lenext.training.recipe import Recipe
+from lenext.reporting.page import LARGEST, Gallery, Shown, address, render
+from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
 ORIENTATION = 0x0112  # the EXIF tag
 SHAPES = 3.0  # times as long as wide, or a third as large as the usual: odd
 FEW = 10  # pictures of a class that are too few to learn from
 IMBALANCE = 10  # times as many pictures as another class
-FOLDS = 3
-SURE, DOUBT = 0.5, 0.5  # of the mean probability that pictures of a class are given for it
-RELIABLE, FEW_DOUBTS = 0.85, 0.01
-"""Networks that are right more rarely than this on pictures they have not seen are believed in the share of pictures
-alone that they doubt most: beyond it, most doubts are mistakes of their own."""
+NETWORK, EPOCHS = "lenet_32px", 12  # of the search for suspect labels, unless told otherwise
 SHOWN = 24  # pictures of a kind on the page
 ABOUT = {
     "broken": "Files that cannot be read.",
@@ -55,13 +46,17 @@ ABOUT = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that may be wrong: of which kind, where (a split, a sample's id), what it is, and how sure (0 to 1)."""
+    """One thing that may be wrong: of which kind, where (a split, a sample's id), what it is, and how sure (0 to 1).
+
+    Of a copy, `beside` is the other image's split and row.
+    """
 
     kind: str
     split: str
     sample: str
     what: str
     score: float = 1.0
+    beside: Place | None = None
 
 
 @dataclass(frozen=True)
@@ -82,17 +77,41 @@ def audit(
     *,
     out: str | Path = "audit",
     labels: bool = True,
-    network: str = "lenet_32px",
-    epochs: int = 12,
+    suspect: Suspicion | None = None,
+    network: str | None = None,
+    epochs: int | None = None,
     data_dir: str | Path | None = None,
     offline: bool = False,
 ) -> Audit:
     """Look through data, and write `audit.csv` and `audit.html` into the folder `out`.
 
-    Broken files, odd sizes and modes, EXIF rotation, duplicates within and across splits, classes that are small. With
-    `labels`, also labels that three networks, each trained on two thirds of the training pictures for `epochs`, do not
-    believe on the third that they have not seen (confident learning, arXiv:1911.00068). Raises DataError.
+    Reports broken files, odd sizes and modes, EXIF rotation, duplicates and near duplicates within and across splits,
+    and small classes. With `labels`, also suspect labels of training images, by the probabilities of three networks,
+    each trained on two thirds of the training images and asked about the third that it has not seen.
+
+    Args:
+        data: a data set, its name, or a path.
+        out: the folder for the table and the page.
+        labels: whether to train networks to find suspect labels.
+        suspect: which labels are suspect. "sensitive" (the default): another class is likelier, and the label's own
+            probability is below a fifth of the mean that images of its class are given for it; misses few wrong
+            labels. "precise": as many as confident learning (arXiv:1911.00068) estimates to be wrong, those with the
+            lowest probability of their own label; raises few false alarms.
+        network: which one to train; `lenet_32px` by default.
+        epochs: for how long; 12 by default.
+        data_dir: where named data sets lie.
+        offline: never download.
+
+    Raises:
+        DataError: the data cannot be read.
+        ConfigurationError: an option of the training is given without `labels`, or is unknown.
     """
+    training = {"suspect": suspect, "network": network, "epochs": epochs}
+    chosen = [name for name, value in training.items() if value is not None]
+    if chosen and not labels:
+        raise ConfigurationError(f"audit: {chosen[0]} has no effect without labels; leave it out, or search for labels")
+    if suspect is not None and suspect not in RULES:
+        raise ConfigurationError(unknown("rule for suspect labels", str(suspect), RULES))
     findings: list[Finding] = []
     if not isinstance(data, Dataset):
         path = expanded(data)
@@ -104,7 +123,9 @@ def audit(
     findings += look_for_duplicates(data)
     notes: list[str] = []
     if labels:
-        doubts, note = doubt_labels(data, network, epochs)
+        doubts, note = find_suspects(
+            data, network or NETWORK, EPOCHS if epochs is None else epochs, suspect or "sensitive"
+        )
         findings += doubts
         notes += [note] if note else []
     order = list(ABOUT)
@@ -186,72 +207,36 @@ def look_for_duplicates(data: Dataset) -> Iterator[Finding]:
         split = splits[name]
         return str(split.ids[row]), data.classes[int(split.labels[row])]
 
-    equal = [(group[0], other, 1.0) for group in exact(splits) for other in group[1:]]
-    known = {(first, second) for first, second, _ in equal}
-    pairs = equal + [pair for pair in near(splits) if (pair[0], pair[1]) not in known and pair[2] < 0.999999]
-    for first, second, alike in pairs:
-        (one, one_class), (other, other_class) = said(first), said(second)
-        words = f"{'the same as' if alike == 1 else 'nearly'} {one} ({first[0]}, {one_class})"
+    groups = exact(splits)
+    equal = [Copy(group[0], other, 1.0, "") for group in groups for other in group[1:]]
+    for copy in [*equal, *near(splits, groups)]:
+        same = not copy.change
+        (one, one_class), (other, other_class) = said(copy.first), said(copy.second)
+        words = f"{'the same as' if same else 'nearly the same as'} {one} ({copy.first[0]}, {one_class})"
+        if copy.change not in ("", NEARLY):
+            words += f", {copy.change}"
         if one_class != other_class:
             kind = "contradiction"
-        elif first[0] != second[0]:
+        elif copy.first[0] != copy.second[0]:
             kind = "across splits"
         else:
-            kind = "duplicate" if alike == 1 else "near duplicate"
-        yield Finding(kind, second[0], other, f"{words}; this one: {other_class}", alike)
+            kind = "duplicate" if same else "near duplicate"
+        yield Finding(kind, copy.second[0], other, f"{words}; this one: {other_class}", copy.alike, copy.first)
 
 
-def doubt_labels(data: Dataset, network: str, epochs: int) -> tuple[list[Finding], str]:
-    """Training pictures whose label is not what networks believe that were trained without them, the most doubted
-    first; and what is to be known about them."""
-    split, found = data.train, list[Finding]()
-    if len(split) < FOLDS * 2 * len(data.classes):
-        return found, "too few pictures to doubt labels"
-    probabilities = out_of_fold(data, network, epochs)
-    labels = split.labels.numpy()
-    given = probabilities[np.arange(len(labels)), labels]
-    usual = np.array([given[labels == k].mean() if (labels == k).any() else 1.0 for k in range(len(data.classes))])
-    answer = probabilities.argmax(1)
-    sure_of = probabilities[np.arange(len(labels)), answer]
-    doubted = (answer != labels) & (sure_of >= SURE * usual[answer]) & (given <= DOUBT * usual[labels])
-    for row in np.flatnonzero(doubted):
-        sure, own = sure_of[row], given[row]
-        what = f"labelled {data.classes[labels[row]]} ({own:.0%}), believed {data.classes[answer[row]]} ({sure:.0%})"
-        found.append(Finding("suspect label", "train", str(split.ids[row]), what, float(sure - own)))
-    found.sort(key=lambda one: -one.score)
-    right = float((answer == labels).mean())
-    most = len(labels) if right >= RELIABLE else round(FEW_DOUBTS * len(labels))
-    note = (
-        f"Networks that doubt labels are right on {right:.0%} of the pictures they have not seen"
-        + (f": of {len(found):,} doubts the {most:,} strongest are told; more --epochs or a better --network tell more"
-           if len(found) > most else "")
-    )  # fmt: skip
-    return found[:most], note
-
-
-def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
-    """(N, K): for each training picture the probabilities by a network that has not seen it."""
-    split, found = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
-    fold = torch.randperm(len(split), generator=generator(0)) % FOLDS
-    recipe = Recipe(
-        epochs=epochs, image_size=32, batch_size=64, optimizer="adamw", learning_rate=3e-3, validation_fraction=0.0,
-        shift=min(2, min(data.shape[1:]) - 1),
-    )  # fmt: skip
-    with count_bar("doubting labels", FOLDS * epochs) as advance:
-        for number in range(FOLDS):
-            torch.manual_seed(number)
-            seen, left = ((fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0])
-            part = replace(data, train=split.take(seen), validation=None, test=split.take(left), divided=True)
-            follows: dict[str, Any] = {"in_channels": data.shape[0], "num_classes": len(data.classes), "image_size": 32}
-            known = find_variant(network).parameters()
-            module = create(network, **{key: value for key, value in follows.items() if key in known})
-            for _ in fit(module, part, recipe):
-                advance(1)
-            compute = Compute.choose()
-            compute.place(module)
-            assert part.test is not None
-            found[left.numpy()] = evaluate_split(module, part.test, preprocessing(part, recipe), compute).probabilities
-    return found
+def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Finding], str]:
+    """Training images whose label is suspect, the most doubted first, and a note about the networks."""
+    suspects, note = suspect_labels(data, network, epochs, rule)
+    split, findings = data.train, []
+    for suspect in suspects:
+        label = data.classes[int(split.labels[suspect.row])]
+        what = (
+            f"labelled {label} ({suspect.self_confidence:.0%}), "
+            f"believed {data.classes[suspect.believed]} ({suspect.probability:.0%})"
+        )
+        score = max(0.0, suspect.probability - suspect.self_confidence)
+        findings.append(Finding("suspect label", "train", str(split.ids[suspect.row]), what, score))
+    return findings, note
 
 
 def as_csv(findings: Sequence[Finding]) -> str:
@@ -271,7 +256,9 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
         pictures = []
         for one in some[:SHOWN]:
             row = place.get(one.split, {}).get(one.sample)
-            shown = address_of(splits[one.split], row) if row is not None else ""
+            places = [one.beside] if one.beside else []
+            places += [(one.split, row)] if row is not None else []
+            shown = address_of(splits, places) if places else ""
             doubted = kind in ("contradiction", "suspect label")
             pictures.append(Shown(shown, one.what, f"{one.split}: {one.sample}", right=not doubted))
         galleries.append((Gallery(kind, about, pictures), len(some)))
@@ -282,5 +269,9 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
     )  # fmt: skip
 
 
-def address_of(split: Split, row: int) -> str:
-    return address(split.images[torch.tensor([row])][0].numpy())
+def address_of(splits: Mapping[str, Split], places: Sequence[Place]) -> str:
+    """Return images side by side as an address that holds them."""
+    images = [splits[name].images[torch.tensor([row])][0].numpy() for name, row in places]
+    gap = np.full((*images[0].shape[:2], max(1, images[0].shape[2] // 16)), 255, dtype=np.uint8)
+    parts = [part for image in images for part in (gap, image)][1:]
+    return address(np.concatenate(parts, 2), LARGEST * len(images))
