@@ -99,27 +99,42 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "
     return scaled(F.interpolate(weighted.float(), size=images.shape[2:], mode="bilinear")[:, 0])
 
 
-def occlusion(network: nn.Module, images: Tensor, classes: Tensor, side: int = 0) -> Tensor:
-    """How much of a class's probability is lost when a square is blanked with the mean (Zeiler & Fergus,
-    arXiv:1311.2901). side: of the square in pixels; by default a quarter of the picture, moved by half of itself."""
+def occlusion(network: nn.Module, images: Tensor, classes: Tensor, side: int = 0, step: int = 0) -> Tensor:
+    """Return how much of a class's probability is lost where a square is blanked with the mean.
+
+    A pixel has the mean loss of the squares that cover it (Zeiler & Fergus, arXiv:1311.2901), so that a map is where
+    what matters is, to half a step. Squares reach over the edges, which are covered as often as the middle.
+
+    Args:
+        network: from images (N, C, H, W) to logits (N, K).
+        images: as the network takes them.
+        classes: (N,), one per image.
+        side: of the square in pixels; a quarter of the shorter side where it is 0.
+        step: pixels between squares; half of the square where it is 0.
+    """
     height, width = images.shape[2:]
     side = side or max(1, min(height, width) // 4)
-    tops, lefts = (range(0, length, max(1, side // 2)) for length in (height, width))
-    places = [(top, left) for top in tops for left in lefts]
-    maps = torch.zeros(len(images), len(tops) * len(lefts))
+    step = step or max(1, side // 2)
+    squares = [
+        (slice(max(0, top), top + side), slice(max(0, left), left + side))
+        for top in range(step - side, height, step)
+        for left in range(step - side, width, step)
+    ]
+    maps, counts = torch.zeros(len(images), height, width), torch.zeros(height, width)
+    for square in squares:
+        counts[square] += 1
     with at_rest(network), torch.no_grad():
         for row, (image, label) in enumerate(zip(images, classes.tolist(), strict=True)):
-            whole = network(image[None]).float().softmax(1)[0, label]
-            for start in range(0, len(places), BATCH):
-                some = places[start : start + BATCH]
+            uncovered = network(image[None]).float().softmax(1)[0, label]
+            for start in range(0, len(squares), BATCH):
+                some = squares[start : start + BATCH]
                 covered = image.repeat(len(some), 1, 1, 1)
-                for at, (top, left) in enumerate(some):
-                    covered[at, :, max(0, top - side // 2) : top + side // 2 + 1,
-                            max(0, left - side // 2) : left + side // 2 + 1] = 0.0  # fmt: skip
-                lost = whole - network(covered).float().softmax(1)[:, label]
-                maps[row, start : start + len(some)] = lost.clamp(min=0).cpu()
-    grid = maps.view(len(images), 1, len(tops), len(lefts))
-    return scaled(F.interpolate(grid, size=(height, width), mode="bilinear")[:, 0])
+                for at, (rows, columns) in enumerate(some):
+                    covered[at, :, rows, columns] = 0.0
+                lost = (uncovered - network(covered).float().softmax(1)[:, label]).clamp(min=0).tolist()
+                for square, value in zip(some, lost, strict=True):
+                    maps[row][square] += value
+    return scaled(maps / counts)
 
 
 def scaled(maps: Tensor) -> Tensor:
