@@ -85,31 +85,36 @@ def near(splits: Mapping[str, Split], groups: Sequence[Sequence[Place]] = ()) ->
     """
     equal = {place for group in groups for place in group[1:]}
     places = [(name, row) for name, split in splits.items() for row in range(len(split))]
-    thumbnails = torch.cat([shrink(split) for split in splits.values()])
+    thumbnails = shrink(list(splits.values()))
     deviation = torch.cat([to_luma(part).flatten(1).std(1, correction=0) for part in thumbnails.split(CHUNK)])
     taken = torch.tensor([place not in equal for place in places]) & (deviation >= FLAT)
     rows = taken.nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=generator(0))]  # neighbours in a film fall into different groups
     if len(rows) < 2:
         return []
+    thumbnails = thumbnails[rows]
     found = []
-    for (first, second), (alike, change) in search(thumbnails[rows]).items():
+    for (first, second), (alike, change) in search(thumbnails).items():
         low, high = sorted((int(rows[first]), int(rows[second])))
         found.append((low, high, Copy(places[low], places[high], alike, change)))
     return [copy for *_, copy in sorted(found, key=lambda entry: entry[:2])]
 
 
-def shrink(split: Split) -> Tensor:
-    """Return the images as uint8 (N, C, S, S), S at most SIDE."""
-    side = min(SIDE, max(split.images.shape[2:]))
-    parts = []
-    for rows in torch.arange(len(split)).split(CHUNK):
-        images = split.images[rows]
-        if tuple(images.shape[2:]) != (side, side):
-            images = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
-            images = images.round().clamp(0, 255).to(torch.uint8)
-        parts.append(images)
-    return torch.cat(parts)
+def shrink(splits: Sequence[Split]) -> Tensor:
+    """Return the images of all splits as uint8 (N, C, S, S), S at most SIDE."""
+    channels, *sides = splits[0].images.shape[1:]
+    side = min(SIDE, max(sides))
+    thumbnails = torch.empty((sum(map(len, splits)), channels, side, side), dtype=torch.uint8)
+    filled = 0
+    for split in splits:
+        for rows in torch.arange(len(split)).split(CHUNK):
+            images = split.images[rows]
+            if tuple(images.shape[2:]) != (side, side):
+                images = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
+                images = images.round().clamp(0, 255).to(torch.uint8)
+            thumbnails[filled : filled + len(images)] = images
+            filled += len(images)
+    return thumbnails
 
 
 def describe(thumbnails: Tensor, view: View) -> Tensor:

@@ -56,9 +56,9 @@ def suspect_labels(data: Dataset, network: str, epochs: int, rule: Suspicion) ->
     note = f"Networks that doubt labels are right on {accuracy:.0%} of the images they have not seen"
     if len(suspects) > most:
         note += (
-            f": of {len(suspects):,} doubts the {most:,} strongest are reported; more --epochs or a better --network"
+            f": of {len(suspects):,} doubts the {most:,} strongest are told; more --epochs or a better --network tell"
         )
-        note += " report more"
+        note += " more"
     return suspects[:most], note
 
 
