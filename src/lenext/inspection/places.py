@@ -58,6 +58,11 @@ class Seen:
     def shape(self) -> tuple[int, ...]:
         return tuple(prod(run.size for run in axis) for axis in self.axes)
 
+    def step_along(self, axis: int, side: int) -> float | None:
+        """Pixels down (side 0) or across (side 1) from one value of an axis to the next, where it goes only there."""
+        run = single(self.axes[axis]) if axis < len(self.axes) else None
+        return run.step[side] if run and run.step[side] > 0 and not run.step[1 - side] else None
+
     def receptive_field(self, height: int, width: int) -> int:
         """Pixels on the wider side, of an image of that size."""
         return max(min(ceil(field - 1e-6), size) for field, size in zip(self.fields, (height, width), strict=True))
