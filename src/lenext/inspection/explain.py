@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.modes import at_rest
+from lenext.inspection.places import of_image
+from lenext.inspection.trace import Trace, mark, seen_by
 
 BATCH = 64  # pictures that are occluded at a time
 
@@ -90,51 +91,97 @@ def saliency(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 
 
 def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "") -> Tensor:
-    """The maps of a layer, by default the last, weighted by how much a class hangs on them (arXiv:1610.02391)."""
+    """The maps of a layer, by default the last, weighted by how much a class hangs on them (arXiv:1610.02391).
+
+    Each value stands in the middle of its receptive field: with padding, that of the first is not a stride's middle.
+    """
     layer = layer or last_map(network, images)
+    inputs = images.detach().clone()
+    mark(inputs, of_image(inputs.shape))
     with at_rest(network), kept(network, [layer]) as found, torch.enable_grad():
-        score = network(images.detach().requires_grad_()).float().gather(1, classes[:, None]).sum()
+        with Trace():
+            score = network(inputs.requires_grad_()).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, found[layer])
-    weighted = (grads.mean((2, 3), keepdim=True) * found[layer].detach()).sum(1, keepdim=True).relu()
-    return scaled(F.interpolate(weighted.float(), size=images.shape[2:], mode="bilinear")[:, 0])
+    weighted = (grads.mean((2, 3), keepdim=True) * found[layer].detach()).sum(1).relu()
+    height, width = images.shape[2:]
+    return scaled(spread_out(weighted, map_centers(found[layer], height, width), height, width))
+
+
+def map_centers(maps: Tensor, height: int, width: int) -> list[list[float]]:
+    """Where the rows and columns of a layer's maps stand in the image; evenly, where it is not known."""
+    seen, centers = seen_by(maps), []
+    for side, (count, length) in enumerate(zip(maps.shape[2:], (height, width), strict=True)):
+        step = seen.step_along(2 + side, side) if seen else None
+        if seen is None or not step:
+            step, first = length / count, length / count / 2
+        else:
+            first = seen.start[side] + 0.5
+        centers.append([first + place * step for place in range(count)])
+    return centers
 
 
 def occlusion(network: nn.Module, images: Tensor, classes: Tensor, side: int = 0, step: int = 0) -> Tensor:
-    """Return how much of a class's probability is lost where a square is blanked with the mean.
+    """How much of a class's probability is lost when a square is blanked with the mean (Zeiler & Fergus,
+    arXiv:1311.2901).
 
-    A pixel has the mean loss of the squares that cover it (Zeiler & Fergus, arXiv:1311.2901), so that a map is where
-    what matters is, to half a step. Squares reach over the edges, which are covered as often as the middle.
+    What is lost stands at the square's center; between centers the map is interpolated. Squares hang over the border.
 
     Args:
-        network: from images (N, C, H, W) to logits (N, K).
-        images: as the network takes them.
-        classes: (N,), one per image.
-        side: of the square in pixels; a quarter of the shorter side where it is 0.
-        step: pixels between squares; half of the square where it is 0.
+        network: gives logits (N, K).
+        images: (N, C, H, W).
+        classes: (N,).
+        side: of the squares in pixels; by default a quarter of the image.
+        step: pixels from one square to the next; by default two thirds of the side, so that the edges of squares fall
+            between those of others. A smaller step shows places more exactly, in as many more passes.
     """
     height, width = images.shape[2:]
     side = side or max(1, min(height, width) // 4)
-    step = step or max(1, side // 2)
-    squares = [
-        (slice(max(0, top), top + side), slice(max(0, left), left + side))
-        for top in range(step - side, height, step)
-        for left in range(step - side, width, step)
-    ]
-    maps, counts = torch.zeros(len(images), height, width), torch.zeros(height, width)
-    for square in squares:
-        counts[square] += 1
+    step = step or max(1, round(side * 2 / 3))
+    tops, lefts = corners(height, side, step), corners(width, side, step)
+    places = [(top, left) for top in tops for left in lefts]
+    maps = torch.zeros(len(images), len(places))
     with at_rest(network), torch.no_grad():
         for row, (image, label) in enumerate(zip(images, classes.tolist(), strict=True)):
-            uncovered = network(image[None]).float().softmax(1)[0, label]
-            for start in range(0, len(squares), BATCH):
-                some = squares[start : start + BATCH]
+            whole = network(image[None]).float().softmax(1)[0, label]
+            for start in range(0, len(places), BATCH):
+                some = places[start : start + BATCH]
                 covered = image.repeat(len(some), 1, 1, 1)
-                for at, (rows, columns) in enumerate(some):
-                    covered[at, :, rows, columns] = 0.0
-                lost = (uncovered - network(covered).float().softmax(1)[:, label]).clamp(min=0).tolist()
-                for square, value in zip(some, lost, strict=True):
-                    maps[row][square] += value
-    return scaled(maps / counts)
+                for at, (top, left) in enumerate(some):
+                    covered[at, :, max(0, top) : top + side, max(0, left) : left + side] = 0.0
+                lost = whole - network(covered).float().softmax(1)[:, label]
+                maps[row, start : start + len(some)] = lost.clamp(min=0).cpu()
+    grid = maps.view(len(images), len(tops), len(lefts))
+    return scaled(spread_out(grid, [[start + side / 2 for start in starts] for starts in (tops, lefts)], height, width))
+
+
+def corners(length: int, side: int, step: int) -> range:
+    """Where squares begin along a side of the image, as many before its middle as after."""
+    count = -(-length // step)
+    first = (length - side - (count - 1) * step) // 2
+    return range(first, first + count * step, step)
+
+
+def spread_out(grids: Tensor, centers: Sequence[Sequence[float]], height: int, width: int) -> Tensor:
+    """Maps (N, rows, columns) to (N, height, width), interpolated between the centers of their rows and columns.
+
+    centers: in pixels from the image's edge; the middle of the first pixel is 0.5. Beyond the last, its value goes on.
+    """
+    down, across = (weights_between(side, size) for side, size in zip(centers, (height, width), strict=True))
+    return down @ grids.float().cpu() @ across.mT
+
+
+def weights_between(centers: Sequence[float], length: int) -> Tensor:
+    """How much each pixel of a side takes of the value at each center, (length, centers)."""
+    known = torch.tensor(centers, dtype=torch.float64)
+    pixels = torch.arange(length, dtype=torch.float64) + 0.5
+    after = torch.searchsorted(known, pixels).clamp(1, max(1, len(known) - 1))
+    if len(known) == 1:
+        return torch.ones(length, 1)
+    share = ((pixels - known[after - 1]) / (known[after] - known[after - 1])).clamp(0, 1)
+    weights = torch.zeros(length, len(known), dtype=torch.float64)
+    weights[torch.arange(length), after - 1] = 1 - share
+    weights[torch.arange(length), after] += share
+    return weights.float()
 
 
 def scaled(maps: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from lenext.foundation.modes import at_rest
 from lenext.inspection.counting import Counter
-from lenext.inspection.trace import Seen, Trace, mark, seen_by
+from lenext.inspection.places import Seen, of_image
+from lenext.inspection.trace import Trace, mark, seen_by
 
 FLOAT = 4  # bytes of a value in fp32
 CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -170,7 +171,7 @@ class Recording:
         self.block_shapes: dict[str, tuple[int, ...]] = {}
         self.counter = Counter()
         self.saved = 0  # bytes since the last row
-        self.input_shape = input_shape
+        self.height, self.width = input_shape[1:]
         self.blocks = block_names(network)
         weights = [tensor.untyped_storage() for tensor in (*network.parameters(), *network.buffers())]
         self.alive: list[Any] = weights  # so that no storage is used twice within the pass
@@ -215,7 +216,7 @@ class Recording:
                 work.multiply_adds,
                 self.saved,
                 (tensor.numel() + sum(value.numel() for value in inputs)) * FLOAT,
-                min(seen.receptive_field, max(self.input_shape[1:])),
+                seen.receptive_field(self.height, self.width),
                 seen.stride,
                 self.blocks.get(name, label.strip() or "(functional)"),
                 tuple(sorted(work.uncounted)),
@@ -250,7 +251,7 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
     """
     recording = Recording(network, input_shape)
     picture = blank(network, input_shape)
-    mark(picture, Seen())
+    mark(picture, of_image(picture.shape))
     hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
     with (
         at_rest(network), watched(network, recording.before, recording.after), attention_in_steps(),
