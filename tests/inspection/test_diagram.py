@@ -83,6 +83,20 @@ def test_a_label_says_depthwise_only_of_depthwise_convolutions(name: str, channe
             assert ("Depthwise" in describe(layer)[1]) == depthwise
 
 
+@pytest.mark.parametrize(
+    ("layer", "label"),
+    [
+        (nn.Conv2d(4, 8, (1, 7)), "Conv 1x7, 8"), (nn.Conv2d(4, 8, 3, (2, 1)), "Conv 3x3 /2x1, 8"),
+        (nn.Conv2d(4, 8, 3, 2, groups=2), "Conv (2 groups) 3x3 /2, 8"),
+        (nn.Conv2d(4, 8, 3, groups=4), "Depthwise 3x3, 8"),
+        (nn.MaxPool2d((2, 3)), "Max pool 2x3 /2x3"), (nn.AdaptiveAvgPool2d(1), "Global average pool"),
+        (nn.AdaptiveMaxPool2d((1, 4)), "Max pool to 1x4"), (nn.AdaptiveAvgPool2d((None, 4)), "Average pool to Hx4"),
+    ],
+)  # fmt: skip
+def test_both_sides_of_a_window_are_told(layer: nn.Module, label: str) -> None:
+    assert describe(layer)[1].replace("\u00d7", "x") == label
+
+
 def test_a_part_that_is_not_there() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'layer2'"):
         block(create("resnet18_32px"), "layer_2", (3, 32, 32))

@@ -119,8 +119,9 @@ def describe(module: nn.Module) -> tuple[str, str]:
     kind = "Max" if "Max" in name else "Average"  # of a pooling
 
     def window(kernel: Any, stride: Any) -> str:
-        size, step = (one if isinstance(one, int) else one[0] for one in (kernel, stride))
-        return f"{size}×{size}" + (f" /{step}" if step > 1 else "")  # noqa: RUF001
+        (tall, wide), (down, across) = (side if isinstance(side, tuple) else (side, side) for side in (kernel, stride))
+        step = f" /{down}" if down == across else f" /{down}×{across}"  # noqa: RUF001
+        return f"{tall}×{wide}" + (step if max(down, across) > 1 else "")  # noqa: RUF001
 
     if isinstance(module, Whitening):
         return "convolution", f"Whitening {window(module.kernel_size, module.stride)}, {module.out_channels}"
@@ -134,8 +135,10 @@ def describe(module: nn.Module) -> tuple[str, str]:
         return "pooling", f"{kind} pool {window(module.kernel_size, module.stride)}"
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
         wanted = module.output_size
-        size = wanted[0] if isinstance(wanted, tuple) else wanted
-        return "pooling", f"Global {kind.lower()} pool" if size == 1 else f"{kind} pool to {size}×{size}"  # noqa: RUF001
+        tall, wide = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+        if (tall, wide) == (1, 1):
+            return "pooling", f"Global {kind.lower()} pool"
+        return "pooling", f"{kind} pool to {tall or 'H'}×{wide or 'W'}"  # noqa: RUF001
     if next(module.children(), None) is not None:
         weighted = [one for one in module.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
         return describe(weighted[0]) if len(weighted) == 1 else ("block", spaced(name))
