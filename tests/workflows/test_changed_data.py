@@ -112,3 +112,12 @@ def test_changed_data_are_noticed(kind: str, tmp_path: Path, monkeypatch: pytest
         assert 0 <= before <= 1
         val(run, quiet=True)
         assert "changed since" not in report(run).read_text()
+
+
+def test_a_test_set_from_elsewhere_is_named(tmp_path: Path) -> None:
+    path, apart = folder(tmp_path / "data"), folder(tmp_path / "apart")
+    run = train("lenet", path, test_data=str(apart / "train"), epochs=1, image_size=28, runs_dir=tmp_path, quiet=True)
+    swap_files(apart)
+    with pytest.raises(DataError, match=r"apart/train: its test samples have changed"):
+        val(run, split="test", quiet=True)
+    val(run, quiet=True)

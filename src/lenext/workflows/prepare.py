@@ -124,7 +124,8 @@ def check_unchanged(run: Run, name: str, split: Split, data: Dataset) -> None:
     """Raise DataError where a split is not that of the run's training."""
     known = run.read_json("split.json").get("fingerprints", {}).get(name)
     if known is not None and known != split_fingerprint(name, split, data.source):
-        where = data.source.get("path", data.name)
+        apart = "test_" if name == "test" and "test_kind" in data.source else ""
+        where = data.source.get(f"{apart}path", data.name)
         raise DataError(
             f"{where}: its {name} samples have changed since the run was made; restore them, or give --data"
         )

@@ -64,6 +64,14 @@ def resume(
         if run.is_finished(experiment):
             early = run.results.get("stopped_early")
             why = "it stopped early, and would at once again" if early else "--epochs gives it more"
+            for option, value in (
+                ("epochs", epochs),
+                ("network", network),
+                ("data-dir", data_dir),
+                ("offline", offline),
+            ):
+                if value:
+                    raise ConfigurationError(f"--{option}: {run.path} has ended, so it has no effect; {why}")
             narrator.say(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
             return run
         if isinstance(network, str) and network:  # the file may be elsewhere now
