@@ -163,7 +163,7 @@ MISTAKES = [
     ("train --data mnits", "did you mean 'mnist'"),
     ("train --recipe quik", "did you mean 'quick'"),
     ("train --epoch 3", "Did you mean --epochs"),
-    ("train --epochs three", "int"),
+    ("train --epochs three", "epochs=three: a whole number is needed"),
     ("train --optimizer sdg", 'Did you mean "sgd"'),
     ("train --option activation", "KEY=VALUE"),
     ("train --option activation=tahn", "did you mean 'tanh'"),

@@ -237,7 +237,7 @@ def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
 
 def test_momentum_settles_nesterov_anew(tmp_path: Path) -> None:
     found = vary("lenet", ["momentum=0,0.5"], optimizer="sgd", runs_dir=tmp_path, **SMALL)
-    assert not found.refused
+    assert not found.left_out
     assert len(found.standings) == 3
 
 

@@ -18,7 +18,7 @@ from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import named
 
-FILE, VERSION = "plan.json", 2
+FILE, VERSION = "plan.json", 1
 MOST_BYTES = 64 << 20  # of a plan
 
 
@@ -103,7 +103,7 @@ class Plan:
             contestants = tuple(contestant(one) for one in found["contestants"])
             if not contestants:
                 raise RunError(f"{path}: nothing is compared in it; give another --name")
-            left_out = dict(found["left_out"])
+            left_out = dict(found.get("left_out", {}))
             return Plan(dict(found["request"]), contestants, int(found["seeds"]), str(found["machine"]), left_out)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise RunError(
