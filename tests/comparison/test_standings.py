@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lenext.comparison.standings import Cost, Standing, fronts
+from lenext.comparison.standings import Cost, Standing, fronts, rows_of
 from lenext.comparison.trials import Outcome, Trial
 from lenext.training.recipe import Experiment
 
@@ -34,3 +34,10 @@ def test_a_picture_is_drawn_where_there_is_something_to_weigh() -> None:
     assert by_time.title == "Validation accuracy by training time"
     assert [mark.name for mark in by_time.marks if mark.filled] == ["a", "d"]
     assert fronts(some, "test") == []  # which was not read
+
+
+def test_multiply_adds_that_are_not_all_known_are_the_least() -> None:
+    known = Standing("a", (), Cost(1, 2_000_000, 1, 0.1))
+    unknown = Standing("b", (), Cost(1, 2_000_000, 1, 0.1, uncounted=True))
+    rows = rows_of([known, unknown], None, "validation")
+    assert [row["multiply-adds"] for row in rows] == ["2.0 M", "at least 2.0 M"]

@@ -80,7 +80,9 @@ def costs_of(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[str, C
         step = median(steps[name]) if steps[name] else None
         epoch = None if step is None else job.epoch_seconds(step)
         latency = median(latencies[name])
-        found[name] = Cost(seen.parameters, seen.multiply_adds, memory, latency, step, epoch, job.batches)
+        found[name] = Cost(
+            seen.parameters, seen.multiply_adds, memory, latency, step, epoch, job.batches, bool(seen.uncounted)
+        )
     return found
 
 

@@ -24,7 +24,7 @@ ALIKE = 1.25  # of a training time to another
 class Cost:
     """Of one contestant. multiply_adds: of one picture, forward; memory: bytes of a training step, estimated; latency:
     seconds for one picture; step, epoch: seconds of a training step and of an epoch with its measuring, where a few
-    steps were timed; batches: of an epoch."""
+    steps were timed; batches: of an epoch; uncounted: whether there are multiply-adds of an unknown number besides."""
 
     parameters: int
     multiply_adds: int
@@ -33,6 +33,7 @@ class Cost:
     step: float | None = None
     epoch: float | None = None
     batches: int = 0
+    uncounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def rows_of(standings: Sequence[Standing], base: Standing | None, part: Part) ->
                 "share": one.mean(part),
                 "seeds": len(one.figures(part)),
                 "parameters": f"{cost.parameters:,}" if cost else "",
-                "multiply-adds": f"{cost.multiply_adds / 1e6:,.1f} M" if cost else "",
+                "multiply-adds": f"{'at least ' * cost.uncounted}{cost.multiply_adds / 1e6:,.1f} M" if cost else "",
                 "memory": f"{cost.memory / 1e6:,.0f} MB" if cost else "",
                 "latency": f"{1e3 * cost.latency:.2g} ms" if cost else "",
                 "training": seconds(one.seconds) if one.seconds is not None else "",

@@ -1,8 +1,8 @@
 """Where a tensor's values stand in the image, and how much of it each depends on, through any arrangement of axes.
 
 Each axis of a tensor is a product of runs: of channels, of rows, of columns, or, after a reshape, of several of them.
-So the same few rules hold for maps, for words of a transformer and for space-to-depth. After upsampling, where a field
-begins differs from one value to its neighbour; it is told for their middle.
+So the same few rules hold for maps, for words of a transformer and for space-to-depth. After upsampling, a field is
+exact to within the stride before it.
 """
 
 from collections.abc import Iterable, Sequence
