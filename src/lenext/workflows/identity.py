@@ -33,15 +33,14 @@ MAY_CHANGE = {
 WHOLE_BYTES = 1 << 20  # of an image file that count at its beginning, and as many at its end
 
 
-def fingerprint(data: Dataset) -> str:
-    """Return what tells a data set's samples from others, in all splits, as a SHA-256."""
-    each = fingerprints(data)
-    return hashlib.sha256("\n".join(f"{name} {one}" for name, one in each.items()).encode()).hexdigest()
-
-
 def fingerprints(data: Dataset) -> dict[str, str]:
     """Return the fingerprint of each split, by its name."""
     return {name: split_fingerprint(name, split, data.source) for name, split in data.splits().items()}
+
+
+def combined(each: Mapping[str, str]) -> str:
+    """Return one fingerprint, a SHA-256, for those of all splits."""
+    return hashlib.sha256("\n".join(f"{name} {one}" for name, one in each.items()).encode()).hexdigest()
 
 
 def split_fingerprint(name: str, split: Split, source: Mapping[str, str]) -> str:

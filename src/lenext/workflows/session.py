@@ -31,7 +31,7 @@ from lenext.training.notices import Samples, chance_notice
 from lenext.training.passes import views_of
 from lenext.training.schedule import learning_rate_curve
 from lenext.training.state import Record, Step, TrainingState
-from lenext.workflows.identity import MAY_CHANGE, fingerprint, fingerprints, flat, parts_of
+from lenext.workflows.identity import MAY_CHANGE, combined, fingerprints, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
@@ -77,7 +77,7 @@ class Session:
                 "seed": job.recipe.split_seed,
                 "samples": {part: len(split) for part, split in splits.items()},
                 "taken_out_of_train": {part: splits[part].ids.tolist() for part in kept},
-                "fingerprints": fingerprints(job.data),
+                "fingerprints": self.fingerprints,
             },
         )
         write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())  # last: with it the folder is a run
@@ -165,8 +165,9 @@ class Session:
         self.saved = time.perf_counter()
 
     @cached_property
-    def samples(self) -> str:
-        return fingerprint(self.job.data)
+    def fingerprints(self) -> dict[str, str]:
+        """Of each split; all pixels are read for it, once."""
+        return fingerprints(self.job.data)
 
     def is_sound(self) -> bool:
         """Whether all numbers of the network are finite that were so at the beginning."""
@@ -177,7 +178,7 @@ class Session:
         """What a checkpoint belongs to; where one of these has changed, it cannot be gone on from."""
         description = replace(self.job.description, network=self.job.description.network.rpartition(os.sep)[2])
         experiment = yaml.safe_load(self.job.experiment.to_yaml())
-        return {"experiment": experiment, "network": description.to_json(), "samples": self.samples}
+        return {"experiment": experiment, "network": description.to_json(), "samples": combined(self.fingerprints)}
 
     def go_on_from(self, saved: Mapping[str, Any]) -> None:
         """Become what a checkpoint holds. Raises RunError where the run or its data have changed since."""
