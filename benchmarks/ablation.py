@@ -1,7 +1,7 @@
 """What each part of the speedrun recipe buys: python -m benchmarks.ablation [SEEDS [DONE]].
 
-The recipe with half of its epochs, without one of its parts, on 45,000 pictures of CIFAR-10; accuracies are of the
-other 5,000 training pictures, so the test set has no say. Each training has one core, as many at a time as there are;
+The recipe with half of its epochs, without one of its parts, on 45,000 images of CIFAR-10; accuracies are of the
+other 5,000 training images, so the test set has no say. Each training has one core, as many at a time as there are;
 seconds are a core's, to be read against each other. More epochs tell how much accuracy a second buys at the end, and
 with that what a part is worth in seconds: those that would be needed to be as good without it. What replicas buy needs
 all cores: a step with them and one without, in turn. Each training is noted in the file DONE as it ends, and not done
@@ -29,7 +29,7 @@ import lenext
 from benchmarks.harness import report
 from lenext.models import create
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import divided, events, preprocessing, some_pictures
+from lenext.training.loop import divided, events, preprocessing, sample_images
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import NETWORKS, RECIPES
 from lenext.training.state import TrainingState
@@ -41,24 +41,24 @@ PARTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
     LONGER: {"epochs": EPOCHS + 2},
     "AdamW instead of Muon": {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "momentum": 0.9},
-    "norms not kept": {"keep_norms": False},
-    "five iterations of Newton-Schulz": {"newton_schulz": 5},
-    "the first layer learns to the end": {"stem_learns": 1.0},
+    "norms not kept": {"keep_weight_norms": False},
+    "five iterations of Newton-Schulz": {"newton_schulz_steps": 5},
+    "the first layer learns to the end": {"freeze_stem_after": 1.0},
     "one cycle instead of a line": {"schedule": "one_cycle"},
     "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
     "one replica: batch norm over 500": {"replicas": 1},
     "Kaiming's initialization": {"initialization": "kaiming"},
-    "a first layer that learns, to the end": {"whitening": False, "stem_learns": 1.0},
+    "a first layer that learns, to the end": {"whitening": False, "freeze_stem_after": 1.0},
     "flips at random": {"flip": True},
     "no shift": {"shift": 0},
-    "black edges": {"edges": "black"},
+    "black shift_padding": {"shift_padding": "black"},
     "no label smoothing": {"label_smoothing": 0.0},
-    "whole pictures from the start": {"progressive": 1.0},
-    "all pictures, as many steps": {
-        "selective": 1.0,
-        "epochs": round(EPOCHS * SPEEDRUN["selective"]),
+    "whole images from the start": {"progressive_resizing": 1.0},
+    "all images, as many steps": {
+        "hardest_fraction": 1.0,
+        "epochs": round(EPOCHS * SPEEDRUN["hardest_fraction"]),
     },
-    "averaged weights": {"ema": 0.98},
+    "averaged weights": {"ema_decay": 0.98},
 }
 OPTIONS = ("whitening",)
 """These are of the network; the others are keys of the recipe."""
@@ -83,19 +83,23 @@ def train(name: str, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     network = create(NETWORKS["speedrun"], num_classes=10, **options)
     begun = time.process_time()
-    state = TrainingState.begin(network, recipe, partial(some_pictures, data, prepare))
+    state = TrainingState.begin(network, recipe, partial(sample_images, data, prepare))
     for _ in events(state, replace(data, validation=None), recipe, prepare=prepare):
         pass
     took = time.process_time() - begun
     with_views, plain = (
-        evaluate_split(state.trained, held, prepare, state.compute, views).accuracy for views in (recipe.views, "none")
+        evaluate_split(state.trained, held, prepare, state.compute, views).accuracy for views in (recipe.tta, "none")
     )
     return {"seconds": took, "accuracy": with_views, "plain": plain}
 
 
 def step(replicas: int, steps: int = 8) -> float:
-    """Seconds of a step of whole pictures with all threads, the first ones left out."""
-    recipe = Recipe().changed(SPEEDRUN | {"replicas": replicas, "progressive": 1.0, "train_samples": 10_000}).settled()
+    """Seconds of a step of whole images with all threads, the first ones left out."""
+    recipe = (
+        Recipe()
+        .changed(SPEEDRUN | {"replicas": replicas, "progressive_resizing": 1.0, "train_samples": 10_000})
+        .settled()
+    )
     data = divided(lenext.load("cifar10"), recipe)
     state = TrainingState.begin(create(NETWORKS["speedrun"], num_classes=10), recipe)
     for number, _ in enumerate(events(state, data, recipe)):

@@ -142,7 +142,7 @@ def measure_copies(name: str, folder: Path, sheets: Path | None) -> dict[str, fl
         data: Dataset
         if name == "flowers":
             copies = plant_files(folder / "flowers", root / "flowers")
-            data = lenext.load(str(root / "flowers"), picture_size=64)
+            data = lenext.load(str(root / "flowers"), image_size=64)
         else:
             data, copies = plant_arrays(lenext.load(name, data_dir=folder))
         begun = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Those who train the same network on the same pictures: lenext, others with their ordinary settings, and the limit.
+"""Those who train the same network on the same images: lenext, others with their ordinary settings, and the limit.
 
 python -m benchmarks.contestants WHO NETWORK SIZE BATCH serves one of them (see harness). All train with SGD of momentum
-0.9 and without augmentation; all but the documents' loop are given pictures that are normalised already, in memory.
+0.9 and without augmentation; all but the documents' loop are given images that are normalised already, in memory.
 """
 
 import json
@@ -39,7 +39,7 @@ def build(network: str, size: int) -> nn.Module:
 
 
 def arrays(network: str, size: int, count: int) -> tuple[Tensor, Tensor]:
-    """Normalised pictures (N, C, size, size) and their labels."""
+    """Normalised images (N, C, size, size) and their labels."""
     data = load(network)
     rows = torch.arange(count) % len(data.train)
     images = data.normalization(data.train.images[rows])
@@ -73,8 +73,8 @@ def ours(network: str, size: int, batch: int, compiled: Literal["no", "yes"] = "
     return work
 
 
-class Pictures(Dataset[tuple[Tensor, int]]):
-    """As document D4 reads CIFAR-10: a picture at a time, resized, to a tensor, scaled to -1 to 1."""
+class Images(Dataset[tuple[Tensor, int]]):
+    """As document D4 reads CIFAR-10: an image at a time, resized, to a tensor, scaled to -1 to 1."""
 
     def __init__(self, network: str, size: int) -> None:
         from PIL import Image
@@ -89,10 +89,10 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         pixels = self.pixels[row]
-        picture = self.image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        if picture.width != self.size:
-            picture = picture.resize((self.size, self.size), self.image.Resampling.BILINEAR)
-        array = np.atleast_3d(np.asarray(picture)).transpose(2, 0, 1)
+        image = self.image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        if image.width != self.size:
+            image = image.resize((self.size, self.size), self.image.Resampling.BILINEAR)
+        array = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
         return (torch.from_numpy(array.copy()).float().div(255) - 0.5) / 0.5, self.labels[row]
 
 
@@ -100,7 +100,7 @@ def documents(network: str, size: int, batch: int) -> Work:
     """The loop of the documents: no worker processes, fp32, the loss and the accuracy read after every step."""
     model = build(network, size)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
-    loader = DataLoader(Pictures(network, size), batch_size=batch, shuffle=True, num_workers=0)
+    loader = DataLoader(Images(network, size), batch_size=batch, shuffle=True, num_workers=0)
 
     def forever() -> Iterator[Any]:
         while True:
@@ -216,10 +216,10 @@ def keras(network: str, size: int, batch: int) -> Work:
     if os.environ["KERAS_BACKEND"] == "torch":
         inside = keras.layers.TorchModuleWrapper(build(network, size), output_shape=(None, 10))
         model = keras.Sequential([inside])
-        pictures = images.numpy()
+        images = images.numpy()
     else:
         model = in_keras(network, keras, images.shape[1], size)
-        pictures = images.permute(0, 2, 3, 1).numpy()
+        images = images.permute(0, 2, 3, 1).numpy()
     model.compile(
         optimizer=keras.optimizers.SGD(RATE, momentum=MOMENTUM),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -236,14 +236,14 @@ def keras(network: str, size: int, batch: int) -> Work:
     def work(steps: int) -> float:
         rows = np.arange((steps + WARM) * batch) % len(labels)
         clock = Clock()
-        model.fit(pictures[rows], labels.numpy()[rows], batch_size=batch, epochs=1, verbose=0, callbacks=[clock])
+        model.fit(images[rows], labels.numpy()[rows], batch_size=batch, epochs=1, verbose=0, callbacks=[clock])
         return (clock.ends[-1] - clock.ends[WARM - 1]) / steps
 
     return work
 
 
 def in_keras(network: str, keras: Any, channels: int, size: int) -> Any:
-    """LeNet, and ResNet-18 for small pictures, in Keras' own layers."""
+    """LeNet, and ResNet-18 for small images, in Keras' own layers."""
     layers = keras.layers
     given = keras.Input((size, size, channels))
     x = given

@@ -1,7 +1,7 @@
-"""Measuring 10,000 pictures: python -m benchmarks.evaluation [NETWORK ...].
+"""Measuring 10,000 images: python -m benchmarks.evaluation [NETWORK ...].
 
 lenext against ONNX Runtime (the better of two batch sizes, fp32), eager mode in fp32 and torch.compile. All are given
-the same pictures; lenext prepares them from uint8 within the time, the others find them prepared.
+the same images; lenext prepares them from uint8 within the time, the others find them prepared.
 """
 
 import sys
@@ -21,7 +21,7 @@ NETWORKS = (
     "lenet", "alexnet_32px", "vgg11_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "densenet_32px",
     "convnext_32px",
 )  # fmt: skip
-PICTURES = 10_000
+IMAGES = 10_000
 ONNX = ("onnxruntime-64", "onnxruntime-256")
 OTHERS = ("eager", "compiled")
 
@@ -47,7 +47,7 @@ def ours(network: str) -> Work:
 def onnxruntime(network: str, batch: int) -> Work:
     import onnxruntime as ort
 
-    images, _ = arrays(network, load(network).shape[1], PICTURES)
+    images, _ = arrays(network, load(network).shape[1], IMAGES)
     model = build(network, images.shape[-1]).eval()
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -57,17 +57,17 @@ def onnxruntime(network: str, batch: int) -> Work:
             model, (images[:2],), str(path), dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
         )
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    pictures = images.numpy()
+    images = images.numpy()
 
     def work(count: int) -> None:
-        parts = [session.run(None, {"x": pictures[at : min(at + batch, count)]})[0] for at in range(0, count, batch)]
+        parts = [session.run(None, {"x": images[at : min(at + batch, count)]})[0] for at in range(0, count, batch)]
         np.concatenate(parts).argmax(1)
 
     return lambda thousands: clocked(lambda: work(1_000 * thousands))
 
 
 def eager(network: str, *, compiled: bool) -> Work:
-    images, _ = arrays(network, load(network).shape[1], PICTURES)
+    images, _ = arrays(network, load(network).shape[1], IMAGES)
     model = build(network, images.shape[-1]).eval()
     run = torch.compile(model) if compiled else model
 
@@ -88,7 +88,7 @@ def main(wanted: list[str]) -> None:
     rows, ratios = [], {}
     for network in wanted or NETWORKS:
         contestants = {name: (name, network) for name in ("lenext", *ONNX, *OTHERS)}
-        found = race("benchmarks.evaluation", contestants, PICTURES // 1_000, 3)
+        found = race("benchmarks.evaluation", contestants, IMAGES // 1_000, 3)
         times = {name: spread(some) for name, some in found.items()}
         mine = times["lenext"]["median"]
         best = min(times[name]["median"] for name in ONNX if name in times)
@@ -102,7 +102,7 @@ def main(wanted: list[str]) -> None:
                     "who": name,
                     "s": time_["median"],
                     "middle half": f"{time_['low']:.4g} to {time_['high']:.4g}",
-                    "images/s": PICTURES / time_["median"],
+                    "images/s": IMAGES / time_["median"],
                     "lenext is faster": time_["median"] / mine,
                 }
             )

@@ -1,6 +1,6 @@
 """A folder of 100,000 generated JPEGs: python -m benchmarks.folder FOLDER [COUNT].
 
-The pictures are made in FOLDER where they are not there yet. Two processes, one after the other, load the folder and
+The images are made in FOLDER where they are not there yet. Two processes, one after the other, load the folder and
 go through an epoch of batches at 224 px: how long each takes to begin, and how the memory goes over the epoch.
 """
 
@@ -21,7 +21,7 @@ CLASSES = 10
 
 
 def make(folder: Path, number: int) -> None:
-    """One noisy picture of 256 x 192 px."""
+    """One noisy image of 256 x 192 px."""
     path = folder / "train" / f"class{number % CLASSES}" / f"{number:06d}.jpg"
     if path.exists():
         return
@@ -44,7 +44,7 @@ def epoch(folder: str, size: int) -> None:
 
     recipe = lenext.Recipe(image_size=size, batch_size=128)
     imported = time.perf_counter()
-    data = divided(lenext.load(folder, picture_size=size), recipe)
+    data = divided(lenext.load(folder, image_size=size), recipe)
     loaded = time.perf_counter()
     prepare = Preprocessing.of(data, size, "interpolate", "standardize")
     made = training_batches(
@@ -90,7 +90,7 @@ def main(folder: Path, count: int) -> None:
             }
         )
     figures = {
-        "pictures": count,
+        "images": count,
         "second start, s": rows[1]["load, s"] + rows[1]["first batch, s"],
         "memory at the end / after a tenth": rows[1]["MB at the end"] / rows[1]["MB after a tenth"],
     }

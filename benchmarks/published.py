@@ -18,7 +18,7 @@ from lenext.comparison.reproduce import epochs_of, experiment_of
 from lenext.runs.folder import Run
 
 STEPS, ROUNDS = 5, 4
-PICTURES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
+IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
 
 
 def measure(name: str, run: Run) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def measure(name: str, run: Run) -> dict[str, Any]:
     mine_is = network, str(ours.recipe.image_size), str(ours.recipe.batch_size)
     contestants = {"document": ("documents", *theirs), "lenext": ("lenext", *mine_is)}
     times = {who: median(some) for who, some in race("benchmarks.contestants", contestants, STEPS, ROUNDS).items()}
-    samples = PICTURES[one.data] if taught.recipe.train_samples == "all" else taught.recipe.train_samples
+    samples = IMAGES[one.data] if taught.recipe.train_samples == "all" else taught.recipe.train_samples
     samples = round(samples * (1 - float(taught.recipe.validation_fraction)))
     seen = run.read_json("split.json")["samples"]["train"]
     document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * epochs_of(one)

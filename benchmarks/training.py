@@ -1,7 +1,7 @@
 """Training throughput, side by side: python -m benchmarks.training [--large] [NETWORK ...].
 
-Without --large: networks for small pictures against Lightning, fastai, Keras, the documents' loop and the limit. With
-it: AlexNet, ResNet-18 and DenseNet as the documents have them, at 224 px from 32 px pictures, against the documents'
+Without --large: networks for small images against Lightning, fastai, Keras, the documents' loop and the limit. With
+it: AlexNet, ResNet-18 and DenseNet as the documents have them, at 224 px from 32 px images, against the documents'
 loop, over at least 20 batches of it, and the limit. With names, those are measured anew and the others' rows are kept.
 """
 

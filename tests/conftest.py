@@ -41,8 +41,8 @@ def few(digits: Dataset) -> Dataset:
     return Dataset("few", digits.classes, digits.train.take(rows), test=digits.test.take(rows[:40]))
 
 
-def draw_picture(label: int, size: tuple[int, int], seed: int) -> Image.Image:
-    """A noisy colour picture whose upper half is bright for label 0 and whose lower half is for label 1."""
+def draw_image(label: int, size: tuple[int, int], seed: int) -> Image.Image:
+    """A noisy colour image whose upper half is bright for label 0 and whose lower half is for label 1."""
     width, height = size
     noise = np.random.default_rng(seed).integers(0, 60, (height, width, 3), dtype=np.uint8)
     half = height // 2
@@ -62,8 +62,8 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
             label = 0 if path.name in ("up", "a") else 1
             for number in range(count):
                 size = (40 + 3 * number, 50 - 2 * number)
-                picture = draw_picture(label, size, seed=100 * place + number)
-                picture.save(path / f"{number:02d}.{('png', 'jpg', 'webp', 'bmp')[number % 4]}")
+                image = draw_image(label, size, seed=100 * place + number)
+                image.save(path / f"{number:02d}.{('png', 'jpg', 'webp', 'bmp')[number % 4]}")
         return base
 
     return make

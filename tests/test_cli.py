@@ -49,7 +49,7 @@ def test_train_leaves_a_run(place: Path) -> None:
 def test_val_predict_and_lists(place: Path) -> None:
     seen = lenext("val", "runs/lenet-digits", cwd=place)
     assert seen.returncode == 0
-    assert "on 144 pictures" in seen.stdout
+    assert "on 144 images" in seen.stdout
     assert "was read 2 times" in lenext("val", "runs/lenet-digits", "--split", "test", cwd=place).stdout
     Image.new("RGBA", (60, 40), "black").save(place / "a.png")
     rows = list(
@@ -59,7 +59,7 @@ def test_val_predict_and_lists(place: Path) -> None:
             )
         )
     )
-    assert rows[0] == ["picture", "class", "probability", "class_2", "probability_2"]
+    assert rows[0] == ["image", "class", "probability", "class_2", "probability_2"]
     assert rows[1][0] == "a.png"
     found = json.loads(lenext("predict", "runs/lenet-digits", "a.png", "--format", "json", cwd=place).stdout)
     assert found[0]["classes"] == [rows[1][1]]

@@ -51,7 +51,7 @@ NAMES: dict[str, list[str]] = {
     "data": ["digits", "t.csv", "photos", "digits", "bad", "mnist", "digit", "empty", "own.py", "pipe", "large.csv"],
     "run": ["runs/a", "runs/a", "runs/a", "runs/a/weights/best.safetensors", "runs/own", "runs/none", "runs", "t.csv",
             "pipe", "/dev/zero"],
-    "picture": ["a.png", "photos", "bad", "photos/*/*.png", "t.csv", "none.png", "pipe", "/dev/zero"],
+    "image": ["a.png", "photos", "bad", "photos/*/*.png", "t.csv", "none.png", "pipe", "/dev/zero"],
     "recipe": ["quick", "adamw", "r.yaml", "broken.yaml", "runs/a/recipe.yaml", "runs/a", "fast"],
     "folder": ["made", "other/deep", "a.png", "empty", "runs"],
     "file": ["out.png", "made/out.png", "a.png/x.png", "empty", "link", "pipe"],
@@ -60,7 +60,7 @@ NAMES: dict[str, list[str]] = {
 }  # fmt: skip
 ABOUT = {
     "network": "network", "against": "network", "data": "data", "source": "data", "test-data": "data", "run": "run",
-    "runs": "run", "contestants": "network", "picture": "picture", "pictures": "picture", "recipe": "recipe",
+    "runs": "run", "contestants": "network", "image": "image", "images": "image", "recipe": "recipe",
     "augmented": "recipe", "runs-dir": "folder", "data-dir": "folder", "out": "file", "option": "option",
     "weights": "run",
 }  # fmt: skip
@@ -102,7 +102,7 @@ class Words:
         line = list(verb) if not self.chance(0.02) else [self.one(HOSTILE)]
         options = known[verb]
         for option in (one for one in options if one.positional):
-            many = 2 if option.name.lower() in ("contestants", "runs", "pictures") else 1
+            many = 2 if option.name.lower() in ("contestants", "runs", "images") else 1
             line += [self.value(option) for _ in range(many) if not self.chance(0.02)]
         named = [one for one in options if not one.positional]
         for option in named:  # what keeps a training short
@@ -203,7 +203,7 @@ def copy(source: str, target: str) -> str:
 
 
 def prepare(template: Path) -> None:
-    """The place in which all commands run: runs, data, pictures, a network, and what is none of these."""
+    """The place in which all commands run: runs, data, images, a network, and what is none of these."""
     from PIL import Image
 
     from lenext.cli import run
@@ -228,7 +228,7 @@ def prepare(template: Path) -> None:
             for number in range(8):
                 turned = gradient.rotate(90 * number + (label == "x") * 7).resize((32, 32))
                 turned.save(template / folder / label / f"{number}.png")
-    (template / "bad" / "x" / "0.png").write_bytes(b"no picture")
+    (template / "bad" / "x" / "0.png").write_bytes(b"no image")
     os.chdir(template)
     for words in (
         "lenet --data digits --train-samples 60 --epochs 1 --name a",

@@ -220,7 +220,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("summary", "--classes"): [case("summary lenet", "--classes 3")],
     ("summary", "--option"): [case("summary lenet", "--option activation=tanh"),
                               case("summary lenet --against lenet5", "--option activation=tanh"),
-                              case("summary lenet --against lenet5 --json", "--option norm=picture")],
+                              case("summary lenet --against lenet5 --json", "--option norm=image")],
     ("summary", "--json"): [case("summary lenet", "--json"), case("summary lenet --against lenet5", "--json")],
     ("diagram", "--against"): [case("diagram lenet", "--against lenet5")],
     ("diagram", "--block"): [case("diagram resnet18 --image-size 64", "--block layer1.0")],
@@ -258,7 +258,7 @@ def key_options() -> set[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a few runs, tables, pictures, a network and published data."""
+    """A folder with a few runs, tables, images, a network and published data."""
     path = tmp_path_factory.mktemp("effects")
     for number, name in enumerate(("t", "u")):
         rows = [[k % 2, *(((k + number) * 7 + at * (3 + k % 2)) % 256 for at in range(63)), k % 2] for k in range(40)]
@@ -274,7 +274,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder.mkdir(parents=True)
         for number in range(12):
             gradient.rotate(90 * number + (label == "y") * 7).resize((32, 32)).save(folder / f"{number}.png")
-    (path / "bad" / "x" / "0.png").write_bytes(b"not a picture")
+    (path / "bad" / "x" / "0.png").write_bytes(b"not an image")
     shutil.copytree(path / "bad", path / "photos")
     (path / "photos" / "x" / "0.png").unlink()
     before = Path.cwd()

@@ -29,26 +29,27 @@ OWN_TEST: dict[str, Any] = {"data": "digits", "train_samples": 60}
 KEYS: dict[str, tuple[dict[str, Any], Any]] = {
     "image_size": ({}, 32), "resize": ({"image_size": 32}, "pad"), "scaling": ({}, "unit"),
     "train_samples": ({}, 50), "validation_fraction": ({}, 0.3), "test_fraction": ({}, 0.4), "split": ({}, "random"),
-    "split_seed": ({}, 1), "choose_by_test": (OWN_TEST, True), "shuffle": ({}, False), "flip": ({}, True),
-    "shift": ({}, 2), "edges": ({"shift": 2}, "reflect"), "random_crop": ({}, 0.5), "color_jitter": ({}, 0.5),
+    "split_seed": ({}, 1), "select_on_test": (OWN_TEST, True), "shuffle": ({}, False), "flip": ({}, True),
+    "shift": ({}, 2), "shift_padding": ({"shift": 2}, "reflect"), "random_crop": ({}, 0.5), "color_jitter": ({}, 0.5),
     "cutout": ({}, 8), "random_erasing": ({}, 1.0), "mixup": ({}, 0.5), "cutmix": ({}, 0.5),
-    "balanced_sampling": ({}, True), "selective": ({}, 0.5), "progressive": ({}, 0.5), "epochs": ({}, 3),
-    "steps": ({}, 3), "batch_size": ({}, 8), "accumulate": ({}, 2), "optimizer": ({}, "adamw"),
-    "learning_rate": ({}, 0.01), "momentum": ({}, 0.5), "keep_norms": (MUON, True), "newton_schulz": (MUON, 3),
-    "nesterov": ({}, False), "weight_decay": ({}, 0.1), "decay_norms_and_biases": ({}, True),
+    "balanced_sampling": ({}, True), "hardest_fraction": ({}, 0.5), "progressive_resizing": ({}, 0.5),
+    "epochs": ({}, 3), "steps": ({}, 3), "batch_size": ({}, 8), "accumulate_batches": ({}, 2),
+    "optimizer": ({}, "adamw"), "learning_rate": ({}, 0.01), "momentum": ({}, 0.5), "keep_weight_norms": (MUON, True),
+    "newton_schulz_steps": (MUON, 3), "nesterov": ({}, False), "weight_decay": ({}, 0.1),
+    "decay_norms_and_biases": ({}, True),
     "schedule": ({}, "cosine"), "warmup_epochs": ({"schedule": "cosine"}, 1.0), "label_smoothing": ({}, 0.1),
-    "class_weights": ({}, True), "ema": ({}, 0.5), "gradient_clip": ({}, 0.01), "initialization": ({}, "xavier"),
-    "stem_learns": ({}, 0.5), "early_stopping": ({"epochs": 4, "learning_rate": 0.0}, 1),
-    "evaluate_training": ({}, True), "views": ({}, "shift"), "seed": ({}, 1), "device": ({}, "mps"),
+    "class_weights": ({}, True), "ema_decay": ({}, 0.5), "gradient_clip": ({}, 0.01), "initialization": ({}, "xavier"),
+    "freeze_stem_after": ({}, 0.5), "early_stopping": ({"epochs": 4, "learning_rate": 0.0}, 1),
+    "evaluate_training": ({}, True), "tta": ({}, "shift"), "seed": ({}, 1), "device": ({}, "mps"),
     "precision": ({}, OTHER_PRECISION), "memory_format": ({}, "contiguous"), "compile": ({}, "cuda_graphs"),
-    "replicas": ({}, 2), "save_minutes": ({}, 1e-6), "tensorboard": ({}, True), "threads": ({}, 2),
+    "replicas": ({}, 2), "checkpoint_minutes": ({}, 1e-6), "tensorboard": ({}, True), "threads": ({}, 2),
 }  # fmt: skip
 """For each key the other keys with which it has an effect, and a value that has one."""
 
 WITHOUT_EFFECT: list[dict[str, Any]] = [
-    {"edges": "reflect"}, {"weight_decay": 0.0, "decay_norms_and_biases": True}, {"split": "ordered", "split_seed": 1},
-    {"epochs": 1, "progressive": 0.5}, {"keep_norms": True}, {"newton_schulz": 3}, {"warmup_epochs": 1.0},
-    {"optimizer": "adamw", "nesterov": True},
+    {"shift_padding": "reflect"}, {"weight_decay": 0.0, "decay_norms_and_biases": True},
+    {"split": "ordered", "split_seed": 1}, {"epochs": 1, "progressive_resizing": 0.5}, {"keep_weight_norms": True},
+    {"newton_schulz_steps": 3}, {"warmup_epochs": 1.0}, {"optimizer": "adamw", "nesterov": True},
 ]  # fmt: skip
 """Keys beside others that leave them nothing to do."""
 

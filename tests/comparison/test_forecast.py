@@ -51,12 +51,14 @@ def test_a_training_is_its_epochs_or_its_steps() -> None:
     recipe = Recipe().changed({"epochs": 3})
     assert Contestant("a", Experiment(recipe=recipe), cost).seconds == 180
     assert Contestant("a", Experiment(recipe=recipe.changed({"steps": 250})), cost).seconds == 150
-    assert Contestant("a", Experiment(recipe=recipe.changed({"accumulate": 2, "steps": 25})), cost).seconds == 30
+    assert (
+        Contestant("a", Experiment(recipe=recipe.changed({"accumulate_batches": 2, "steps": 25})), cost).seconds == 30
+    )
     assert Contestant("a", Experiment(recipe=recipe), Cost(1, 1, 1, 0.1)).seconds is None  # a plan from before
 
 
 def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
-    """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the pictures."""
+    """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the images."""
     recipe = Recipe().changed({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
     experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.settled())}
     jobs = jobs_of(experiments, digits, None, True)

@@ -109,7 +109,7 @@ def test_a_budget_is_kept_as_steps(tmp_path: Path, budget: str) -> None:
             assert one.cost.step
             assert recipe.steps == int(2 / one.cost.step)
         records = runs_of(found.path)[f"{one.name}-seed0"].records
-        assert len(records) == recipe.epochs == -(-recipe.steps // 2)  # 200 pictures are two batches
+        assert len(records) == recipe.epochs == -(-recipe.steps // 2)  # 200 images are two batches
     before = figures(found.path)
     race("lenet", "lenet5", data="digits", seeds=1, budget=budget, runs_dir=tmp_path, **SMALL)
     assert figures(found.path) == before
@@ -134,7 +134,7 @@ def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
     more.pop("epochs")
     steps = []
     for accumulate in (1, 2):
-        found = race("lenet", "lenet5", runs_dir=tmp_path, accumulate=accumulate, **more, **SMALL)
+        found = race("lenet", "lenet5", runs_dir=tmp_path, accumulate_batches=accumulate, **more, **SMALL)
         steps.append([one.experiment.recipe.steps for one in Plan.load(found.path).contestants])
     for once, twice in zip(*steps, strict=True):
         assert isinstance(once, int)

@@ -51,10 +51,10 @@ def test_each_can_be_asked_for(name: str) -> None:
         FAMILIES[MODELS[better.network]]
     )
     assert better.recipe.epochs <= taught.recipe.epochs
-    assert not better.recipe.choose_by_test
+    assert not better.recipe.select_on_test
     assert better.data == taught.data
     recipe = taught.recipe
-    assert (recipe.choose_by_test, recipe.validation_fraction) == ((False, 0.2) if name[:2] == "D3" else (True, 0.0))
+    assert (recipe.select_on_test, recipe.validation_fraction) == ((False, 0.2) if name[:2] == "D3" else (True, 0.0))
     for key in ("shift", "label_smoothing", "gradient_clip", "color_jitter"):
         assert getattr(recipe, key) == 0, key
     assert (recipe.flip, recipe.random_crop, recipe.schedule, recipe.warmup_epochs) == (False, 1.0, "constant", 0.0)
@@ -111,9 +111,9 @@ def test_a_part_is_called_a_part(mnist: Path, tmp_path: Path, capsys: pytest.Cap
     how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True}
     found = reproduce.reproduce("D4/nin-mnist", better=True, scale=0.5, epochs=1, **how)
     said = capsys.readouterr().out
-    assert "0.5 of the training pictures, 5: not the published result" in said
+    assert "0.5 of the training images, 5: not the published result" in said
     assert re.search(r"^time +about .* for 1 training$", said, re.MULTILINE)
-    assert "measured on 0.5 of the training pictures" in found.sentence
+    assert "measured on 0.5 of the training images" in found.sentence
     (run,) = [Run(path.parent) for path in found.path.glob("*/recipe.yaml")]
     assert run.read_json("split.json")["samples"]["train"] == 5
 
@@ -133,22 +133,22 @@ def test_what_cannot_be_reproduced(tmp_path: Path, which: str, more: dict[str, A
 
 
 def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
-    recipe = Recipe().changed({"choose_by_test": True, "validation_fraction": 0.0})
+    recipe = Recipe().changed({"select_on_test": True, "validation_fraction": 0.0})
     parts = divided(few, recipe)
     assert parts.validation is parts.test is few.test
     assert len(parts.train) == len(few.train)
     with pytest.raises(DataError, match="no test set of its own"):
         divided(Dataset("bare", few.classes, few.train), recipe)
     with pytest.raises(ConfigurationError, match="takes the place of validation"):
-        Recipe().changed({"choose_by_test": True, "validation_fraction": 0.2})
+        Recipe().changed({"select_on_test": True, "validation_fraction": 0.2})
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (4, 1), (5, 2), (7, 2), (100, 3)])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accumulate: int) -> None:
-    """240 pictures are four batches of 64."""
+    """240 images are four batches of 64."""
     data = Dataset("some", digits.classes, digits.train.take(torch.arange(240)), validation=digits.test, divided=True)
-    recipe = Recipe(epochs=3, steps=steps, batch_size=64, learning_rate=0.01, accumulate=accumulate)
+    recipe = Recipe(epochs=3, steps=steps, batch_size=64, learning_rate=0.01, accumulate_batches=accumulate)
     state = lenext.TrainingState.begin(create("lenet"), recipe)
     seen = list(lenext.events(state, data, recipe))
     batches = [event for event in seen if isinstance(event, lenext.Step) and event.phase == "train"]

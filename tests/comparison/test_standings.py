@@ -1,4 +1,4 @@
-"""Contestants beside each other: the pictures of cost against accuracy."""
+"""Contestants beside each other: the images of cost against accuracy."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ def standing(name: str, accuracy: float, took: float, multiply_adds: int) -> Sta
     return Standing(name, (outcome,), Cost(1, multiply_adds, 1, 0.1))
 
 
-def test_a_picture_is_drawn_where_there_is_something_to_weigh() -> None:
+def test_a_image_is_drawn_where_there_is_something_to_weigh() -> None:
     """Times within a quarter of each other are the machine's, but multiply-adds are exact."""
     some = [standing("a", 0.9, 10.0, 100), standing("b", 0.8, 12.0, 100), standing("c", 0.7, 11.0, 100)]
     assert fronts(some, "validation") == []

@@ -228,7 +228,7 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
-    for more in ({"validation_fraction": 0.0}, {"choose_by_test": True}):
+    for more in ({"validation_fraction": 0.0}, {"select_on_test": True}):
         with pytest.raises(ConfigurationError, match="judged on validation"):
             vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
         with pytest.raises(ConfigurationError, match="judged on validation"):

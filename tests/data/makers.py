@@ -1,4 +1,4 @@
-"""Data sets in their published forms, with made-up pictures."""
+"""Data sets in their published forms, with made-up images."""
 
 import gzip
 import pickle
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def write_idx_folder(folder: Path, *, zipped: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """20 pictures of 28 px in both splits; returns the training pictures and labels."""
+    """20 images of 28 px in both splits; returns the training images and labels."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (20, 28, 28), dtype=np.uint8)
@@ -26,7 +26,7 @@ def write_idx_folder(folder: Path, *, zipped: bool) -> tuple[NDArray[np.uint8], 
 
 
 def write_cifar(folder: Path, *, pickled: bool, count: int = 10) -> tuple[NDArray[np.uint8], list[int]]:
-    """Six batches of a few pictures; returns the rows and labels of each batch."""
+    """Six batches of a few images; returns the rows and labels of each batch."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = np.random.default_rng(0).integers(0, 256, (count, 3072), dtype=np.uint8)
     labels = [number % 10 for number in range(count)]

@@ -25,7 +25,7 @@ LABELS = np.array([2, 7, 2, 7, 7, 2])
         (GREY.tolist(), (1, 5, 4)),
     ],
 )
-def test_pictures_in_their_usual_shapes(images: Any, shape: tuple[int, ...]) -> None:
+def test_images_in_their_usual_shapes(images: Any, shape: tuple[int, ...]) -> None:
     data = lenext.Dataset.from_arrays(images, LABELS)
     assert data.shape == shape
     assert np.array_equal(data.train.images[torch.arange(6)][:, 0].numpy(), GREY)
@@ -48,15 +48,15 @@ def test_labels_may_be_names_or_places_in_given_classes() -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "reason"),
     [
-        (GREY, LABELS[:5], "6 pictures but 5 labels"),
+        (GREY, LABELS[:5], "6 images but 5 labels"),
         (GREY, np.zeros((6, 2)), r"labels of shape \(6, 2\)"),
         (GREY, LABELS + 0.5, "labels of type float64"),
         (GREY.astype(int) + 200, LABELS, "between 0 and 255"),
         (np.full(GREY.shape, np.nan), LABELS, "between 0 and 255"),
-        (GREY[0], LABELS, r"pictures of shape \(5, 4\)"),
+        (GREY[0], LABELS, r"images of shape \(5, 4\)"),
         (np.zeros((6, 2, 5, 4)), LABELS, r"one channel \(grey\) or three"),
         (GREY.astype(str), LABELS, "pixels of type"),
-        (GREY[:0], LABELS[:0], "no pictures"),
+        (GREY[:0], LABELS[:0], "no images"),
         (GREY, np.zeros(6, int), "at least two classes"),
     ],
 )
@@ -75,7 +75,7 @@ def test_test_arrays_share_the_classes() -> None:
         lenext.Dataset.from_arrays(GREY, LABELS, test_images=GREY[:2])
 
 
-def test_normalization_is_of_the_training_pictures_alone() -> None:
+def test_normalization_is_of_the_training_images_alone() -> None:
     data = lenext.Dataset.from_arrays(GREY, LABELS, test_images=255 - GREY, test_labels=LABELS)
     assert data.normalization.mean[0] == pytest.approx((GREY / 255).mean(), abs=1e-12)
     assert data.normalization.std[0] == pytest.approx((GREY / 255).std(), abs=1e-9)
@@ -92,7 +92,7 @@ def test_numbers_are_positions_in_given_classes_in_both_splits() -> None:
     assert data.test.labels.tolist() == [1, 2]
 
 
-def test_training_pictures_say_whether_one_is_white() -> None:
+def test_training_images_say_whether_one_is_white() -> None:
     data = lenext.Dataset.from_arrays(GREY / 255, LABELS, test_images=GREY[:2] / 255 / 300, test_labels=[2, 7])
     assert data.test is not None
     assert int(data.test.images[torch.arange(2)].max()) <= 1

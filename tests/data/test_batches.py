@@ -14,11 +14,11 @@ import lenext
 from lenext.data.augment import DRAWS, Augmentation
 from lenext.data.batches import batches, cuts, draw_epoch, training_batches
 from lenext.data.dataset import Dataset, Split
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
-from lenext.foundation.settings import Edges
+from lenext.foundation.settings import ShiftPadding
 
 PLAIN = Compute(torch.device("cpu"), "fp32", torch.contiguous_format)
 
@@ -59,7 +59,7 @@ def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
     assert sum(len(labels) for _, labels in whole) == len(digits.train)
 
 
-def test_without_augmentation_every_picture_comes_once(digits: Dataset) -> None:
+def test_without_augmentation_every_image_comes_once(digits: Dataset) -> None:
     prepare = Preprocessing.of(digits, "auto", "interpolate", "raw")
     seen = torch.cat([images for images, _ in batches(digits.train, prepare, PLAIN, 77)])
     assert torch.allclose(seen, digits.train.images[torch.arange(len(digits.train))].float(), atol=1e-3)
@@ -68,16 +68,18 @@ def test_without_augmentation_every_picture_comes_once(digits: Dataset) -> None:
 IMAGES = torch.arange(4 * 1 * 6 * 6).remainder(251).to(torch.uint8).view(4, 1, 6, 6) + 1
 
 
-@given(st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4), st.sampled_from(get_args(Edges)))
-def test_augmentation_by_hand(rows: list[tuple[float, ...]], edges: Edges) -> None:
+@given(
+    st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4), st.sampled_from(get_args(ShiftPadding))
+)
+def test_augmentation_by_hand(rows: list[tuple[float, ...]], shift_padding: ShiftPadding) -> None:
     numbers = torch.tensor(rows)
-    out = Augmentation(flip=True, shift=2, cutout=3, edges=edges)(IMAGES, numbers, [9.0])
+    out = Augmentation(flip=True, shift=2, cutout=3, shift_padding=shift_padding)(IMAGES, numbers, [9.0])
     for image, row, got in zip(IMAGES, numbers, out, strict=True):
         expected = image.flip(2) if float(row[0]) < 0.5 else image
         down, across = (int(number * 5) for number in row[1:3])
         framed = torch.zeros(1, 10, 10, dtype=torch.uint8)
         framed[:, 2:8, 2:8] = expected
-        if edges == "reflect":
+        if shift_padding == "reflect":
             framed = torch.nn.functional.pad(expected.float(), (2, 2, 2, 2), "reflect").to(torch.uint8)
         expected = framed[:, down : down + 6, across : across + 6].clone()
         top, left = (int(number * 6) - 1 for number in row[3:5])
@@ -100,17 +102,17 @@ def test_scalings(scaling: str, low: float, high: float) -> None:
 
 
 def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -> None:
-    pictures = digits.train.images[torch.arange(5)]
-    padded = Preprocessing.of(digits, 32, "pad", "raw").resized(pictures)
+    images = digits.train.images[torch.arange(5)]
+    padded = Preprocessing.of(digits, 32, "pad", "raw").resized(images)
     assert padded.shape == (5, 1, 32, 32)
-    assert torch.equal(padded[:, :, 2:30, 2:30], pictures)
-    assert int(padded.sum()) == int(pictures.sum())
-    enlarged = Preprocessing.of(digits, 56, "interpolate", "raw").resized(pictures)
+    assert torch.equal(padded[:, :, 2:30, 2:30], images)
+    assert int(padded.sum()) == int(images.sum())
+    enlarged = Preprocessing.of(digits, 56, "interpolate", "raw").resized(images)
     assert enlarged.shape == (5, 1, 56, 56)
     with pytest.raises(ConfigurationError, match="larger than image_size=20"):
         Preprocessing.of(digits, 20, "pad", "raw")
-    cropped = Preprocessing.of(digits, 20, "crop", "raw").resized(pictures)
-    assert torch.equal(cropped, pictures[:, :, 4:24, 4:24])
+    cropped = Preprocessing.of(digits, 20, "crop", "raw").resized(images)
+    assert torch.equal(cropped, images[:, :, 4:24, 4:24])
     with pytest.raises(ConfigurationError, match="smaller than image_size=32"):
         Preprocessing.of(digits, 32, "crop", "raw")
 
@@ -118,12 +120,12 @@ def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -
 NUMBERS = torch.rand(200, DRAWS, generator=torch.Generator().manual_seed(0))
 
 
-def test_a_random_crop_is_a_box_of_the_picture() -> None:
-    """On a picture whose pixels say where they are, the box can be read off: its sides, its place, its shape."""
+def test_a_random_crop_is_a_box_of_the_image() -> None:
+    """On an image whose pixels say where they are, the box can be read off: its sides, its place, its shape."""
     line = torch.arange(32.0)
     where = torch.stack([line.view(-1, 1).expand(32, 32), line.expand(32, 32)])[None].expand(200, 2, 32, 32)
     found = Augmentation(random_crop=0.3)(where, NUMBERS, [0.0, 0.0])
-    tall = (found[:, 0, 20, 5] - found[:, 0, 10, 5]) / 10  # of the picture's side
+    tall = (found[:, 0, 20, 5] - found[:, 0, 10, 5]) / 10  # of the image's side
     wide = (found[:, 1, 5, 20] - found[:, 1, 5, 10]) / 10
     areas, ratios = tall * wide, wide / tall
     assert 0.29 < float(areas.min()) < 0.4
@@ -138,21 +140,21 @@ def test_a_random_crop_is_a_box_of_the_picture() -> None:
 
 
 def test_color_jitter_changes_what_it_says() -> None:
-    picture = torch.randint(60, 190, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    image = torch.randint(60, 190, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     same = torch.full((1, DRAWS), 0.5)
-    assert torch.allclose(Augmentation(color_jitter=0.4)(picture, same, [0.0] * 3), picture.float(), atol=1e-3)
+    assert torch.allclose(Augmentation(color_jitter=0.4)(image, same, [0.0] * 3), image.float(), atol=1e-3)
     brighter = same.clone()
     brighter[:, 9] = 0.75  # times 1.1 where it is 0.2 at most
-    assert torch.allclose(Augmentation(color_jitter=0.2)(picture, brighter, [0.0] * 3), picture * 1.1, atol=1e-3)
+    assert torch.allclose(Augmentation(color_jitter=0.2)(image, brighter, [0.0] * 3), image * 1.1, atol=1e-3)
     grey = same.clone()
     grey[:, 11] = 0.0  # no saturation at all
-    found = Augmentation(color_jitter=1.0)(picture, grey, [0.0] * 3)
+    found = Augmentation(color_jitter=1.0)(image, grey, [0.0] * 3)
     assert torch.allclose(found, found[:, :1].expand_as(found), atol=1e-3)
 
 
-def test_random_erasing_blanks_boxes_in_its_share_of_the_pictures() -> None:
-    pictures = torch.zeros(200, 1, 40, 40, dtype=torch.uint8)
-    found = Augmentation(random_erasing=0.25)(pictures, NUMBERS, [7.0])
+def test_random_erasing_blanks_boxes_in_its_share_of_the_images() -> None:
+    images = torch.zeros(200, 1, 40, 40, dtype=torch.uint8)
+    found = Augmentation(random_erasing=0.25)(images, NUMBERS, [7.0])
     touched = (found > 0).flatten(1).any(1)
     assert torch.equal(touched, NUMBERS[:, 12] < 0.25)
     for one in found[touched]:
@@ -173,7 +175,7 @@ def test_balanced_sampling_draws_classes_alike() -> None:
 def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[..., Path]) -> None:
     path = photos("train/up", "train/down", count=20)
     in_memory = lenext.load(str(path))
-    files = PictureFiles([str(path / name) for name in in_memory.train.ids], 3, in_memory.shape[1:])
+    files = ImageFiles([str(path / name) for name in in_memory.train.ids], 3, in_memory.shape[1:])
     split = Split(files, in_memory.train.labels, in_memory.train.ids)
     prepare = Preprocessing.of(in_memory, "auto", "interpolate", "standardize")
 
@@ -185,8 +187,8 @@ def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[...
     for ours, theirs in zip(made(split), made(in_memory.train), strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1], theirs[1])
-    (path / str(in_memory.train.ids[3])).write_bytes(b"not a picture")
-    with pytest.raises(DataError, match="not a picture"):
+    (path / str(in_memory.train.ids[3])).write_bytes(b"not an image")
+    with pytest.raises(DataError, match="not an image"):
         made(split)
     assert not [one for one in threading.enumerate() if one.name == "decoding"]
 
@@ -196,7 +198,7 @@ def test_batches_that_nobody_takes_are_not_decoded(photos: Callable[..., Path]) 
     data = lenext.load(str(path))
     decoded = []
 
-    class Counted(PictureFiles):
+    class Counted(ImageFiles):
         def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
             decoded.append(len(rows))
             return super().__getitem__(rows)

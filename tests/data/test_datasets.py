@@ -20,7 +20,7 @@ from tests.data.makers import write_cifar, write_idx_folder
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A data folder in torchvision's layout with a few made-up pictures of each published set."""
+    """A data folder in torchvision's layout with a few made-up images of each published set."""
     write_idx_folder(tmp_path / "MNIST" / "raw", zipped=True)
     write_idx_folder(tmp_path / "FashionMNIST" / "raw", zipped=False)
     write_cifar(tmp_path / "cifar-10-batches-py", pickled=True)
@@ -178,10 +178,10 @@ def test_a_broken_gzip_is_one_line(tmp_path: Path) -> None:
             lenext.load(tmp_path)
 
 
-def test_pictures_and_labels_must_agree(tmp_path: Path) -> None:
+def test_images_and_labels_must_agree(tmp_path: Path) -> None:
     write_idx_folder(tmp_path, zipped=False)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(19))
-    with pytest.raises(DataError, match="20 pictures but 19 labels"):
+    with pytest.raises(DataError, match="20 images but 19 labels"):
         lenext.load(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="is missing"):

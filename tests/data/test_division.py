@@ -1,4 +1,4 @@
-"""Properties of the division into training, validation and test pictures."""
+"""Properties of the division into training, validation and test images."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A person's own pictures: folders, and the one function that decodes them."""
+"""A person's own images: folders, and the one function that decodes them."""
 
 import io
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 import lenext
-from lenext.data import pictures
-from lenext.data.pictures import PictureFiles, read_picture
+from lenext.data import images
+from lenext.data.images import ImageFiles, read_image
 from lenext.foundation.errors import DataError
 
 Photos = Callable[..., Path]
@@ -28,19 +28,19 @@ def test_three_splits_under_their_other_names(photos: Photos) -> None:
 
 
 def test_train_and_val_make_val_the_test_set_and_say_so(photos: Photos) -> None:
-    data = lenext.load(photos("train/up", "train/down", "val/up", "val/down"), picture_size=16)
+    data = lenext.load(photos("train/up", "train/down", "val/up", "val/down"), image_size=16)
     assert data.validation is None
     assert data.test is not None
     assert any("val is the test set" in note for note in data.notes)
 
 
 def test_a_flat_folder_of_classes(photos: Photos) -> None:
-    data = lenext.load(photos("up", "down"), picture_size=16)
+    data = lenext.load(photos("up", "down"), image_size=16)
     assert list(data.splits()) == ["train"]
     assert data.train.ids[-1] == "up/09.jpg"
 
 
-def test_grey_pictures_stay_grey_and_of_one_size_stay_so(tmp_path: Path) -> None:
+def test_grey_images_stay_grey_and_of_one_size_stay_so(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(3):
@@ -52,11 +52,11 @@ def test_grey_pictures_stay_grey_and_of_one_size_stay_so(tmp_path: Path) -> None
 
 def test_files_and_memory_give_the_same_pixels(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     root = photos("up", "down")
-    loaded = lenext.load(root, picture_size=24)
+    loaded = lenext.load(root, image_size=24)
     monkeypatch.setattr("lenext.data.folder.IN_MEMORY", 0)
-    lazy = lenext.load(root, picture_size=24)
+    lazy = lenext.load(root, image_size=24)
     rows = torch.tensor([3, 0, 19])
-    assert isinstance(lazy.train.images, PictureFiles)
+    assert isinstance(lazy.train.images, ImageFiles)
     assert lazy.shape == loaded.shape
     assert torch.equal(lazy.train.images[rows], loaded.train.images[rows])
     assert torch.equal(lazy.train.take(rows).images[torch.tensor([1])], loaded.train.images[rows[1:2]])
@@ -68,26 +68,26 @@ def test_hidden_folders_and_other_files_are_left_out(photos: Photos) -> None:
     (root / ".ipynb_checkpoints").mkdir()
     (root / "up" / ".hidden.png").write_bytes(b"x")
     (root / "up" / "notes.txt").write_text("x")
-    data = lenext.load(root, picture_size=8)
+    data = lenext.load(root, image_size=8)
     assert data.classes == ("down", "up")
     assert any("notes.txt" in note for note in data.notes)
 
 
 def test_a_class_that_val_lacks_is_said_and_one_that_train_lacks_refused(photos: Photos) -> None:
-    data = lenext.load(photos("train/up", "train/down", "val/up"), picture_size=8)
-    assert any("val has no pictures of: down" in note for note in data.notes)
+    data = lenext.load(photos("train/up", "train/down", "val/up"), image_size=8)
+    assert any("val has no images of: down" in note for note in data.notes)
     assert data.test is not None
     assert data.test.labels.unique().tolist() == [1]
     with pytest.raises(DataError, match="class 'left' is not one of the training data's: down, up"):
-        lenext.load(photos("train/up", "train/down", "val/left", root="other"), picture_size=8)
+        lenext.load(photos("train/up", "train/down", "val/left", root="other"), image_size=8)
 
 
-def test_too_few_classes_or_pictures(photos: Photos, tmp_path: Path) -> None:
+def test_too_few_classes_or_images(photos: Photos, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="only the class 'up'"):
         lenext.load(photos("up", root="one"))
     root = photos("up", "down", root="two")
     (root / "left").mkdir()
-    with pytest.raises(DataError, match=r"left: no picture in it"):
+    with pytest.raises(DataError, match=r"left: no image in it"):
         lenext.load(root)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no class folders"):
@@ -97,17 +97,17 @@ def test_too_few_classes_or_pictures(photos: Photos, tmp_path: Path) -> None:
 
 
 def broken(root: Path, kind: str) -> Path:
-    """Put one broken picture among the good ones."""
+    """Put one broken image among the good ones."""
     good = (root / "up" / "00.png").read_bytes()
     path = root / "up" / "zz.png"
-    content = {"rubbish": b"not a picture", "cut": good[: len(good) // 2], "empty": b""}
+    content = {"rubbish": b"not an image", "cut": good[: len(good) // 2], "empty": b""}
     path.write_bytes(content[kind])
     return path
 
 
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("kind", ["rubbish", "cut", "empty"])
-def test_a_broken_picture_is_named_or_left_out(
+def test_a_broken_image_is_named_or_left_out(
     photos: Photos, kind: str, lazy: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = photos("up", "down")
@@ -116,22 +116,22 @@ def test_a_broken_picture_is_named_or_left_out(
         monkeypatch.setattr("lenext.data.folder.IN_MEMORY", 0)
     if not (lazy and kind == "cut"):  # found when it is first decoded
         with pytest.raises(DataError, match=r"zz\.png.*--on-bad-image skip"):
-            lenext.load(root, picture_size=8)
-    data = lenext.load(root, picture_size=8, on_bad_image="skip")
+            lenext.load(root, image_size=8)
+    data = lenext.load(root, image_size=8, on_bad_image="skip")
     assert len(data.train) == 20
     assert str(path) not in data.train.ids
     assert any("left out" in note and "zz.png" in note for note in data.notes)
 
 
-def test_a_bomb_of_a_picture_is_refused_unread(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "MOST_PIXELS", {})
-    monkeypatch.setattr(pictures, "MOST_PIXELS_ELSE", 2000)
+def test_a_bomb_of_an_image_is_refused_unread(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", {})
+    monkeypatch.setattr(images, "MOST_PIXELS_ELSE", 2000)
     with pytest.raises(DataError, match=r"pixels are more than the 2,000 allowed"):
         lenext.load(photos("up", "down"))
 
 
-def saved(tmp_path: Path, picture: Image.Image, name: str = "p.png", **options: object) -> Path:
-    picture.save(tmp_path / name, **options)  # type: ignore[arg-type]
+def saved(tmp_path: Path, image: Image.Image, name: str = "p.png", **options: object) -> Path:
+    image.save(tmp_path / name, **options)  # type: ignore[arg-type]
     return tmp_path / name
 
 
@@ -146,41 +146,41 @@ BASE = Image.fromarray(np.tile(np.linspace(0, 255, 40, dtype=np.uint8)[None, :, 
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_mode_gives_the_same_picture(tmp_path: Path, mode: str, name: str, tolerance: int, channels: int) -> None:
-    picture = BASE.quantize(256) if mode == "P" else BASE.convert("L" if mode == "I;16" else mode)
+def test_every_mode_gives_the_same_image(tmp_path: Path, mode: str, name: str, tolerance: int, channels: int) -> None:
+    image = BASE.quantize(256) if mode == "P" else BASE.convert("L" if mode == "I;16" else mode)
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
-    pixels = read_picture(saved(tmp_path, picture, name), channels, (40, 40))
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    pixels = read_image(saved(tmp_path, image, name), channels, (40, 40))
     assert pixels.shape == (channels, 40, 40)
     assert pixels.dtype == np.uint8
     assert np.abs(pixels.astype(int) - np.asarray(BASE).transpose(2, 0, 1)[:channels]).mean() <= tolerance
 
 
-def test_transparent_pictures_are_put_on_white(tmp_path: Path) -> None:
+def test_transparent_images_are_put_on_white(tmp_path: Path) -> None:
     clear = Image.new("RGBA", (10, 10), (0, 0, 0, 0))
-    assert read_picture(saved(tmp_path, clear), 3, (10, 10)).min() == 255
+    assert read_image(saved(tmp_path, clear), 3, (10, 10)).min() == 255
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter
     turned = saved(tmp_path, BASE, "p.jpg", exif=exif, quality=95)
-    pixels = read_picture(turned, 1, (40, 40))[0].astype(int)
+    pixels = read_image(turned, 1, (40, 40))[0].astype(int)
     assert np.abs(pixels - np.rot90(np.asarray(BASE)[:, :, 0].astype(int), -1)).mean() < 4
 
 
 def test_the_first_frame_of_a_gif(tmp_path: Path) -> None:
     frames = [Image.new("L", (8, 8), shade) for shade in (200, 10)]
     path = saved(tmp_path, frames[0], "p.gif", save_all=True, append_images=frames[1:])
-    assert read_picture(path, 1, (8, 8)).min() == 200
+    assert read_image(path, 1, (8, 8)).min() == 200
 
 
 def test_cropping_takes_the_centre_and_padding_keeps_the_whole(tmp_path: Path) -> None:
     wide = np.zeros((20, 60), np.uint8)
     wide[:, 20:40] = 200
     path = saved(tmp_path, Image.fromarray(wide))
-    assert read_picture(path, 1, (20, 20)).min() == 200
-    padded = read_picture(path, 1, (60, 60), "pad")[0]
+    assert read_image(path, 1, (20, 20)).min() == 200
+    padded = read_image(path, 1, (60, 60), "pad")[0]
     assert np.array_equal(padded[20:40], wide)
     assert padded[:20].max() == padded[40:].max() == 0
 
@@ -188,13 +188,13 @@ def test_cropping_takes_the_centre_and_padding_keeps_the_whole(tmp_path: Path) -
 def test_other_formats_are_not_opened(tmp_path: Path) -> None:
     path = saved(tmp_path, BASE, "p.tiff")
     path.rename(tmp_path / "p.png")
-    with pytest.raises(DataError, match="not a picture of the formats"):
-        read_picture(tmp_path / "p.png", 3, (8, 8))
-    with pytest.raises(DataError, match="there is no such picture"):
-        read_picture(tmp_path / "missing.png", 3, (8, 8))
+    with pytest.raises(DataError, match="not an image of the formats"):
+        read_image(tmp_path / "p.png", 3, (8, 8))
+    with pytest.raises(DataError, match="there is no such image"):
+        read_image(tmp_path / "missing.png", 3, (8, 8))
 
 
-def test_mutated_pictures_raise_only_our_error(tmp_path: Path) -> None:
+def test_mutated_images_raise_only_our_error(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for format in ("PNG", "JPEG", "WEBP", "GIF", "BMP"):
         good = io.BytesIO()
@@ -205,23 +205,23 @@ def test_mutated_pictures_raise_only_our_error(tmp_path: Path) -> None:
                 content[place] = draw.integers(0, 256)
             (tmp_path / "m").write_bytes(content[: draw.integers(1, len(content) + 1)])
             try:
-                read_picture(tmp_path / "m", 3, (8, 8))
+                read_image(tmp_path / "m", 3, (8, 8))
             except DataError as error:
                 assert "\n" not in str(error)
 
 
 def test_a_separate_test_set_leaves_val_for_validation(photos: Photos) -> None:
     root, other = photos("train/up", "train/down", "val/up", "val/down"), photos("up", "down", count=3, root="other")
-    data = lenext.load(root, test=other, picture_size=8)
+    data = lenext.load(root, test=other, image_size=8)
     assert {name: len(split) for name, split in data.splits().items()} == {"train": 20, "validation": 20, "test": 6}
     assert data.test is not None
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_digits_and_letters_are_not_mirrored(photos: Photos) -> None:
-    assert not lenext.load(photos("7", "12"), picture_size=8).mirrored
-    assert lenext.load(photos("cat", "dog", root="pets"), picture_size=8).mirrored
+    assert not lenext.load(photos("7", "12"), image_size=8).mirrored
+    assert lenext.load(photos("cat", "dog", root="pets"), image_size=8).mirrored
 
 
 def test_a_class_may_be_called_train(photos: Photos) -> None:
-    assert lenext.load(photos("train", "car", "bus"), picture_size=8).classes == ("bus", "car", "train")
+    assert lenext.load(photos("train", "car", "bus"), image_size=8).classes == ("bus", "car", "train")

@@ -1,4 +1,4 @@
-"""Headers of many pictures: remembered while files stay, read again when they change, and never in the way."""
+"""Headers of many images: remembered while files stay, read again when they change, and never in the way."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "headers"
 
 
-def pictures(folder: Path, count: int = 4) -> list[str]:
+def images(folder: Path, count: int = 4) -> list[str]:
     folder.mkdir()
     for number in range(count):
         Image.new("RGB" if number else "L", (10 + number, 20)).save(folder / f"{number}.png")
@@ -30,7 +30,7 @@ def pictures(folder: Path, count: int = 4) -> list[str]:
 
 
 def test_they_are_what_the_files_say_and_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = pictures(tmp_path / "some")
+    paths = images(tmp_path / "some")
     first = read_headers(tmp_path / "some", paths)
     assert first == [Header("L", 20, 10), *(Header("RGB", 20, 10 + number) for number in (1, 2, 3))]
     looked: list[str] = []
@@ -46,7 +46,7 @@ def test_they_are_what_the_files_say_and_are_read_once(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', "\x00", json.dumps({"x": [1, 2, 3]})])
 def test_a_broken_memory_is_forgotten(tmp_path: Path, small: Path, content: str) -> None:
-    paths = pictures(tmp_path / "some")
+    paths = images(tmp_path / "some")
     first = read_headers(tmp_path / "some", paths)
     (file,) = small.iterdir()
     file.write_text(content)
@@ -54,7 +54,7 @@ def test_a_broken_memory_is_forgotten(tmp_path: Path, small: Path, content: str)
 
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path, small: Path) -> None:
-    paths = pictures(tmp_path / "some")
+    paths = images(tmp_path / "some")
     small.parent.mkdir()
     small.write_text("a file where the folder would be")
     assert len(read_headers(tmp_path / "some", paths)) == 4
@@ -67,15 +67,15 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path, sma
 
 
 def test_the_spelling_of_a_folder_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = pictures(tmp_path / "some")
+    paths = images(tmp_path / "some")
     first = read_headers(tmp_path / "some", paths)
     monkeypatch.setattr(headers, "look", lambda path: pytest.fail(f"{path} is read again"))
     monkeypatch.chdir(tmp_path)
     assert read_headers(Path("some"), [f"some/{Path(path).name}" for path in paths]) == first
 
 
-def test_broken_pictures_are_named_each_time(tmp_path: Path) -> None:
-    paths = pictures(tmp_path / "some")
+def test_broken_images_are_named_each_time(tmp_path: Path) -> None:
+    paths = images(tmp_path / "some")
     Path(paths[1]).write_bytes(b"nothing")
     for _ in range(2):
         found = read_headers(tmp_path / "some", paths)

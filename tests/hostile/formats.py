@@ -16,8 +16,8 @@ from PIL import Image
 
 import lenext
 from lenext.data import cifar
+from lenext.data.images import FORMATS, read_image
 from lenext.data.pickles import read_pickle
-from lenext.data.pictures import FORMATS, read_picture
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import LenextError
 from lenext.foundation.normalization import Normalization
@@ -58,7 +58,7 @@ def idx(zipped: bool) -> Format:
 
 def table(zipped: bool) -> Format:
     def make(folder: Path) -> list[Path]:
-        rows = [[label, *picture.ravel().tolist()] for label, picture in zip(LABELS, PIXELS, strict=True)]
+        rows = [[label, *image.ravel().tolist()] for label, image in zip(LABELS, PIXELS, strict=True)]
         path = write_table(folder / "t.csv", rows, ["label", *(f"p{at}" for at in range(25))])
         if not zipped:
             return [path]
@@ -85,7 +85,7 @@ def cifar_batch(binary: bool) -> Format:
     return Format(make, cifar.read_binary if binary else cifar.read_pickled)
 
 
-def picture(kind: str) -> Format:
+def image(kind: str) -> Format:
     def make(folder: Path) -> list[Path]:
         pixels = Image.fromarray(DRAW.integers(0, 256, (23, 31, 3), dtype=np.uint8))
         paths = []
@@ -102,7 +102,7 @@ def picture(kind: str) -> Format:
             pixels.save(paths[-1], kind, exif=turned, progressive=True)
         return paths
 
-    return Format(make, lambda path: read_picture(path, 3, (16, 16)))
+    return Format(make, lambda path: read_image(path, 3, (16, 16)))
 
 
 def recipes() -> Format:
@@ -251,7 +251,7 @@ ALL = {
     "pickle-4": pickled(4),
     "cifar-binary": cifar_batch(True),
     "cifar-pickled": cifar_batch(False),
-    **{kind.lower(): picture(kind) for kind in FORMATS},
+    **{kind.lower(): image(kind) for kind in FORMATS},
     "recipe": recipes(),
     "safetensors": published(".safetensors"),
     "pt": published(".pt"),

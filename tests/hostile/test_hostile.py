@@ -99,7 +99,7 @@ def test_large_png(tmp_path: Path, name: str, side: int) -> None:
     ("kind", "side"), [("jpeg", 7900), ("jpeg", 8100), ("webp", 4400), ("webp", 4600), ("bmp", 6300), ("gif", 6300)]
 )
 @pytest.mark.parametrize("mode", ["RGB", "CMYK", "RGBA"])
-def test_large_pictures(tmp_path: Path, kind: str, side: int, mode: str) -> None:
+def test_large_images(tmp_path: Path, kind: str, side: int, mode: str) -> None:
     if (kind == "jpeg") != (mode in ("RGB", "CMYK")) and not (kind in ("webp", "bmp") and mode != "CMYK"):
         mode = "RGB" if kind != "gif" else "L"
     path = tmp_path / f"a.{kind}"
@@ -230,11 +230,11 @@ DESCRIPTION = json.loads(weights.Description("lenet", TINY, ("a", "b", "c"), PRE
 def test_a_description_asks_for_too_much(tmp_path: Path, change: dict[str, Any]) -> None:
     path = tmp_path / "w.safetensors"
     write_signed(path, weights.KEY, json.dumps(DESCRIPTION | change), tiny().state_dict())
-    picture = tmp_path / "a.png"
-    Image.new("L", (40, 40)).save(picture)
+    image = tmp_path / "a.png"
+    Image.new("L", (40, 40)).save(image)
     with pytest.raises(LenextError) as caught:
         open_weights(path)
-        lenext.predict(path, picture)
+        lenext.predict(path, image)
     assert "\n" not in str(caught.value)
 
 

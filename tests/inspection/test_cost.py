@@ -88,12 +88,12 @@ def test_the_receptive_field_is_where_the_gradient_is(name: str, layer: str, siz
     rows = [row for row in found.layers if row.name == layer or row.name.startswith(f"{layer}.")]
     caught: list[torch.Tensor] = []
     dict(network.named_modules())[layer].register_forward_hook(lambda _, __, output: caught.append(output))
-    picture = torch.ones(1, 1, size, size, dtype=torch.float64, requires_grad=True)
-    network(picture)
+    image = torch.ones(1, 1, size, size, dtype=torch.float64, requires_grad=True)
+    network(image)
     middle = caught[0].shape[2] // 2
     caught[0][0, :, middle, middle].sum().backward()  # type: ignore[no-untyped-call]
-    assert picture.grad is not None
-    columns = picture.grad[0, 0].abs().sum(0).nonzero()[:, 0]
+    assert image.grad is not None
+    columns = image.grad[0, 0].abs().sum(0).nonzero()[:, 0]
     assert int(columns.max() - columns.min()) + 1 == max(row.receptive_field for row in rows)
 
 
@@ -123,14 +123,14 @@ def test_arithmetic_is_torchs(size: int, kernel: int, stride: int, padding: int,
     found = Arithmetic(size, kernel, stride, padding, dilation)
     layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation, bias=False)
     nn.init.ones_(layer.weight)
-    picture = torch.ones(1, 1, size, requires_grad=True)
-    out = layer(picture)
+    image = torch.ones(1, 1, size, requires_grad=True)
+    out = layer(image)
     assert found.output == out.shape[2]
     place = found.output - 1
-    (gradient,) = torch.autograd.grad(out[0, 0, place], picture)
+    (gradient,) = torch.autograd.grad(out[0, 0, place], image)
     inside = [pixel for pixel in found.touched(place) if 0 <= pixel < size]
     assert gradient[0, 0].nonzero()[:, 0].tolist() == inside
-    last = found.picture().splitlines()[-1].split()[-1]
+    last = found.image().splitlines()[-1].split()[-1]
     assert len(last) == size + 2 * padding
     assert last.count("#") == len(inside)
 

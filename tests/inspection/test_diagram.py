@@ -48,7 +48,7 @@ def test_a_whole_network_counts_repeats_and_leaves_small_change_out() -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_network_is_drawn_from_picture_to_classes(name: str) -> None:
+def test_every_network_is_drawn_from_image_to_classes(name: str) -> None:
     variant = find_variant(name)
     shape = (variant.parameters()["in_channels"].default, variant.image_size, variant.image_size)
     network = create(name)

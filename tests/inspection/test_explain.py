@@ -27,7 +27,7 @@ from lenext.inspection.places import of_image
 from lenext.inspection.trace import Trace, mark
 from lenext.models import FAMILIES, find_variant
 
-SMALL = [name for names in FAMILIES.values() for name in names if find_variant(name).kind == "small pictures"]
+SMALL = [name for names in FAMILIES.values() for name in names if find_variant(name).kind == "small images"]
 
 
 def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,11 +20,11 @@ SIZES = {
     "googlenet_paper": 32, "resnet18": 32, "resnet18_d2l": 32, "densenet121": 32, "densenet_d2l": 32,
     "convnext_tiny": 32,
 }  # fmt: skip
-"""The smallest of each family and kind that is made for larger pictures, at a size that fits."""
+"""The smallest of each family and kind that is made for larger images, at a size that fits."""
 
 
 def identity(name: str, channels: int, classes: int) -> dict[str, Any]:
-    """How many parameters a network has for these pictures, and a digest of its names and shapes in their order."""
+    """How many parameters a network has for these images, and a digest of its names and shapes in their order."""
     with torch.device("meta"):
         network = create(name, in_channels=channels, num_classes=classes)
     entries = [f"{key} {tuple(value.shape)}" for key, value in network.state_dict().items()]
@@ -33,7 +33,7 @@ def identity(name: str, channels: int, classes: int) -> dict[str, Any]:
 
 
 def stages(name: str) -> list[str]:
-    """The shapes that a small picture takes on its way, as `lenext summary --by stage` has them."""
+    """The shapes that a small image takes on its way, as `lenext summary --by stage` has them."""
     size = SIZES.get(name, find_variant(name).image_size)
     follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
     network: nn.Module = create(name, in_channels=3, num_classes=5, **follows)

@@ -37,6 +37,6 @@ def test_training_fits_the_whitening_once(digits: lenext.Dataset) -> None:
 
 def test_averaged_weights_have_the_fitted_filters(digits: lenext.Dataset) -> None:
     network = create("airbench94", in_channels=1)
-    list(lenext.fit(network, digits, Recipe(epochs=1, train_samples=100, ema=0.9, validation_fraction=0.0)))
+    list(lenext.fit(network, digits, Recipe(epochs=1, train_samples=100, ema_decay=0.9, validation_fraction=0.0)))
     assert isinstance(network.whiten, Whitening)
     assert bool(network.whiten.fitted)

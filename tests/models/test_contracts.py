@@ -56,7 +56,7 @@ def test_stage_shapes_stay(name: str) -> None:
 
 
 def first_of(name: str, **options: object) -> tuple[nn.Module, torch.Tensor]:
-    """A network from a fixed seed, and two pictures for it."""
+    """A network from a fixed seed, and two images for it."""
     torch.manual_seed(0)
     size = SIZES.get(name, find_variant(name).image_size)
     follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
@@ -72,7 +72,7 @@ def test_same_seed_same_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: str) -> None:
-    """Four pictures of noise, each of another contrast; without dropout; networks without norms drawn as the documents
+    """Four images of noise, each of another contrast; without dropout; networks without norms drawn as the documents
     draw them. NiN's last block is as narrow as there are classes, so that ReLUs can silence a class for good: GELU
     stands in for them, and as it is slow to begin, a loss of 1.0 is enough (ln 5 is 1.6)."""
     takes = find_variant(name).parameters()

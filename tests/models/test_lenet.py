@@ -30,8 +30,8 @@ def test_the_skip_network_normalizes_before_tanh_and_uses_every_layer() -> None:
     assert names == [*expected, "residual", "activation", "fc1", "activation", "fc2"]
 
 
-def test_both_taught_forms_are_the_same_function_of_framed_pictures() -> None:
-    """lenet with D2's choices, given 28 px, is lenet5 given the same picture framed to 32: the third convolution is a
+def test_both_taught_forms_are_the_same_function_of_framed_images() -> None:
+    """lenet with D2's choices, given 28 px, is lenet5 given the same image framed to 32: the third convolution is a
     dense layer."""
     modern, old = create("lenet", activation="tanh", pooling="average"), create("lenet5")
     old.load_state_dict(
@@ -42,9 +42,9 @@ def test_both_taught_forms_are_the_same_function_of_framed_pictures() -> None:
             for key, value in modern.state_dict().items()
         }
     )
-    pictures = torch.randn(3, 1, 28, 28)
-    framed = torch.nn.functional.pad(pictures, (2, 2, 2, 2))
-    assert torch.allclose(modern(pictures), old(framed), atol=1e-5)
+    images = torch.randn(3, 1, 28, 28)
+    framed = torch.nn.functional.pad(images, (2, 2, 2, 2))
+    assert torch.allclose(modern(images), old(framed), atol=1e-5)
 
 
 def test_other_sizes() -> None:

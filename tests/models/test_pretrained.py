@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import lenext
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DownloadError, LenextError, RunError
 from lenext.models import MODELS, create, find_variant, pretrained
@@ -118,7 +118,7 @@ def test_fine_tuning_and_predicting(
     assert set(found[0].classes) <= set(imagenet_classes())
 
 
-def test_grey_pictures_are_repeated_and_it_is_said(served: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_grey_images_are_repeated_and_it_is_said(served: ThreadingHTTPServer, tmp_path: Path) -> None:
     for name in ("a1", "b1"):
         (tmp_path / "grey" / name).mkdir(parents=True)
         for number in range(8):
@@ -218,17 +218,17 @@ def test_the_head_is_what_gives_the_classes(name: str, head: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "convnext_tiny", "resnext101_64x4d"])
 def test_a_photograph_is_prepared_as_the_weights_expect(name: str, tmp_path: Path) -> None:
-    """The oracle is the transform that torchvision publishes with the weights; of a square picture, as it rounds the
+    """The oracle is the transform that torchvision publishes with the weights; of a square image, as it rounds the
     sides of others to whole pixels."""
     noise = np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize((300, 300), Image.Resampling.BICUBIC)
-    picture.save(tmp_path / "p.png")
+    image = Image.fromarray(noise).resize((300, 300), Image.Resampling.BICUBIC)
+    image.save(tmp_path / "p.png")
     side = SHORTER_SIDE.get(name, 256)
-    stored = PictureFiles([str(tmp_path / "p.png")], 3, (side, side), "crop")[torch.arange(1)]
+    stored = ImageFiles([str(tmp_path / "p.png")], 3, (side, side), "crop")[torch.arange(1)]
     size = (SIZE, SIZE)
     ours = Preprocessing(3, (side, side), "crop", size, "crop", normalization_of(name))(stored)
     weights = torchvision_models().get_model_weights(name).IMAGENET1K_V1
-    theirs = weights.transforms()(picture)[None]
+    theirs = weights.transforms()(image)[None]
     if name == "googlenet":  # whose transform in torchvision hides a second one in its forward
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         theirs = ((theirs * std.view(-1, 1, 1) + mean.view(-1, 1, 1)) - 0.5) / 0.5

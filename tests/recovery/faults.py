@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lenext.data import batches, folder, pictures
+from lenext.data import batches, folder, images
 from lenext.foundation import files
 from lenext.runs import checkpoint, weights
 from lenext.training import loop, passes
@@ -162,9 +162,9 @@ def note_and_die(path: str, left: int) -> None:
 
 
 def hang_reading(after: int) -> None:
-    """After so many pictures, one is never read, as on a disk that is gone; what waits for it gives up sooner than
+    """After so many images, one is never read, as on a disk that is gone; what waits for it gives up sooner than
     usual."""
-    real, left = pictures.read_picture, [after]
+    real, left = images.read_image, [after]
 
     def read(*arguments: Any, **more: Any) -> Any:
         left[0] -= 1
@@ -172,13 +172,13 @@ def hang_reading(after: int) -> None:
             time.sleep(3600)
         return real(*arguments, **more)
 
-    pictures.read_picture = read
-    pictures.STALLED = 0.5
+    images.read_image = read
+    images.STALLED = 0.5
     folder.IN_MEMORY = 0
 
 
 def keep_in_files() -> None:
-    """Pictures stay in their files, as those of large data sets do."""
+    """Images stay in their files, as those of large data sets do."""
     folder.IN_MEMORY = 0
 
 

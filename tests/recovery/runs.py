@@ -8,16 +8,16 @@ import numpy as np
 
 from lenext.runs.folder import Run
 
-MORE = ("--train-samples", 200, "--save-minutes", 1e-9, "--threads", 1)
+MORE = ("--train-samples", 200, "--checkpoint-minutes", 1e-9, "--threads", 1)
 """Of the digits; a checkpoint at every step."""
 
 RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
     "lenet": (8, ("lenet", "--batch-size", 32)),
-    "lenet-accumulating": (8, ("lenet5", "--batch-size", 16, "--accumulate", 3, "--optimizer", "muon")),
+    "lenet-accumulating": (8, ("lenet5", "--batch-size", 16, "--accumulate-batches", 3, "--optimizer", "muon")),
     "batch-norm": (6, ("nin_32px", "--option", "width=0.25", "--batch-size", 32, "--image-size", 28)),
     "mixup-and-ema": (
         8,
-        ("lenet", "--batch-size", 32, "--mixup", 0.4, "--cutmix", 1, "--ema", 0.9, "--random-erasing", 0.5,
+        ("lenet", "--batch-size", 32, "--mixup", 0.4, "--cutmix", 1, "--ema-decay", 0.9, "--random-erasing", 0.5,
          "--evaluate-training"),
     ),
     "dropout": (6, ("alexnet_32px", "--option", "width=0.125", "--batch-size", 32, "--image-size", 28)),

@@ -61,7 +61,7 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
     def batches_of(self: passes.Passes, epoch: int, start: int) -> Any:
         for position, (images, labels) in enumerate(real(self, epoch, start), start):
             now = (epoch, position) == WHEN
-            if now and what == "picture":
+            if now and what == "image":
                 images = images.clone()
                 images[5, 0, 1, 1] = bad
             if now and what == "parameter":
@@ -88,7 +88,7 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
             lambda x: forward(Spoil.apply(x, bad) if network.now else x),  # type: ignore[no-untyped-call]
         )
     return {
-        "picture": "picture 6 of the batch, before it enters the network",
+        "image": "image 6 of the batch, before it enters the network",
         "parameter": "the parameter conv.weight",
         "buffer": "the buffer norm.running_mean",
         "loss": "the loss, out of finite logits",
@@ -97,7 +97,7 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("bad", BAD)
-@pytest.mark.parametrize("what", ["picture", "loss", "gradient", "parameter", "buffer"])
+@pytest.mark.parametrize("what", ["image", "loss", "gradient", "parameter", "buffer"])
 def test_it_stops_is_named_and_poisons_nothing(
     what: str, bad: float, few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +105,7 @@ def test_it_stops_is_named_and_poisons_nothing(
     network = Net()
     named = spoil(what, bad, network, monkeypatch)
     with pytest.raises(TrainingError) as caught:
-        lenext.train(network, few, recipe=RECIPE, runs_dir=tmp_path, save_minutes=1e-9, quiet=True)
+        lenext.train(network, few, recipe=RECIPE, runs_dir=tmp_path, checkpoint_minutes=1e-9, quiet=True)
     said = str(caught.value)
     assert f"first bad: {named}. " in said, said
     step = 4 if what == "buffer" else 2  # statistics are of no use before validation, and looked at now and then

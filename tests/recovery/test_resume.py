@@ -17,7 +17,7 @@ from torch import nn
 
 import lenext
 from lenext.data import folder as folder_source
-from lenext.data import pictures
+from lenext.data import images
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.signals import StopSignal
@@ -33,8 +33,8 @@ from tests.recovery.nursery import Nursery
 from tests.recovery.runs import RUNS, command, outcome
 
 RECIPE = Recipe(
-    epochs=3, batch_size=16, accumulate=2, optimizer="muon", learning_rate=0.01, ema=0.9, mixup=0.3, random_erasing=0.5,
-    shift=2, save_minutes=0, threads=1,
+    epochs=3, batch_size=16, accumulate_batches=2, optimizer="muon", learning_rate=0.01, ema_decay=0.9, mixup=0.3,
+    random_erasing=0.5, shift=2, checkpoint_minutes=0, threads=1,
 )  # fmt: skip
 
 
@@ -59,9 +59,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = passes.Passes.batches
 
     def batches(self: passes.Passes, epoch: int, start: int) -> Iterator[Any]:
-        for images, labels in real(self, epoch, start):
-            seen.append(f"{epoch} {labels.tolist()} {float(images.double().sum())!r}")
-            yield images, labels
+        for batch, labels in real(self, epoch, start):
+            seen.append(f"{epoch} {labels.tolist()} {float(batch.double().sum())!r}")
+            yield batch, labels
 
     monkeypatch.setattr(passes.Passes, "batches", batches)
     return seen
@@ -71,14 +71,14 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def data(
     request: pytest.FixtureRequest, few: Dataset, photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Dataset]:
-    """Pictures in memory (no threads that decode), or in files, with one or four of them."""
+    """Images in memory (no threads that decode), or in files, with one or four of them."""
     if request.param == "memory":
         yield divided(few, RECIPE)
         return
     monkeypatch.setattr(folder_source, "IN_MEMORY", 0)
     with ThreadPool(request.param) as pool:
-        monkeypatch.setattr(pictures, "decoders", lambda: pool)
-        yield divided(lenext.load(photos("train/up", "train/down", count=20), picture_size=32), RECIPE)
+        monkeypatch.setattr(images, "decoders", lambda: pool)
+        yield divided(lenext.load(photos("train/up", "train/down", count=20), image_size=32), RECIPE)
 
 
 def begin(data: Dataset) -> TrainingState:
@@ -314,7 +314,7 @@ def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
     data = photos("train/up", "train/down", count=20)
     arguments = (
         "train", "lenet_32px", "--data", data, "--image-size", 32, "--batch-size", 8, "--epochs", 4, "--name", "a",
-        "--threads", 1, "--save-minutes", 1e-9,
+        "--threads", 1, "--checkpoint-minutes", 1e-9,
     )  # fmt: skip
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -485,8 +485,10 @@ def test_one_that_stopped_early_is_done(few: Dataset, tmp_path: Path, capsys: py
     for epochs in (2, 9):
         run = lenext.train("lenet", few, epochs=epochs, name=f"a{epochs}", **more)
         assert len(run.records) == 2
-        lenext.resume(run, epochs=40, data=few)
+        lenext.resume(run, data=few)
         assert "it stopped early, and would at once again" in capsys.readouterr().out
+        with pytest.raises(lenext.LenextError, match="it stopped early, and would at once again"):
+            lenext.resume(run, epochs=40, data=few)
         assert run.test_reads == 1
 
 

@@ -169,7 +169,7 @@ def test_a_disk_that_is_too_small_is_told_before(small_disk: Path, few: Dataset)
 def test_a_disk_that_fills_up(small_disk: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error names the place and the bytes; the last good checkpoint loads, and with room the run goes on."""
     monkeypatch.setattr("lenext.workflows.session.AFTER_WEIGHTS", -(1 << 40))  # as if there had been room
-    more: dict[str, Any] = {"epochs": 4, "quiet": True, "save_minutes": 1e-9}
+    more: dict[str, Any] = {"epochs": 4, "quiet": True, "checkpoint_minutes": 1e-9}
     whole = lenext.train("lenet", few, runs_dir=tmp_path, name="a", **more)
     filler = small_disk / "filler"
     filler.write_bytes(bytes((free_space(small_disk) or 0) - 1_400_000))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lenext.data.dataset import Dataset
 from lenext.inspection.arithmetic import Arithmetic
-from lenext.reporting import pictures
+from lenext.reporting import images
 from lenext.reporting.console import seconds
 from lenext.reporting.figures import confusion_matrix, curves, gallery, learning_rates, save_figure, steps
 from lenext.runs.folder import Run
@@ -45,12 +45,10 @@ def test_curves_without_validation_and_of_one_epoch() -> None:
 def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The costliest mistake (row 1) is not the most confident one (row 0)."""
     captions: list[str] = []
-    monkeypatch.setattr(
-        pictures, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
-    )
+    monkeypatch.setattr(images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure())
     scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
     seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
-    pictures.write_test_pictures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
+    images.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
     assert captions == ["b (90%)\ntrue: c", "c (70%)\ntrue: a", "t: 2 mistakes, the most confident first"]
 
 
@@ -68,18 +66,18 @@ def test_confusion_matrix_is_the_counts(number: int, tmp_path: Path) -> None:
         assert texts[(1, 1)] == str(counts[1, 1])
         assert len(texts) == (counts > 0).sum()
     save_figure(figure, tmp_path / "m.png")
-    with Image.open(tmp_path / "m.png") as picture:
-        assert picture.width > 300
+    with Image.open(tmp_path / "m.png") as image:
+        assert image.width > 300
 
 
 @pytest.mark.parametrize(("number", "channels"), [(0, 1), (1, 1), (11, 3)])
-def test_gallery_shows_each_picture_as_it_is(number: int, channels: int, tmp_path: Path) -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (number, channels, 6, 6), dtype=np.uint8)
-    figure = gallery(pictures, [f"caption {n}" for n in range(number)], "title")
+def test_gallery_shows_each_image_as_it_is(number: int, channels: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (number, channels, 6, 6), dtype=np.uint8)
+    figure = gallery(images, [f"caption {n}" for n in range(number)], "title")
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert len(shown) == number
-    for one, picture in zip(shown, pictures, strict=True):
-        assert np.array_equal(one.reshape(6, 6, channels), picture.transpose(1, 2, 0))
+    for one, image in zip(shown, images, strict=True):
+        assert np.array_equal(one.reshape(6, 6, channels), image.transpose(1, 2, 0))
     save_figure(figure, tmp_path / "g.png")
 
 

@@ -94,7 +94,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
     assert [[cell["count"] for cell in row] for row in cells] == counts.tolist()
     precision, recall, f1, number = precision_recall_fscore_support(answers.labels, answers.predicted, zero_division=0)
     for at, row in enumerate(class_figures(answers, NAMES)):
-        found = [row["precision"], row["recall"], row["f1"], row["pictures"]]
+        found = [row["precision"], row["recall"], row["f1"], row["images"]]
         assert found == pytest.approx([precision[at], recall[at], f1[at], number[at]])
     shown = re.findall(r'data-count="(\d*)"', page)
     assert [int(one or 0) for one in shown] == counts.ravel().tolist()
@@ -105,7 +105,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
 
 
 def test_what_the_network_sees_is_there(page: str) -> None:
-    """As pictures that hold what `show` draws of the same run, which has tests of its own."""
+    """As images that hold what `show` draws of the same run, which has tests of its own."""
     names = re.findall(r'<img class="drawn" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
     assert names == [
         "augmentation", "channels", "first filters", "filtered", "early maps", "last maps", "embedding",
@@ -245,7 +245,7 @@ def test_a_leak_is_noticed(digits: Dataset, tmp_path: Path) -> None:
     rows = torch.arange(60)
     data = Dataset("leak", digits.classes, digits.train.take(rows), test=digits.train.take(rows[:7]))
     run = lenext.train("lenet", data, epochs=1, runs_dir=tmp_path, quiet=True, validation_fraction=0.0)
-    assert "7 of the test pictures are training pictures too" in (run.path / "report.html").read_text()
+    assert "7 of the test images are training images too" in (run.path / "report.html").read_text()
 
 
 @pytest.fixture

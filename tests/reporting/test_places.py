@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("lenext vary {home}/course/net.py:Net --data={home}/a/b/c", "lenext vary net.py:Net --data=b/c"),
         ("{home}", "~"),
         ("{home}/course", "."),
-        ("{home}/pictures/my flowers/x.png: broken", "my flowers/x.png: broken"),
+        ("{home}/images/my flowers/x.png: broken", "my flowers/x.png: broken"),
         ("sqlite:///{home}/course/study.db", "sqlite:///study.db"),
         ("file://{home}/a/b/c", "file://b/c"),
         ("'/home/bert/deep/er/flowers', not (/home/bert/x)", "'er/flowers', not (x)"),
@@ -55,8 +55,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_of_a_path_is_shown(home: Path, text: str, shown: str) -> None:
-    (home / "pictures" / "my flowers").mkdir(parents=True)
-    (home / "pictures" / "my flowers" / "x.png").touch()
+    (home / "images" / "my flowers").mkdir(parents=True)
+    (home / "images" / "my flowers" / "x.png").touch()
     text = text.replace("{home}", str(home))
     assert without_places(text) == (shown or text)
 

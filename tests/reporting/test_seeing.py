@@ -29,7 +29,7 @@ def run(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
-def picture(tmp_path: Path) -> Path:
+def image(tmp_path: Path) -> Path:
     Image.fromarray(DRAW.integers(0, 256, (60, 50, 3), dtype=np.uint8)).save(tmp_path / "p.png")
     return tmp_path / "p.png"
 
@@ -42,11 +42,11 @@ def texts_of(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_tiles_hold_their_pictures() -> None:
-    pictures = DRAW.integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
-    sheet = seeing.tiled(pictures, 2)
+def test_tiles_hold_their_images() -> None:
+    images = DRAW.integers(0, 256, (5, 3, 4, 6), dtype=np.uint8)
+    sheet = seeing.tiled(images, 2)
     assert sheet.shape == (16, 14, 3)
-    assert np.array_equal(sheet[6:10, 8:14], pictures[3].transpose(1, 2, 0))
+    assert np.array_equal(sheet[6:10, 8:14], images[3].transpose(1, 2, 0))
     assert (sheet[12:, 8:] == 255).all()
 
 
@@ -95,11 +95,11 @@ def test_hand_made_filters_as_scipy_has_them(name: str) -> None:
     np.testing.assert_allclose(seeing.convolved(grey, kernel), correlate(grey, kernel, mode="nearest"))
 
 
-def test_filters_beside_learned_ones(picture: Path, run: Run) -> None:
-    figure = show.filtered(picture, run, size=40)
+def test_filters_beside_learned_ones(image: Path, run: Run) -> None:
+    figure = show.filtered(image, run, size=40)
     learned = create("lenet").conv1.weight.shape[0]
     titles = [axes.get_title("left") for axes in figure.axes if axes.get_images()]
-    assert titles == ["picture", *seeing.HAND_MADE, *(f"learned {at + 1}" for at in range(learned))]
+    assert titles == ["image", *seeing.HAND_MADE, *(f"learned {at + 1}" for at in range(learned))]
     grey, kernel = images_of(figure)[0].astype(float).squeeze(), np.array(seeing.HAND_MADE["vertical edges"])
     assert np.allclose(images_of(figure)[1], seeing.convolved(grey, kernel))
 
@@ -113,15 +113,15 @@ def test_kernels_are_the_weights(run: Run) -> None:
     assert np.array_equal(sheet[:5, :5].squeeze(), scaled)
 
 
-def test_feature_maps_are_those_of_the_layer(run: Run, picture: Path) -> None:
-    figure = show.features(run, picture, layer="conv1")
+def test_feature_maps_are_those_of_the_layer(run: Run, image: Path) -> None:
+    figure = show.features(run, image, layer="conv1")
     module, description = show.open_weights(run)
-    images, _ = show.opened_picture(picture, description)
+    images, _ = show.opened_image(image, description)
     expected = module.conv1(images)[0].detach().numpy()
     for at, shown in enumerate(images_of(figure)[1:]):
         np.testing.assert_allclose(shown, expected[at], rtol=1e-5, atol=1e-6)
     with pytest.raises(ConfigurationError, match="gives no maps; those that do: conv1"):
-        show.features(run, picture, layer="fc1")
+        show.features(run, image, layer="fc1")
 
 
 def test_overlays_are_bright_where_the_map_is() -> None:
@@ -133,9 +133,9 @@ def test_overlays_are_bright_where_the_map_is() -> None:
     assert laid.shape == (8, 8, 3)
 
 
-def test_explained_pictures_and_answers(run: Run, picture: Path) -> None:
-    figure = show.explained(run, picture)
-    (prediction,) = lenext.predict(run, picture)
+def test_explained_images_and_answers(run: Run, image: Path) -> None:
+    figure = show.explained(run, image)
+    (prediction,) = lenext.predict(run, image)
     assert isinstance(prediction, lenext.runs.predict.Prediction)
     assert figure.axes[0].get_title("left") == f"{prediction.classes[0]} ({prediction.probabilities[0]:.0%})"
     assert [axes.get_title("left") for axes in figure.axes[1:]] == ["saliency", "Grad-CAM", "occlusion"]
@@ -170,7 +170,7 @@ def test_reliability_bars(run: Run) -> None:
 def test_points_of_one_class_lie_together(run: Run) -> None:
     figure = show.embedding(run)
     points = [np.asarray(one.get_offsets()) for one in figure.axes[0].collections]
-    assert [len(some) for some in points] == [row["pictures"] for row in run.results["classes"]]
+    assert [len(some) for some in points] == [row["images"] for row in run.results["classes"]]
     centres = np.array([some.mean(0) for some in points])
     within = np.mean(
         [np.linalg.norm(some - centre, axis=1).mean() for some, centre in zip(points, centres, strict=True)]
@@ -190,8 +190,8 @@ def test_features_before_the_last_layer(run: Run, digits: Dataset) -> None:
                                module(images).detach().numpy(), atol=1e-4)  # fmt: skip
 
 
-def test_receptive_fields_are_the_summarys(picture: Path) -> None:
-    figure = show.receptive_fields("resnet18", picture)
+def test_receptive_fields_are_the_summarys(image: Path) -> None:
+    figure = show.receptive_fields("resnet18", image)
     widths = [patch.get_width() for patch in figure.axes[0].patches]
     assert widths == sorted(widths)
     assert widths[0] == 7

@@ -114,7 +114,7 @@ def test_predict_agrees_with_the_test_set(run: Run, digits: Dataset, tmp_path: P
             assert list(one.probabilities) == sorted(one.probabilities, reverse=True)
 
 
-def test_predict_takes_pictures_of_other_sizes_and_modes(run: Run, tmp_path: Path) -> None:
+def test_predict_takes_images_of_other_sizes_and_modes(run: Run, tmp_path: Path) -> None:
     for mode in ("RGBA", "P", "CMYK", "LA", "1"):
         Image.new("RGB", (200, 90), "gray").convert(mode).save(
             tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}"
@@ -125,14 +125,14 @@ def test_predict_takes_pictures_of_other_sizes_and_modes(run: Run, tmp_path: Pat
     assert all(not isinstance(one, DataError) and one.classes[0] in "0123456789" for one in found)
 
 
-def test_predict_names_broken_pictures(run: Run, tmp_path: Path) -> None:
+def test_predict_names_broken_images(run: Run, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"b\.png"):
         lenext.predict(run, tmp_path)
     found = lenext.predict(run, tmp_path, on_bad_image="skip")
     assert sorted(isinstance(one, DataError) for one in found) == [False, True]
-    with pytest.raises(DataError, match="no such picture"):
+    with pytest.raises(DataError, match="no such image"):
         lenext.predict(run, tmp_path / "c.png")
     with pytest.raises(ConfigurationError, match="at least 1"):
         lenext.predict(run, tmp_path, top=0)
@@ -156,7 +156,7 @@ def test_a_run_that_is_there_is_never_touched(run: Run) -> None:
     assert other.path.name == "lenet-digits-2"
 
 
-def test_twenty_pictures_and_a_network_of_ones_own(photos: Photos, tmp_path: Path) -> None:
+def test_twenty_images_and_a_network_of_ones_own(photos: Photos, tmp_path: Path) -> None:
     root = photos("up", "down")
     file = tmp_path / "net.py"
     file.write_text(
@@ -273,7 +273,7 @@ def test_without_validation_the_last_weights_are_used(tmp_path: Path) -> None:
     assert all(torch.equal(tensors[0][key], tensors[1][key]) for key in tensors[0])
 
 
-def test_a_second_measure_of_the_training_pictures(tmp_path: Path) -> None:
+def test_a_second_measure_of_the_training_images(tmp_path: Path) -> None:
     run = lenext.train("lenet", runs_dir=tmp_path, epochs=2, evaluate_training=True, quiet=True)
     assert all(record.evaluated_train_accuracy is not None for record in run.records)
 

@@ -31,8 +31,8 @@ def test_a_file_alone_is_enough(path: Path) -> None:
     tensors, description = load(path)
     assert description == DESCRIPTION
     network = restore(tensors, description, path)
-    pictures = torch.randn(2, 1, 28, 28)
-    assert torch.equal(network(pictures), original(pictures))
+    images = torch.randn(2, 1, 28, 28)
+    assert torch.equal(network(images), original(images))
     assert set(safetensors.torch.load_file(path)) == set(original.state_dict())
 
 

@@ -80,7 +80,7 @@ def test_hooks_are_called_in_order(digits: Dataset, threads: None) -> None:
     assert not can_be_shared_out(network, CPU)
 
 
-def test_few_large_pictures_and_many_small_ones_are_measured_together() -> None:
+def test_few_large_images_and_many_small_ones_are_measured_together() -> None:
     from lenext.foundation.normalization import Normalization
 
     def size(side: int) -> int:
@@ -90,8 +90,8 @@ def test_few_large_pictures_and_many_small_ones_are_measured_together() -> None:
     assert [size(side) for side in (4, 32, 224)] == [1024, 64, 8]
 
 
-def test_views_are_means_over_mirrored_and_moved_pictures() -> None:
-    """By hand: half for the picture and its mirror image, a quarter each for both of it moved up-left and down-right,
+def test_views_are_means_over_mirrored_and_moved_images() -> None:
+    """By hand: half for the image and its mirror image, a quarter each for both of it moved up-left and down-right,
     the edge reflected."""
     torch.manual_seed(0)
     network, images = nn.Sequential(nn.Flatten(), nn.Linear(2 * 5 * 6, 3)), torch.randn(4, 2, 5, 6)

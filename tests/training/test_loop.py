@@ -89,7 +89,7 @@ def test_records_are_what_is_measured_by_hand(few: Dataset) -> None:
         assert float((logits.argmax(1) == split.labels).double().mean()) == pytest.approx(accuracy, abs=1e-9)
 
 
-def test_evaluate_counts_each_picture_once_and_leaves_the_mode(few: Dataset) -> None:
+def test_evaluate_counts_each_image_once_and_leaves_the_mode(few: Dataset) -> None:
     net = network().train()
     seen = evaluate(net, few, Recipe(device="cpu", batch_size=7))
     assert net.training
@@ -170,9 +170,9 @@ def test_it_learns(digits: Dataset) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"optimizer": "muon"}, {"ema": 0.9}, {"mixup": 0.5, "cutmix": 1.0}, {"class_weights": True},
-        {"balanced_sampling": True}, {"accumulate": 2, "batch_size": 16}, {"random_crop": 0.5, "random_erasing": 0.5},
-        {"color_jitter": 0.3, "cutout": 4, "flip": True},
+        {"optimizer": "muon"}, {"ema_decay": 0.9}, {"mixup": 0.5, "cutmix": 1.0}, {"class_weights": True},
+        {"balanced_sampling": True}, {"accumulate_batches": 2, "batch_size": 16},
+        {"random_crop": 0.5, "random_erasing": 0.5},         {"color_jitter": 0.3, "cutout": 4, "flip": True},
     ],
     ids=str,
 )  # fmt: skip
@@ -189,14 +189,14 @@ def test_every_means_can_be_repeated_and_learns(digits: Dataset, settings: dict[
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "accumulate", "settings"),
+    ("count", "size", "accumulate_batches", "settings"),
     [
         (64 + 48, 16, 4, {}),  # the second update of an epoch has fewer batches
         (48 + 48 + 10, 48, 3, {}),  # the last batch is short: each of its samples counts as any other
         (2 * 30 + 7, 10, 3, {}),
         (48 + 48 + 10, 48, 3, {"class_weights": True}),  # a batch counts by the class weights of its samples
         (48 + 48 + 10, 48, 3, {"class_weights": True, "label_smoothing": 0.2}),
-        (126, 24, 3, {"selective": 0.5}),
+        (126, 24, 3, {"hardest_fraction": 0.5}),
     ],
     ids=str,
 )
@@ -209,17 +209,19 @@ def test_accumulated_batches_are_one_large_batch(
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
         data = replace(few, train=few.train.take(torch.arange(count)), test=None, divided=True)
-        recipe = Recipe(epochs=2, batch_size=batch_size, accumulate=summed, device="cpu", precision="fp32", **settings)
+        recipe = Recipe(
+            epochs=2, batch_size=batch_size, accumulate_batches=summed, device="cpu", precision="fp32", **settings
+        )
         state = TrainingState.begin(net, recipe)
         rates = [step.learning_rate for step in events(state, data, recipe) if isinstance(step, Step)]
-        assert len(set(rates)) == 2 * -(-round(count * recipe.selective) // (size * accumulate))
+        assert len(set(rates)) == 2 * -(-round(count * recipe.hardest_fraction) // (size * accumulate))
         nets.append(net)
     for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_averaged_weights_are_what_is_measured_and_what_fit_leaves(few: Dataset) -> None:
-    recipe = replace(QUICK, ema=0.5, learning_rate=0.01)
+    recipe = replace(QUICK, ema_decay=0.5, learning_rate=0.01)
     net = network()
     expected = [parameter.detach().clone() for parameter in net.parameters()]
     state = TrainingState.begin(net, recipe)
@@ -240,7 +242,7 @@ def test_averaged_weights_are_what_is_measured_and_what_fit_leaves(few: Dataset)
 
 
 def test_image_sizes_grow_to_the_whole(few: Dataset) -> None:
-    recipe = replace(QUICK, epochs=6, progressive=0.5, precision="fp32")
+    recipe = replace(QUICK, epochs=6, progressive_resizing=0.5, precision="fp32")
     sizes = []
 
     class Sized(nn.Module):

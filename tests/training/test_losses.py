@@ -1,4 +1,4 @@
-"""Losses against formulas written out, and what mixing does to pictures and labels."""
+"""Losses against formulas written out, and what mixing does to images and labels."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from lenext.training.recipe import Recipe
 
 
 class Keep(nn.Module):
-    """Remembers its pictures and answers with fixed logits."""
+    """Remembers its images and answers with fixed logits."""
 
     def __init__(self, logits: torch.Tensor) -> None:
         super().__init__()
@@ -22,10 +22,10 @@ class Keep(nn.Module):
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (1.0, 1.0)])
-def test_the_loss_of_mixed_pictures_is_shared_as_they_are(mixup: float, cutmix: float) -> None:
+def test_the_loss_of_mixed_images_is_shared_as_they_are(mixup: float, cutmix: float) -> None:
     torch.manual_seed(0)
     images, labels, logits = torch.zeros(4, 1, 8, 8), torch.arange(4), torch.randn(4, 4)
-    images += torch.arange(4.0).view(4, 1, 1, 1) ** 2  # so that the mean of a mixed picture tells the shares
+    images += torch.arange(4.0).view(4, 1, 1, 1) ** 2  # so that the mean of a mixed image tells the shares
     for _ in range(20):
         network = Keep(logits)
         value, _ = Mixing(CrossEntropy(), mixup, cutmix, 4)(network, images, labels)

@@ -68,7 +68,7 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
 
 def test_a_masked_update_leaves_drifted_weights_alone_too() -> None:
     weight = nn.Parameter(torch.ones(6, 10))
-    optimizer = Muon([weight], 0.02, keep_norms=True)
+    optimizer = Muon([weight], 0.02, keep_weight_norms=True)
     weight.grad = torch.randn(6, 10)
     optimizer.step()
     before = weight.clone()
@@ -96,7 +96,7 @@ def test_kept_norms_make_the_rate_relative() -> None:
     """However far weights have drifted, the next step begins at the length that they had first."""
     torch.manual_seed(0)
     weight, drifted = (nn.Parameter(torch.ones(6, 10)) for _ in range(2))
-    kept, also = Muon([weight], 0.02, 0.0, keep_norms=True), Muon([drifted], 0.02, 0.0, keep_norms=True)
+    kept, also = Muon([weight], 0.02, 0.0, keep_weight_norms=True), Muon([drifted], 0.02, 0.0, keep_weight_norms=True)
     for number in range(4):
         weight.grad = torch.randn(6, 10)
         drifted.grad = weight.grad.clone()
@@ -110,7 +110,7 @@ def test_kept_norms_make_the_rate_relative() -> None:
 
 def test_a_matrix_that_begins_at_zero_stays_finite() -> None:
     weight = nn.Parameter(torch.zeros(4, 4))
-    optimizer = Muon([weight], 0.1, keep_norms=True)
+    optimizer = Muon([weight], 0.1, keep_weight_norms=True)
     for _ in range(3):
         weight.grad = torch.randn(4, 4)
         optimizer.step()

@@ -41,10 +41,10 @@ def test_which_setting_wins() -> None:
 def test_a_recipe_brings_the_network_that_it_is_made_for() -> None:
     found = experiment_of("speedrun", {"data": "cifar10"}, {})
     assert found.network == "airbench94"
-    assert found.recipe.keep_norms
+    assert found.recipe.keep_weight_norms
     other = experiment_of("speedrun", {"network": "resnet18_32px"}, {})
     assert other.network == "resnet18_32px"
-    assert other.recipe.selective == found.recipe.selective
+    assert other.recipe.hardest_fraction == found.recipe.hardest_fraction
 
 
 def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
@@ -69,18 +69,18 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"warmup_epochs": 2}, "rises by itself"),
         ({"balanced_sampling": True, "class_weights": True}, "does the same already"),
         ({"balanced_sampling": True, "shuffle": False}, "draws at random"),
-        ({"balanced_sampling": True, "selective": 0.5}, "draws the pictures already"),
-        ({"selective": 0}, "from 0.01 to 1"),
-        ({"stem_learns": 1.5}, "from 0 to 1"),
-        ({"stem_learns": 0.5, "compile": "yes"}, "leave out compile=yes"),
-        ({"newton_schulz": 0}, "from 1 to 20"),
-        ({"newton_schulz": 3}, "for optimizer=muon, not sgd"),
-        ({"keep_norms": True, "optimizer": "sgd"}, "for optimizer=muon"),
+        ({"balanced_sampling": True, "hardest_fraction": 0.5}, "draws the images already"),
+        ({"hardest_fraction": 0}, "from 0.01 to 1"),
+        ({"freeze_stem_after": 1.5}, "from 0 to 1"),
+        ({"freeze_stem_after": 0.5, "compile": "yes"}, "leave out compile=yes"),
+        ({"newton_schulz_steps": 0}, "from 1 to 20"),
+        ({"newton_schulz_steps": 3}, "for optimizer=muon, not sgd"),
+        ({"keep_weight_norms": True, "optimizer": "sgd"}, "for optimizer=muon"),
         ({"replicas": 2, "class_weights": True}, "leave out class_weights"),
         ({"flip": "sometimes"}, "flip=sometimes"),
-        ({"views": "six"}, "flip_and_shift"),
-        ({"compile": "cuda_graphs", "accumulate": 2}, "leave out accumulate"),
-        ({"progressive": 0.5, "resize": "pad"}, "leave out resize=pad"),
+        ({"tta": "six"}, "flip_and_shift"),
+        ({"compile": "cuda_graphs", "accumulate_batches": 2}, "leave out accumulate_batches"),
+        ({"progressive_resizing": 0.5, "resize": "pad"}, "leave out resize=pad"),
         ({"random_crop": 0}, "from 0.01 to 1"),
         ({"batch_size": "many"}, "batch_size"),
         ({"warmup_epochs": 20, "schedule": "cosine"}, "more than the 10 epochs"),

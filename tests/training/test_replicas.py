@@ -31,7 +31,7 @@ RECIPE = Recipe(
 @pytest.mark.parametrize("name", ["lenet_32px", "airbench94"])
 @pytest.mark.parametrize("count", [8, 11])
 def test_it_is_the_mean_over_the_parts(name: str, count: int, threads: None) -> None:
-    """With eleven pictures the parts are of 4, 4 and 3."""
+    """With eleven images the parts are of 4, 4 and 3."""
     torch.manual_seed(0)
     network = create(name, in_channels=3)
     images, labels = torch.randn(count, 3, 32, 32), torch.arange(count) % 10

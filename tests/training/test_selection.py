@@ -1,4 +1,4 @@
-"""Which pictures an epoch takes, and which of them are mirrored."""
+"""Which images an epoch takes, and which of them are mirrored."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from lenext.foundation.errors import RunError
 from lenext.foundation.seeds import mixed
 from lenext.models import create
 from lenext.training.loop import divided, events
-from lenext.training.passes import views_of
+from lenext.training.passes import allowed_tta
 from lenext.training.recipe import Recipe
 from lenext.training.selection import Selection
 from lenext.training.state import TrainingState
@@ -20,12 +20,12 @@ from lenext.training.state import TrainingState
 CPU = torch.device("cpu")
 RECIPE = Recipe(
     epochs=4, batch_size=32, train_samples=200, learning_rate=0.01, validation_fraction=0.0, scaling="unit", flip=False,
-    selective=0.6, seed=3,
+    hardest_fraction=0.6, seed=3,
 )  # fmt: skip
 
 
 class Spy:
-    """A loss that keeps the pictures it is given."""
+    """A loss that keeps the images it is given."""
 
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
@@ -37,7 +37,7 @@ class Spy:
 
 
 def seen_by_epoch(data: Dataset, recipe: Recipe) -> list[list[Tensor]]:
-    """The pictures that each epoch trains on."""
+    """The images that each epoch trains on."""
     spy, found = Spy(), []
     torch.manual_seed(0)
     for _ in lenext.fit(create("lenet"), data, replace(recipe, precision="fp32", memory_format="contiguous"), spy):
@@ -79,7 +79,7 @@ def test_training_goes_on_exactly_from_within_an_epoch(digits: Dataset) -> None:
     whole, first, second = began(), began(), began()
     list(events(whole, data, recipe))
     for number, _ in enumerate(events(first, data, recipe)):
-        if number == 6:  # in the second epoch, whose pictures are chosen by the first one's losses
+        if number == 6:  # in the second epoch, whose images are chosen by the first one's losses
             break
     assert first.epoch == 1
     assert first.underway.position > 0
@@ -90,21 +90,21 @@ def test_training_goes_on_exactly_from_within_an_epoch(digits: Dataset) -> None:
     assert whole.records[-1].train_loss == second.records[-1].train_loss
 
 
-def test_a_state_of_other_pictures_is_refused(digits: Dataset) -> None:
+def test_a_state_of_other_images_is_refused(digits: Dataset) -> None:
     state = TrainingState.begin(create("lenet"), RECIPE)
     state.selection = Selection.begin(77, CPU)
-    with pytest.raises(RunError, match="of 77 training pictures, not of 200"):
+    with pytest.raises(RunError, match="of 77 training images, not of 200"):
         list(events(state, divided(digits, RECIPE), RECIPE))
     damaged = Selection.begin(5, CPU).snapshot() | {"rows": torch.tensor([1, 9])}
     with pytest.raises(ValueError, match="rows up to 9 of 5"):
         Selection.of(damaged, CPU)
 
 
-@pytest.mark.parametrize("selective", [1.0, 0.6])
-def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dataset, selective: float) -> None:
-    recipe, unmirrored = replace(RECIPE, flip="alternating", selective=selective, epochs=3), digits
+@pytest.mark.parametrize("hardest_fraction", [1.0, 0.6])
+def test_alternating_flips_mirror_every_image_in_every_other_epoch(digits: Dataset, selective: float) -> None:
+    recipe, unmirrored = replace(RECIPE, flip="alternating", hardest_fraction=selective, epochs=3), digits
     digits = replace(digits, mirrored=True)
-    plain = seen_by_epoch(digits, replace(recipe, flip=False))  # other weights, but with all pictures the same order
+    plain = seen_by_epoch(digits, replace(recipe, flip=False))  # other weights, but with all images the same order
     epochs = seen_by_epoch(digits, recipe)
     originals = {image.numpy().tobytes() for epoch in plain for image in epoch}
     states: dict[bytes, dict[int, bool]] = {}
@@ -124,8 +124,8 @@ def test_alternating_flips_mirror_every_picture_in_every_other_epoch(digits: Dat
 
 
 def test_views_are_mirrored_only_where_the_data_allow_it(digits: Dataset) -> None:
-    recipe, photographs = replace(RECIPE, views="flip_and_shift"), replace(digits, mirrored=True)
-    assert views_of(digits, recipe) == "shift"
-    assert views_of(digits, replace(recipe, views="flip")) == "none"
-    assert views_of(photographs, recipe) == "flip_and_shift"
-    assert views_of(digits, replace(recipe, flip=True)) == "flip_and_shift"
+    recipe, photographs = replace(RECIPE, tta="flip_and_shift"), replace(digits, mirrored=True)
+    assert allowed_tta(digits, recipe) == "shift"
+    assert allowed_tta(digits, replace(recipe, tta="flip")) == "none"
+    assert allowed_tta(photographs, recipe) == "flip_and_shift"
+    assert allowed_tta(digits, replace(recipe, flip=True)) == "flip_and_shift"

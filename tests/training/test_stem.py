@@ -1,4 +1,4 @@
-"""stem_learns: a first layer that is held from some epoch on, and learns again for whoever comes next."""
+"""freeze_stem_after: a first layer that is held from some epoch on, and learns again for whoever comes next."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from lenext.training.loop import divided, events, fit
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, TrainingState
 
-RECIPE = Recipe(epochs=4, stem_learns=0.5, train_samples=64, batch_size=32, seed=3)
+RECIPE = Recipe(epochs=4, freeze_stem_after=0.5, train_samples=64, batch_size=32, seed=3)
 
 
 def stem(network: nn.Module) -> list[Tensor]:
@@ -55,5 +55,5 @@ def test_the_only_layer_that_learns_is_no_stem(digits: Dataset) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     list(fit(network, digits, RECIPE))
     before = [one.detach().clone() for one in network.parameters()]
-    list(fit(network, digits, RECIPE.changed({"stem_learns": 0})))
+    list(fit(network, digits, RECIPE.changed({"freeze_stem_after": 0})))
     assert not same(before, [one.detach() for one in network.parameters()])

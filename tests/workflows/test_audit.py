@@ -24,7 +24,7 @@ CLASSES = ("circle", "cross", "stripes", "frame")
 
 
 def draw(kind: int, seed: int, side: int = 48) -> Image.Image:
-    """A noisy picture of one of four shapes, anywhere, in any colour."""
+    """A noisy image of one of four shapes, anywhere, in any colour."""
     draw = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side]
     top, left, size = (*draw.integers(10, 38, 2).tolist(), int(draw.integers(6, 10)))
@@ -41,8 +41,8 @@ def draw(kind: int, seed: int, side: int = 48) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, set[str]]]:
-    """800 pictures with 50 faults: 10 copies across splits, 5 of them compressed anew, 30 swapped labels (5 % of the
-    training pictures), 5 broken files, 3 turned, 2 odd."""
+    """800 images with 50 faults: 10 copies across splits, 5 of them compressed anew, 30 swapped labels (5 % of the
+    training images), 5 broken files, 3 turned, 2 odd."""
     root, faults = tmp_path_factory.mktemp("audit") / "shapes", dict[str, set[str]]()
     paths: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for split, count in (("train", 150), ("test", 50)):
@@ -98,7 +98,7 @@ def test_what_was_planted_is_found(planted: tuple[Path, dict[str, set[str]]], fo
     """All of it; with as many false alarms as are said here."""
     wanted, told = planted[1][kind], {one.sample for one in found.of(kind)}
     assert wanted <= told, wanted - told
-    allowed = {"suspect label": 30, "across splits": 3}  # of 600 training pictures, and 200 test pictures
+    allowed = {"suspect label": 30, "across splits": 3}  # of 600 training images, and 200 test images
     assert len(told - wanted) <= allowed.get(kind, 0), told - wanted
 
 
@@ -124,7 +124,7 @@ def test_the_table_and_the_page(found: Audit) -> None:
 
 def test_clean_data_give_little(digits: Dataset, tmp_path: Path) -> None:
     found = audit("digits", out=tmp_path, labels=False)
-    assert not found.of("few pictures")
+    assert not found.of("few images")
     assert not found.of("duplicate")
     assert len(found.findings) <= 1  # of only 8 x 8 pixels, two may look nearly the same
 
@@ -194,7 +194,7 @@ def test_small_classes_and_contradictions(tmp_path: Path) -> None:
     data = Dataset("small", ("many", "less", "few"), Split(images, labels, np.arange(226)))
     found = audit(data, out=tmp_path, labels=False)
     assert [(one.kind, one.sample) for one in found.findings] == [
-        ("contradiction", "215"), ("few pictures", "few"), ("imbalance", "less")
+        ("contradiction", "215"), ("few images", "few"), ("imbalance", "less")
     ]  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def test_what_is_no_data_is_one_line(tmp_path: Path, photos: Callable[..., Path]
     with pytest.raises(DataError):
         audit(tmp_path / "nothing", out=tmp_path)
     root = photos("up", "down", count=4)
-    assert lenext.audit(root, out=tmp_path / "a").of("few pictures")  # too few to doubt labels
+    assert lenext.audit(root, out=tmp_path / "a").of("few images")  # too few to doubt labels
 
 
 def test_as_json(planted: tuple[Path, dict[str, set[str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,16 +38,16 @@ def test_auto_is_the_largest_power_of_two_that_fits(monkeypatch: pytest.MonkeyPa
 def test_what_does_not_fit_is_refused_with_what_does(monkeypatch: pytest.MonkeyPatch) -> None:
     network = create("resnet18_32px")
     with_free(monkeypatch, 2e9)
-    with pytest.raises(ConfigurationError, match=r"--batch-size (\d+) fits \(with --accumulate") as caught:
+    with pytest.raises(ConfigurationError, match=r"--batch-size (\d+) fits \(with --accumulate-batches") as caught:
         fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192), 10**6)
     fitting = int(str(caught.value).split("--batch-size ")[1].split()[0])
     assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=fitting), 10**6) == fitting
     with_free(monkeypatch, 1e8)
-    with pytest.raises(ConfigurationError, match="for one picture"):
+    with pytest.raises(ConfigurationError, match="for one image"):
         fitting_batch(network, SHAPE, CPU, Recipe(), 10**6)
 
 
-def test_a_step_has_no_more_pictures_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_has_no_more_images_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     network = create("resnet18_32px")
     with_free(monkeypatch, 2e9)
     assert fitting_batch(network, SHAPE, CPU, Recipe(batch_size=8192), 50) == 8192
@@ -65,7 +65,7 @@ def test_a_frozen_network_still_has_layers_in_hand(monkeypatch: pytest.MonkeyPat
 def test_a_network_that_cannot_be_measured_keeps_its_batch() -> None:
     class Odd(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("not with one picture")
+            raise RuntimeError("not with one image")
 
     assert fitting_batch(Odd(), SHAPE, CPU, Recipe(batch_size=7), 100) == 7
     with pytest.raises(ConfigurationError, match="give a number"):

@@ -19,8 +19,8 @@ def job_of(data: Dataset, network: str, **settings: object) -> Job:
 
 def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "has_compiler", lambda: True)
-    pictures = len(divided(few, Recipe()).train)
-    monkeypatch.setattr(job, "COMPILING_PAYS", {"lenet": 3 * pictures})
+    images = len(divided(few, Recipe()).train)
+    monkeypatch.setattr(job, "COMPILING_PAYS", {"lenet": 3 * images})
     assert job_of(few, "lenet", epochs=2).recipe.compile == "no"
     assert job_of(few, "lenet", epochs=3).recipe.compile == "yes"
     assert "compiled" in job_of(few, "lenet", epochs=3).plan()["device"]
@@ -31,9 +31,9 @@ def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.Mon
 
 
 def test_a_progressive_size_that_a_network_cannot_take_is_refused(few: Dataset) -> None:
-    with pytest.raises(ConfigurationError, match=r"progressive=0\.5: the network"):
-        job_of(few, "lenet", progressive=0.5)
-    assert job_of(few, "resnet18_32px", progressive=0.5, train_samples=60).recipe.progressive == 0.5
+    with pytest.raises(ConfigurationError, match=r"progressive_resizing=0\.5: the network"):
+        job_of(few, "lenet", progressive_resizing=0.5)
+    assert job_of(few, "resnet18_32px", progressive_resizing=0.5, train_samples=60).recipe.progressive_resizing == 0.5
 
 
 def test_an_automatic_batch_is_found(few: Dataset) -> None:

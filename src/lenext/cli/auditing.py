@@ -28,7 +28,7 @@ def audit(
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Look for broken, odd, rotated and doubled pictures, small classes and suspect labels. Nothing is changed."""
+    """Look for broken, odd, rotated and doubled images, small classes and suspect labels. Nothing is changed."""
     from lenext.workflows.audit import ABOUT
     from lenext.workflows.audit import audit as work
 

@@ -109,7 +109,7 @@ def reproduce(
     *,
     better: Annotated[bool, Parameter(negative="", help="with our recipe, honestly, in no more epochs")] = False,
     scale: Annotated[
-        float | None, Parameter(help="a share of the training pictures, where the whole takes too long (default: 1)")
+        float | None, Parameter(help="a share of the training images, where the whole takes too long (default: 1)")
     ] = None,
     seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 1)")] = None,
     name: Name = "",

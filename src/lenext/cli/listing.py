@@ -16,7 +16,7 @@ app.command(listing)
 
 @listing.command
 def models(*, json: AsJson = False) -> None:
-    """The networks: family, parameters, the pictures they are made for, source."""
+    """The networks: family, parameters, the images they are made for, source."""
     from lenext.workflows.describe import describe_models
 
     show(describe_models(), json, right=["parameters", "input"])

@@ -26,12 +26,12 @@ def summary(
     ] = None,
     against: Annotated[str, Parameter(help="another network, without --option: print where the two differ")] = "",
     image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
-    channels: Annotated[int | None, WHOLE, Parameter(help="of the pictures (default: the network's own)")] = None,
+    channels: Annotated[int | None, WHOLE, Parameter(help="of the images (default: the network's own)")] = None,
     classes: Annotated[int | None, WHOLE, Parameter(help="to tell apart (default: the network's own)")] = None,
     options: Options = None,
     json: AsJson = False,
 ) -> None:
-    """A network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one picture."""
+    """A network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one image."""
     from lenext.workflows.describe import differences, summarize_named
 
     if against:
@@ -81,7 +81,7 @@ def totals(found: "Summary") -> None:
     uncounted = f" (not counted: {', '.join(found.uncounted)})" if found.uncounted else ""
     train, evaluation = bytes_spoken(found.training_bytes), bytes_spoken(found.evaluation_bytes)
     write_out(
-        f"\n{found.network} on a picture of {shape}: {found.parameters:,} parameters{frozen}, "
+        f"\n{found.network} on an image of {shape}: {found.parameters:,} parameters{frozen}, "
         f"{least}{found.multiply_adds:,} multiply-adds{uncounted}\n"
         f"{found.convolutions + found.dense} weighted layers on the longest way: {layers}\n"
         f"activations: {train} kept in training, {evaluation} at most in evaluation\n"
@@ -99,11 +99,11 @@ def diagram(
     against: Annotated[str, Parameter(help="another network, to stand beside it")] = "",
     block: Annotated[str, Parameter(help="one part alone, by its name in summary, e.g. layer2.0")] = "",
     image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
-    channels: Annotated[int | None, WHOLE, Parameter(help="of the pictures (default: the network's own)")] = None,
+    channels: Annotated[int | None, WHOLE, Parameter(help="of the images (default: the network's own)")] = None,
     options: Options = None,
     out: Annotated[Path | None, Parameter(help="the SVG file (default: NETWORK.svg)")] = None,
 ) -> None:
-    """A network, or one block of it, as an SVG picture drawn from the network itself."""
+    """A network, or one block of it, as an SVG image drawn from the network itself."""
     from lenext.workflows.describe import diagram_of
 
     networks = [network, against] if against else [network]
@@ -124,7 +124,7 @@ def arithmetic(
     out: Annotated[Path | None, Parameter(help="also draw the first steps into this PNG")] = None,
     json: AsJson = False,
 ) -> None:
-    """The output size of a convolution or pooling, with a picture of what the kernel touches."""
+    """The output size of a convolution or pooling, with an image of what the kernel touches."""
     from lenext.inspection.arithmetic import Arithmetic
 
     found = Arithmetic(size, kernel, stride, padding, dilation)
@@ -132,13 +132,11 @@ def arithmetic(
         from lenext.reporting.figures import save_figure, steps
 
         if found.size + 2 * found.padding > MOST_SQUARES:
-            raise ConfigurationError(
-                f"size={found.size}: more than {MOST_SQUARES} pixels a side are no picture to read"
-            )
+            raise ConfigurationError(f"size={found.size}: more than {MOST_SQUARES} pixels a side are no image to read")
         save_figure(steps(found), out)
     if json:
         show_json(dataclasses.asdict(found) | {"output": found.output, "span": found.span, "unused": found.unused})
         return
     rest = f"; {found.unused} at the far end are never touched" if found.unused else ""
     write_out(f"output size {found.output}: {found.formula()}\nthe kernel spans {found.span} pixels{rest}\n\n")
-    write_out(f"{found.picture()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")
+    write_out(f"{found.image()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")

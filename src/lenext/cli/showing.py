@@ -1,4 +1,4 @@
-"""`lenext show ...` and `lenext explain`: pictures of data, networks and runs."""
+"""`lenext show ...` and `lenext explain`: images of data, networks and runs."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,9 +13,9 @@ from lenext.verbs import VERBS
 showing = App("show", help=VERBS["show"].about)
 app.command(showing)
 
-Out = Annotated[Path | None, Parameter(help="the picture (default: named after what it shows)")]
+Out = Annotated[Path | None, Parameter(help="the image (default: named after what it shows)")]
 OfRun = Annotated[str, Parameter(help="a run's folder")]
-OfPicture = Annotated[Path, Parameter(help="a picture file")]
+ImagePath = Annotated[Path, Parameter(help="an image file")]
 Network = Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")]
 
 
@@ -43,13 +43,13 @@ def data(
     data: Annotated[str, Parameter(help="a name or a path, as for train")],
     /,
     *,
-    a_class: Annotated[int, WHOLE, Parameter(help="pictures a class")] = 8,
+    a_class: Annotated[int, WHOLE, Parameter(help="images a class")] = 8,
     augmented: Annotated[str, Parameter(help="beside them, as training with this network or recipe has them")] = "",
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
 ) -> None:
-    """Pictures of each class, before and after augmentation."""
+    """Images of each class, before and after augmentation."""
     from lenext.workflows.prepare import recipe_of
     from lenext.workflows.show import data_grid
 
@@ -60,7 +60,7 @@ def data(
 
 @showing.command
 def channels(
-    source: Annotated[str, Parameter(help="a picture file, or data")],
+    source: Annotated[str, Parameter(help="an image file, or data")],
     /,
     *,
     sample: Annotated[int | None, WHOLE, Parameter(help="of data: which one, from 0 (default: 0)")] = None,
@@ -70,7 +70,7 @@ def channels(
     offline: Offline = False,
     out: Out = None,
 ) -> None:
-    """A picture's channels with its pixel values, before and after normalization."""
+    """An image's channels with its pixel values, before and after normalization."""
     from lenext.workflows.show import channels as work
 
     corner = whole_numbers(crop, 4, "crop") if crop else ()
@@ -79,7 +79,7 @@ def channels(
 
 @showing.command
 def filters(
-    picture: OfPicture,
+    image: ImagePath,
     /,
     *,
     run: OfRun = "",
@@ -87,12 +87,12 @@ def filters(
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """A picture through hand-made filters (edges, blur, sharpen), and through those that a run has learned."""
+    """An image through hand-made filters (edges, blur, sharpen), and through those that a run has learned."""
     if not run:
         refuse("without --run", network=network)
     from lenext.workflows.show import filtered as work
 
-    write(work(picture, run, size=size, network=network), out, "filters")
+    write(work(image, run, size=size, network=network), out, "filters")
 
 
 @showing.command
@@ -106,17 +106,17 @@ def kernels(run: OfRun, /, *, network: Network = "", out: Out = None) -> None:
 @showing.command
 def features(
     run: OfRun,
-    picture: OfPicture,
+    image: ImagePath,
     /,
     *,
     layer: Annotated[str, Parameter(help="a layer's name, as in `lenext summary` (default: the last map)")] = "",
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """What the channels of a layer make of a picture."""
+    """What the channels of a layer make of an image."""
     from lenext.workflows.show import features as work
 
-    write(work(run, picture, layer=layer, network=network), out, "features")
+    write(work(run, image, layer=layer, network=network), out, "features")
 
 
 @showing.command
@@ -127,7 +127,7 @@ def confusion(
     normalized: Annotated[bool, Parameter(negative="", help="per cent of the true class")] = False,
     out: Out = None,
 ) -> None:
-    """The confusion matrix of a run's test pictures."""
+    """The confusion matrix of a run's test images."""
     from lenext.workflows.show import confusion as work
 
     write(work(run, normalized=normalized), out, "confusion")
@@ -170,7 +170,7 @@ def embedding(
     offline: Offline = False,
     out: Out = None,
 ) -> None:
-    """The test pictures as points, by what the network makes of them before its last layer."""
+    """The test images as points, by what the network makes of them before its last layer."""
     from lenext.workflows.show import embedding as work
 
     write(work(run, method=method, network=network, data_dir=data_dir, offline=offline), out, "embedding")
@@ -179,28 +179,28 @@ def embedding(
 @showing.command
 def field(
     network: Annotated[str, Parameter(help="a name (lenext list models)")],
-    picture: OfPicture,
+    image: ImagePath,
     /,
     *,
     image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
     out: Out = None,
 ) -> None:
-    """The receptive fields of a network's stages, drawn on a picture."""
+    """The receptive fields of a network's stages, drawn on an image."""
     from lenext.workflows.show import receptive_fields as work
 
-    write(work(network, picture, image_size=image_size), out, "field")
+    write(work(network, image, image_size=image_size), out, "field")
 
 
 @app.command
 def explain(
     run: OfRun,
     /,
-    *pictures: Annotated[str, Parameter(help="pictures: files, folders, globs")],
+    *images: Annotated[str, Parameter(help="figures: files, folders, globs")],
     layer: Annotated[str, Parameter(help="that Grad-CAM looks at (default: the last map)")] = "",
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """What a run's answers for your pictures hang on: saliency, Grad-CAM, occlusion."""
+    """What a run's answers for your images hang on: saliency, Grad-CAM, occlusion."""
     from lenext.workflows.show import explained as work
 
-    write(work(run, *pictures, layer=layer, network=network), out, "explained")
+    write(work(run, *images, layer=layer, network=network), out, "explained")

@@ -28,7 +28,7 @@ def train(
     test_data: Annotated[str, Parameter(help="a separate test set, e.g. a second CSV")] = "",
     label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
     on_bad_image: Annotated[
-        OnBadImage | None, Parameter(help="a broken picture stops everything, or is left out")
+        OnBadImage | None, Parameter(help="a broken image stops everything, or is left out")
     ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -86,7 +86,7 @@ def lr_find(
     recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file")] = "",
     options: Options = None,
     label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
-    out: Annotated[Path, Parameter(help="the picture")] = Path("learning_rate.png"),
+    out: Annotated[Path, Parameter(help="the image")] = Path("learning_rate.png"),
     data_dir: DataDir = None,
     offline: Offline = False,
     settings: Annotated[Any, Parameter(name="*")] = OfFewSteps(),  # noqa: B008

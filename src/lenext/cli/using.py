@@ -27,7 +27,7 @@ def val(
     data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
     opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
 ) -> None:
-    """Measure a run on its validation pictures."""
+    """Measure a run on its validation images."""
     from lenext.workflows.use import val as work
 
     work(run, split=split, data=data, **vars(opening))
@@ -36,21 +36,21 @@ def val(
 @app.command
 def predict(
     run: Annotated[Path, Parameter(help="a run's folder, a .safetensors file of its weights, or a network's name")],
-    pictures: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
+    images: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
     /,
     *,
     pretrained: Annotated[bool, Parameter(negative="", help="of a network by name: its published weights")] = False,
-    top: Annotated[int, WHOLE, Parameter(help="how many classes a picture")] = 1,
+    top: Annotated[int, WHOLE, Parameter(help="how many classes an image")] = 1,
     format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
     on_bad_image: Annotated[
-        OnBadImage, Parameter(help="a broken picture stops everything, or is told and left out")
+        OnBadImage, Parameter(help="a broken image stops everything, or is told and left out")
     ] = "stop",
     opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
 ) -> None:
-    """The most probable classes of your pictures."""
+    """The most probable classes of your images."""
     from lenext.workflows.use import predict as work
 
-    found = work(run, *pictures, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
+    found = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
     rows = [one for one in found if not isinstance(one, LenextError)]
     for one in found:
         if isinstance(one, LenextError):
@@ -69,13 +69,13 @@ def predict(
                          for cell in (name, f"{share:.4f}"))]
             for row in rows
         )  # fmt: skip
-        write_out(csv_text(["picture", *(word for pair in words for word in pair)], cells))
+        write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
         return
     here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
     show(
         [
             {
-                "picture": os.path.relpath(row.path, here) if here else row.path,
+                "image": os.path.relpath(row.path, here) if here else row.path,
                 "most probable": ", ".join(f"{c} {p:.1%}" for c, p in zip(row.classes, row.probabilities, strict=True)),
             }
             for row in rows

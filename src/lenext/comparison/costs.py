@@ -10,7 +10,7 @@ import torch
 
 from lenext.comparison.standings import Cost
 from lenext.data.dataset import Dataset
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.foundation.device import own_threads, use_threads
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import at_rest
@@ -55,7 +55,7 @@ def machine_of(jobs: Mapping[str, Job]) -> str:
 def at_size(data: Dataset, experiment: Experiment, data_dir: str | Path | None, offline: bool) -> Dataset:
     """The data, loaded anew where they are files that are brought to another size for this experiment."""
     size = experiment.recipe.image_size
-    if isinstance(data.train.images, PictureFiles) and size not in ("auto", *data.shape[1:]):
+    if isinstance(data.train.images, ImageFiles) and size not in ("auto", *data.shape[1:]):
         return load_data(experiment, data_dir, offline)
     return data
 
@@ -102,7 +102,7 @@ def step_times(name: str, job: Job, *, must: bool) -> list[float]:
 
 
 def answer_times(job: Job, *, warm: bool) -> list[float]:
-    """Seconds that one picture takes, as the job computes."""
+    """Seconds that one image takes, as the job computes."""
     network = job.compute.place(job.network)
     images = job.compute.images(torch.zeros(1, *job.prepare.input_shape))
     found = []

@@ -85,7 +85,7 @@ def by_rate(standings: Mapping[str, Standing], _: Dataset) -> list[str]:
 
 
 def neighbours(standings: Mapping[str, Standing], data: Dataset) -> list[str]:
-    """How many answers change with the other pictures of the batch; and which norm is better."""
+    """How many answers change with the other images of the batch; and which norm is better."""
     found = []
     assert data.test is not None
     for name, one in standings.items():
@@ -100,8 +100,8 @@ def neighbours(standings: Mapping[str, Standing], data: Dataset) -> list[str]:
                 alone = torch.cat([module(some) for some in images.split(1)]).argmax(1)
             changed, total = changed + int((together != alone).sum()), total + len(images)
         if total:
-            found.append(f"{name}: {changed} of {total} answers are others when a picture is measured alone")
-    return [*found, *against(("over each picture", "over the batch tensor"))(standings, data)]
+            found.append(f"{name}: {changed} of {total} answers are others when an image is measured alone")
+    return [*found, *against(("over each image", "over the batch tensor"))(standings, data)]
 
 
 LESSONS: dict[str, Lesson] = {
@@ -116,7 +116,7 @@ LESSONS: dict[str, Lesson] = {
         "Is deeper better, and what do skips change?", "D0, D1, D4",
         {
             f"{layers} layers, {'skips' if skips else 'no skips'}":
-            Setup("resnet18_32px", {"depths": (blocks,) * 4, "width": 0.25, "stem": "halving", "skips": skips})
+            Setup("resnet18_32px", {"depths": (blocks,) * 4, "width": 0.25, "stem": "imagenet", "skips": skips})
             for blocks, layers in ((1, 10), (6, 50)) for skips in (True, False)
         },
         against(("10 layers, no skips", "50 layers, no skips"), ("50 layers, skips", "50 layers, no skips")), seeds=4,
@@ -139,7 +139,7 @@ LESSONS: dict[str, Lesson] = {
         against(("3x3", "1x1"), ("mixed", "3x3"), ("mixed", "5x5")), seeds=4,
     ),
     "more-data": Lesson(
-        "What are 55,000 more pictures worth?", "D0",
+        "What are 55,000 more images worth?", "D0",
         {
             name: Setup("lenet", {}, {"epochs": 3, "train_samples": rows, "validation_fraction": 0.0})
             for name, rows in (("5,000 rows", 5000), ("60,000 rows", "all"))
@@ -156,7 +156,7 @@ LESSONS: dict[str, Lesson] = {
         {
             words: Setup("convnext_patch4", {"norm": norm, "depths": (2, 2)},
                          {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01})
-            for norm, words in (("batch_tensor", "over the batch tensor"), ("picture", "over each picture"))
+            for norm, words in (("batch_tensor", "over the batch tensor"), ("image", "over each image"))
         }, neighbours, seeds=4,
     ),
     "softmax-before-the-loss": Lesson(

@@ -1,6 +1,6 @@
 """The results that the course documents print, each with all that it takes to run it again as it was run.
 
-Accuracies are in per cent, by epoch. D3's are as printed: it divides by 79 batches of 128 pictures, not by the 10,000
+Accuracies are in per cent, by epoch. D3's are as printed: it divides by 79 batches of 128 images, not by the 10,000
 that there are, so that 60.40 % stands there as 59.73. Its training accuracy is a second pass in evaluation mode, D4's
 a running mean while the weights change.
 """
@@ -23,7 +23,7 @@ class Better:
 
 @dataclass(frozen=True)
 class Published:
-    """measured: on which pictures the published accuracies are; held, training: by epoch, empty where not printed;
+    """measured: on which images the published accuracies are; held, training: by epoch, empty where not printed;
     figure: the result as the document states it; divisor: what its accuracies are too small by; faults: of the
     protocol, kept in a run as published."""
 
@@ -46,7 +46,7 @@ class Published:
 
 
 CHOSEN = "the test set is measured after every epoch, so it chooses"
-BY_TEST: dict[str, Any] = {"choose_by_test": True, "validation_fraction": 0.0}
+BY_TEST: dict[str, Any] = {"select_on_test": True, "validation_fraction": 0.0}
 FIRST_ROWS: dict[str, Any] = {"train_samples": 5000, "split": "ordered"}
 SLOW_START = "at rate 0.1 without normalization it stays at chance for epochs"
 D4_FAULTS = (CHOSEN, "the last epoch is what is kept")
@@ -83,7 +83,7 @@ PUBLISHED: dict[str, Published] = {
                {"patch": 4, "depths": (2, 2), "widths": (96, 192), "kernel_size": 5}),
         held=(45.35, 52.76, 55.99, 57.08, 59.73), training=(46.18, 55.24, 61.29, 64.79, 71.15), figure=59.73,
         measured="validation", divisor=79 * 128 / 10_000,
-        faults=("the norm runs over the whole batch, so an answer depends on the picture's neighbours",
+        faults=("the norm runs over the whole batch, so an answer depends on the image's neighbours",
                 "accuracy is divided by batches times batch size, though the last batch is short"),
     ),
     "D4/alexnet": d4(

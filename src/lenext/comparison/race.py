@@ -12,7 +12,7 @@ from lenext.comparison.plan import Contestant, Plan, check_seed, data_of, settle
 from lenext.comparison.standings import Cost, Standing, guessing, ranked, sentences, tell, write_csv, write_page
 from lenext.comparison.trials import Outcome
 from lenext.data.dataset import Dataset
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expanded
 from lenext.reporting.console import Narrator
@@ -24,7 +24,7 @@ from lenext.workflows.train import default_name, full, lasting
 
 SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
 ALSO_SHARED = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")
-SHIFT = 8  # pictures are shifted by up to this part of their side; by half of it where a mirror changes the class
+SHIFT = 8  # images are shifted by up to this part of their side; by half of it where a mirror changes the class
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def prepared(
         keys = merged(base, {"network": network, "data": data, "label_column": label_column})
         found[network] = made_for(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
     whole = load_data(next(iter(found.values())), data_dir, offline)
-    side, files = min(whole.shape[1:]), isinstance(whole.train.images, PictureFiles)
+    side, files = min(whole.shape[1:]), isinstance(whole.train.images, ImageFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
         "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)
     }  # fmt: skip
@@ -151,7 +151,7 @@ def entered(
         if limit is None:
             found.append(Contestant(name, experiment, cost))
             continue
-        batches = job.recipe.accumulate  # of an update
+        batches = job.recipe.accumulate_batches  # of an update
         step, adds = (cost.step or 1.0) * batches, float(TRAINING * cost.multiply_adds * job.batch_size * batches)
         steps, (each, _) = limit.steps(step, adds), job.recipe.updates(job.batches)
         if steps < each:
@@ -194,14 +194,14 @@ def concluded(
     recipe = plan.contestants[0].experiment.recipe
     order = ranked(plan.standings(outcomes), "validation")
     said = [*sentences(order, "test"), *guessing(order)]
-    if recipe.choose_by_test:
-        said.insert(0, "the test set was measured after every epoch and chose (choose_by_test), so its figures flatter")
+    if recipe.select_on_test:
+        said.insert(0, "the test set was measured after every epoch and chose (select_on_test), so its figures flatter")
     write_csv(order, folder / "race.csv")
     facts = [*told(plan, folder, limit).items(), ("machine", plan.machine)]
     write_page(
         folder / "race.html", order, title=f"{len(order)} networks on {Path(str(request['data'])).name}", part="test",
         facts=facts, notes=said, command=command_of(request),
-        headline=bool(order[0].figures("validation")) and not recipe.choose_by_test,
+        headline=bool(order[0].figures("validation")) and not recipe.select_on_test,
     )  # fmt: skip
     return Race(folder, tuple(order), tuple(said))
 

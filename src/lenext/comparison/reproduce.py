@@ -56,7 +56,7 @@ def describe() -> list[dict[str, Any]]:
 
 
 def experiment_of(one: Published, better: bool) -> Experiment:
-    """As published: nothing but what the document says; better: the recipe of our network for small pictures."""
+    """As published: nothing but what the document says; better: the recipe of our network for small images."""
     if not better:
         recipe = Recipe().changed(RECIPES[one.recipe]).changed(one.settings)
         return made_for(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
@@ -81,9 +81,9 @@ def reproduce(
     """Run a published result again: as published, faults and all, or with our own recipe for the same data.
 
     which: a name of PUBLISHED, such as D4/resnet18
-    better: our network of the same family for small pictures, within the published epochs, validation out of the
-        training pictures, the test set read once
-    scale: the share of the training pictures to run it on; seeds: how many trainings, whose mean is told
+    better: our network of the same family for small images, within the published epochs, validation out of the
+        training images, the test set read once
+    scale: the share of the training images to run it on; seeds: how many trainings, whose mean is told
     given: keys of a Recipe that change what is run (the machine's, say: `threads`)
 
     Raises ConfigurationError for a name that is not there.
@@ -91,7 +91,7 @@ def reproduce(
     if which not in PUBLISHED:
         raise ConfigurationError(unknown("published result", which, PUBLISHED, "`lenext reproduce` lists them"))
     if not 0 < scale <= 1:
-        raise ConfigurationError(f"scale={scale:g}: a share of the training pictures, above 0 and up to 1")
+        raise ConfigurationError(f"scale={scale:g}: a share of the training images, above 0 and up to 1")
     if seeds < 1:
         raise ConfigurationError(f"seeds={seeds}: at least 1")
     one = PUBLISHED[which]
@@ -150,7 +150,7 @@ def facts_of(which: str, one: Published, plan: Plan, better: bool, scale: float)
         f"{recipe.image_size} px",
     }
     if scale < 1:
-        facts["scale"] = f"{scale:g} of the training pictures, {recipe.train_samples:,}: not the published result"
+        facts["scale"] = f"{scale:g} of the training images, {recipe.train_samples:,}: not the published result"
     if not better:
         facts["faults"] = "; ".join(one.faults) or "none"
     return facts | {"machine": plan.machine}
@@ -217,7 +217,7 @@ def conclusion(one: Published, accuracy: float, seeds: int, better: bool, scale:
     """What the figures say."""
     shown = 100 * accuracy / (1.0 if better else one.divisor)
     over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
-    part = f" on {scale:g} of the training pictures" if scale < 1 else ""
+    part = f" on {scale:g} of the training images" if scale < 1 else ""
     if one.figure is None:
         return f"Nothing was published; measured: {shown:.2f} %{over}{part}"
     target = (one.best or one.figure) if better else one.figure

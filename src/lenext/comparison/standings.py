@@ -22,8 +22,8 @@ ALIKE = 1.25  # of a training time to another
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one contestant. multiply_adds: of one picture, forward; memory: bytes of a training step, estimated; latency:
-    seconds for one picture; step, epoch: seconds of a training step and of an epoch with its measuring, where a few
+    """Of one contestant. multiply_adds: of one image, forward; memory: bytes of a training step, estimated; latency:
+    seconds for one image; step, epoch: seconds of a training step and of an epoch with its measuring, where a few
     steps were timed; batches: of an epoch; uncounted: whether there are multiply-adds of an unknown number besides."""
 
     parameters: int
@@ -155,12 +155,12 @@ def lines(standings: Sequence[Standing], name: str) -> list[Line]:
 def fronts(standings: Sequence[Standing], part: Part) -> list[Scatter]:
     """Accuracy over training time and over multiply-adds; marked are those that no other beats in both.
 
-    A picture is left out where all cost the same: training times that differ by less than `ALIKE` are the machine's.
+    An image is left out where all cost the same: training times that differ by less than `ALIKE` are the machine's.
     """
     there = [one for one in standings if one.mean(part) is not None]
     costs: dict[str, tuple[str, list[float], float]] = {
         "training time": ("seconds", [one.seconds or 0.0 for one in there], ALIKE),
-        "multiply-adds": ("of one picture", [one.cost.multiply_adds if one.cost else 0 for one in there], 1.0),
+        "multiply-adds": ("of one image", [one.cost.multiply_adds if one.cost else 0 for one in there], 1.0),
     }
     found = []
     for what, (unit, values, alike) in costs.items():
@@ -198,7 +198,7 @@ def write_page(
     base: Standing | None = None,
     headline: bool = True,
 ) -> None:
-    """The table, the sentences, the Pareto pictures and the curves. A network of one's own is named without its place
+    """The table, the sentences, the Pareto images and the curves. A network of one's own is named without its place
     before charts make room for its name."""
     shown = [replace(one, name=without_places(one.name)) for one in standings]
     base = shown[standings.index(base)] if base else None

@@ -129,9 +129,9 @@ def base_of(
 
 def check_judged(base: Experiment, whole: Dataset) -> None:
     """Variations are judged on validation."""
-    if base.recipe.choose_by_test or divided(whole, base.recipe).validation is None:
+    if base.recipe.select_on_test or divided(whole, base.recipe).validation is None:
         raise ConfigurationError(
-            "variations are judged on validation pictures; leave out validation_fraction=0 and choose_by_test"
+            "variations are judged on validation images; leave out validation_fraction=0 and select_on_test"
         )
 
 

@@ -44,18 +44,18 @@ class Place:
     """How a source is to be read.
 
     data_dir, offline:  where published data lie or are put, and whether the network may be used
-    picture_size:       (height, width) that files of any size are brought to, or "auto": their own if they share one
-    fit:                how: `crop` (shorter side, then the centre) or `pad` (the whole picture on black)
+    image_size:       (height, width) that files of any size are brought to, or "auto": their own if they share one
+    fit:                how: `crop` (shorter side, then the centre) or `pad` (the whole image on black)
     label_column:       a CSV's column of labels: a name, a number from 0, or "auto"
-    on_bad_image:       whether a picture that cannot be read stops everything or is left out
-    channels:           of pictures in files: 1, 3, or "auto": 1 where all are grey
+    on_bad_image:       whether an image that cannot be read stops everything or is left out
+    channels:           of images in files: 1, 3, or "auto": 1 where all are grey
     classes:            the names that labels are to be matched with; empty: those that are found
     separate_test:      whether the test set comes from elsewhere
     """
 
     data_dir: Path
     offline: bool = False
-    picture_size: tuple[int, int] | Literal["auto"] = "auto"
+    image_size: tuple[int, int] | Literal["auto"] = "auto"
     fit: Fit = "crop"
     label_column: str = "auto"
     on_bad_image: OnBadImage = "stop"
@@ -70,18 +70,18 @@ def load(
     test: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     offline: bool = False,
-    picture_size: int | tuple[int, int] | Literal["auto"] = "auto",
+    image_size: int | tuple[int, int] | Literal["auto"] = "auto",
     fit: Fit = "crop",
     label_column: str = "auto",
     on_bad_image: OnBadImage = "stop",
     channels: int | Literal["auto"] = "auto",
 ) -> Dataset:
-    """A data set by name (see DATASETS) or by path: an IDX, CIFAR-10 or picture folder, a CSV, a pickle.
+    """A data set by name (see DATASETS) or by path: an IDX, CIFAR-10 or image folder, a CSV, a pickle.
 
     test: a separate source for the test set; its classes are matched by name.
     The other arguments are those of `Place`. Raises DataError or DownloadError.
     """
-    size = (picture_size, picture_size) if isinstance(picture_size, int) else picture_size
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
     folder = expanded(data_dir) if data_dir is not None else cache_folder()
     convert("fit", fit, Fit)
     convert("on_bad_image", on_bad_image, OnBadImage)
@@ -89,7 +89,7 @@ def load(
     data = load_one(str(source), place)
     if test is None:
         return data
-    like = replace(place, picture_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
+    like = replace(place, image_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
     return data.with_test(load_one(str(test), like))
 
 

@@ -16,7 +16,7 @@ KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", "")
 
 
 def load_path(path: Path, place: Place) -> Dataset:
-    """Pictures (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
+    """Images (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
     found = read_pickle(path)
     train, test = pairs(found) if not isinstance(found, dict) else named(found)
     if train is None:

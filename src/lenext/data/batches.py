@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lenext.data.augment import DRAWS, FLIP, Augmentation
 from lenext.data.dataset import Images, Split
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.memory import available
@@ -22,13 +22,13 @@ from lenext.foundation.seeds import generator
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) as the network takes them, labels (N,); both on the device."""
 
-TOGETHER = 1 << 20  # values of pictures that are prepared in one go
+TOGETHER = 1 << 20  # values of images that are prepared in one go
 AHEAD = 2  # batches that are decoded before they are asked for
-SHARE = 0.3  # of an accelerator's free memory that the pictures may take
+SHARE = 0.3  # of an accelerator's free memory that the images may take
 
 
 def cuts(count: int, batch_size: int) -> list[slice]:
-    """Where batches begin and end. A last batch of one picture, on which batch norm fails, joins the one before."""
+    """Where batches begin and end. A last batch of one image, on which batch norm fails, joins the one before."""
     ends = [*range(batch_size, count, batch_size), count]
     if len(ends) > 1 and batch_size > 1 and ends[-1] - ends[-2] == 1:
         del ends[-2]
@@ -52,7 +52,7 @@ def draw_epoch(
 
 
 def resident(split: Split, compute: Compute) -> Split:
-    """The split with its pictures in the accelerator's memory, where they are a tensor that fits there well."""
+    """The split with its images in the accelerator's memory, where they are a tensor that fits there well."""
     images = split.images
     if compute.device.type == "cpu" or not isinstance(images, Tensor):
         return split
@@ -95,13 +95,13 @@ def training_batches(
 
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
-    """Every picture once, in the order of the split, as it is."""
+    """Every image once, in the order of the split, as it is."""
     prepared = partial(plain_batch, split, preprocessing, compute)
     yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, 0))
 
 
 def plain_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
-    """These pictures of a split as they are."""
+    """These images of a split as they are."""
     rows = torch.arange(some.start, some.stop, device=split.labels.device)
     return batch_of(split, preprocessing, compute, rows)
 
@@ -113,14 +113,14 @@ def batch_of(
     rows: Tensor,
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Batch:
-    """These rows of a split, their pictures changed before they are prepared, if so asked."""
+    """These rows of a split, their images changed before they are prepared, if so asked."""
     pixels = compute.images(taken(split.images, rows))
     images = preprocessing(change(pixels) if change else pixels)
     return compute.images(images), split.labels[rows].to(compute.device, non_blocking=True)
 
 
 def taken(images: Images, rows: Tensor) -> Tensor:
-    """These pictures; of a tensor by the function that takes a ninth of the time of indexing."""
+    """These images; of a tensor by the function that takes a ninth of the time of indexing."""
     return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
 
@@ -140,8 +140,8 @@ def chunked(
 
 
 def ahead(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; those of pictures in files are decoded by a thread while the one before is computed with."""
-    if not isinstance(split.images, PictureFiles):
+    """The same batches; those of images in files are decoded by a thread while the one before is computed with."""
+    if not isinstance(split.images, ImageFiles):
         yield from made
         return
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)

@@ -87,7 +87,7 @@ def checked(
 
 
 def read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One batch of the binary form: pictures (N, 3, 32, 32) and labels (N,)."""
+    """One batch of the binary form: images (N, 3, 32, 32) and labels (N,)."""
     try:
         content = read_regular(path, MOST_BYTES)
     except OSError as error:

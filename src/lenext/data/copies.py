@@ -55,7 +55,7 @@ class View:
 
 
 NEARLY = "nearly the same"
-VIEWS = (
+TTA_VIEWS = (
     View(NEARLY),
     View("mirrored", mirrored=True, ratio=0.04),
     View("cropped", margin=0.05, coarse_ratio=0.5, ratio=0.06),
@@ -135,12 +135,12 @@ def search(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
     count = len(thumbnails)
     number = min(GROUPS, count - 1)
     bounds = [(count * at // number, count * (at + 1) // number) for at in range(number)]
-    plain = describe(thumbnails, VIEWS[0])
+    plain = describe(thumbnails, TTA_VIEWS[0])
     pairs: dict[tuple[int, int], tuple[float, str]] = {}
     closest: NDArray[np.int64] | None = None
-    with count_bar("comparing images", len(VIEWS) * count) as advance:
-        for view in VIEWS:
-            differ, matches = match_groups(plain if view == VIEWS[0] else describe(thumbnails, view), plain, bounds)
+    with count_bar("comparing images", len(TTA_VIEWS) * count) as advance:
+        for view in TTA_VIEWS:
+            differ, matches = match_groups(plain if view == TTA_VIEWS[0] else describe(thumbnails, view), plain, bounds)
             closest = matches if closest is None else closest
             rows, columns = candidates(differ, matches, view, pairs)
             own = measure(thumbnails, rows, columns, view)

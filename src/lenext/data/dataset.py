@@ -1,4 +1,4 @@
-"""A Dataset: up to three Splits of pictures and labels, the names of the classes, and where it all came from."""
+"""A Dataset: up to three Splits of images and labels, the names of the classes, and where it all came from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.foundation.errors import DataError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fit
 
-STATISTICS_SAMPLE = 10_000  # pictures that the mean and deviation are taken from, at the most
+STATISTICS_SAMPLE = 10_000  # images that the mean and deviation are taken from, at the most
 OF_FILES = 2_000  # and where each has to be decoded for it
 
 
 class Images(Protocol):
-    """uint8 pictures (N, C, H, W): a tensor, or files that are decoded when they are asked for."""
+    """uint8 images (N, C, H, W): a tensor, or files that are decoded when they are asked for."""
 
     @property
     def shape(self) -> Sequence[int]: ...
@@ -31,7 +31,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures with their labels (N,) int64 and sample ids (N,): the index in the source, or the path."""
+    """Images with their labels (N,) int64 and sample ids (N,): the index in the source, or the path."""
 
     images: Images
     labels: Tensor
@@ -42,7 +42,7 @@ class Split:
 
     def take(self, rows: Tensor) -> "Split":
         """These rows, in this order."""
-        images = self.images.take(rows) if isinstance(self.images, PictureFiles) else self.images[rows]
+        images = self.images.take(rows) if isinstance(self.images, ImageFiles) else self.images[rows]
         return Split(images, self.labels[rows], self.ids[rows.numpy()])
 
     def find(self, ids: Sequence[Any]) -> Tensor:
@@ -56,13 +56,13 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Pictures to learn from.
+    """Images to learn from.
 
     name, classes:  how it is called; the class names, in the order of the labels
     train, validation, test:  the splits; those that the source does not have are None
     source:  where it came from, with hashes where they are known
-    mirrored:  whether a picture's mirror image is of the same class (not so for digits and letters)
-    stored_fit:  how files were brought to one size (`crop` or `pad`); a picture to predict is treated the same
+    mirrored:  whether an image's mirror image is of the same class (not so for digits and letters)
+    stored_fit:  how files were brought to one size (`crop` or `pad`); an image to predict is treated the same
     carved:  which splits were taken out of train here, rather than given by the source
     divided:  whether that was done already
     notes:  what a person should know, one line each
@@ -115,16 +115,16 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the pictures as stored."""
+        """(C, H, W) of the images as stored."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
     @cached_property
     def normalization(self) -> Normalization:
-        """Mean and deviation by channel, of the training pictures alone (of 10,000 of them, where there are more; of
+        """Mean and deviation by channel, of the training images alone (of 10,000 of them, where there are more; of
         2,000 that stay in their files)."""
         rows = torch.arange(len(self.train))
-        most = OF_FILES if isinstance(self.train.images, PictureFiles) else STATISTICS_SAMPLE
+        most = OF_FILES if isinstance(self.train.images, ImageFiles) else STATISTICS_SAMPLE
         if len(rows) > most:
             rows = torch.randperm(len(rows), generator=generator(0))[:most].sort().values
         total = torch.zeros(self.shape[0], dtype=torch.float64)
@@ -155,7 +155,7 @@ class Dataset:
         split = other.test or other.train
         if split.images.shape[1:] != self.train.images.shape[1:]:
             ours, theirs = (" x ".join(map(str, shape)) for shape in (self.shape, split.images.shape[1:]))
-            raise DataError(f"{other.name}: its pictures are {theirs}, those of {self.name} are {ours}")
+            raise DataError(f"{other.name}: its images are {theirs}, those of {self.name} are {ours}")
         labels = match_classes(split.labels, other.classes, self.classes, other.name)
         source = {**self.source, **{f"test_{key}": value for key, value in other.source.items()}}
         return replace(self, test=replace(split, labels=labels), source=source, notes=self.notes + other.notes)
@@ -198,9 +198,9 @@ def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str, b
     """A Split out of arrays; sample ids are the positions. by_name: numbers are names of classes, not positions."""
     pixels, flat = pixel_tensor(images, where, unit), flat_labels(labels, where)
     if len(pixels) != len(flat):
-        raise DataError(f"{where}: {len(pixels)} pictures but {len(flat)} labels")
+        raise DataError(f"{where}: {len(pixels)} images but {len(flat)} labels")
     if len(flat) == 0:
-        raise DataError(f"{where}: no pictures in it")
+        raise DataError(f"{where}: no images in it")
     kinds, inverse = np.unique(flat, return_inverse=True)
     place = {name: at for at, name in enumerate(classes)}
     if not by_name and flat.dtype.kind == "i":
@@ -212,24 +212,22 @@ def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str, b
 
 
 def is_unit(images: Any) -> bool:
-    """Whether pictures are floats from 0 to 1."""
+    """Whether images are floats from 0 to 1."""
     array = np.asarray(images)
     return array.dtype.kind == "f" and array.size > 0 and bool(array.max() <= 1)
 
 
 def pixel_tensor(images: Any, where: str, unit: bool) -> Tensor:
-    """Pictures of the shapes and types that `Dataset.from_arrays` takes, as uint8 (N, C, H, W); unit: 1 is white."""
+    """Images of the shapes and types that `Dataset.from_arrays` takes, as uint8 (N, C, H, W); unit: 1 is white."""
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[:, None]
     if array.ndim != 4 or 0 in array.shape[1:]:
-        raise DataError(
-            f"{where}: pictures of shape {array.shape}; they must be (N, H, W), (N, C, H, W) or (N, H, W, C)"
-        )
+        raise DataError(f"{where}: images of shape {array.shape}; they must be (N, H, W), (N, C, H, W) or (N, H, W, C)")
     if array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
     if array.shape[1] not in (1, 3):
-        raise DataError(f"{where}: pictures of shape {array.shape}; one channel (grey) or three (RGB) are needed")
+        raise DataError(f"{where}: images of shape {array.shape}; one channel (grey) or three (RGB) are needed")
     if array.dtype.kind not in "uif":
         raise DataError(f"{where}: pixels of type {array.dtype}; they must be numbers")
     if array.dtype != np.uint8:
@@ -237,6 +235,6 @@ def pixel_tensor(images: Any, where: str, unit: bool) -> Tensor:
             raise DataError(f"{where}: pixel values must lie between 0 and 255 (or floats between 0 and 1)")
         array = array * 255 if unit else array
         if array.size and array.max() > 255:
-            raise DataError(f"{where}: pixel values up to {array.max() / 255:g}, where the training pictures end at 1")
+            raise DataError(f"{where}: pixel values up to {array.max() / 255:g}, where the training images end at 1")
         array = np.rint(array).astype(np.uint8)
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

@@ -1,4 +1,4 @@
-"""How validation pictures, and where there are none test pictures, are taken out of the training pictures."""
+"""How validation images, and where there are none test images, are taken out of the training images."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -39,7 +39,7 @@ def divide(
     if not data.carved and train_samples == "all" and (method, seed) != ("stratified", 0):
         raise DataError(f"split={method}, split_seed={seed}: nothing is taken out of {data.name}'s training samples")
     if len(data.train) < 2:
-        raise DataError(f"{data.name}: fewer than two pictures are left for training")
+        raise DataError(f"{data.name}: fewer than two images are left for training")
     return replace(data, divided=True)
 
 
@@ -57,7 +57,7 @@ def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: 
     rest, taken = rows_apart(data.train.labels, share, method, seed)
     if len(taken) == 0:
         raise DataError(
-            f"{data.name}: {len(data.train)} pictures are too few to set any aside for {name}; "
+            f"{data.name}: {len(data.train)} images are too few to set any aside for {name}; "
             f"add some, or give --{name}-fraction 0"
         )
     parts: dict[str, Any] = {"train": data.train.take(rest), name: data.train.take(taken)}

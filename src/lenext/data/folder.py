@@ -1,4 +1,4 @@
-"""A person's own pictures: `train/ val/ test/` of class folders (or their other usual names), or classes alone."""
+"""A person's own images: `train/ val/ test/` of class folders (or their other usual names), or classes alone."""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import torch
 from lenext.data import Place
 from lenext.data.dataset import Dataset, Split, match_classes, shortened
 from lenext.data.headers import Header, read_headers
-from lenext.data.pictures import GREY_MODES, PictureFiles, Size, is_picture
+from lenext.data.images import GREY_MODES, ImageFiles, Size, is_image
 from lenext.foundation.errors import DataError
 
 NAMES = {
@@ -19,7 +19,7 @@ NAMES = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-IN_MEMORY = 2 << 30  # bytes of decoded pictures, over all splits; more stay in their files
+IN_MEMORY = 2 << 30  # bytes of decoded images, over all splits; more stay in their files
 PHOTOGRAPH = 224  # the size where files differ in theirs and none was asked for
 
 
@@ -41,17 +41,17 @@ def load_path(path: Path, place: Place) -> Dataset:
     left_out, modes, sizes = look(path, piles.values(), place.on_bad_image)
     notes += left_out
     channels = place.channels if place.channels != "auto" else (1 if modes <= set(GREY_MODES) else 3)
-    size = picture_size(place, sizes)
+    size = image_size(place, sizes)
     total = sum(len(pile.paths) for pile in piles.values()) * channels * size[0] * size[1]
     splits, prefix = {}, "" if path == Path() else f"{path}{os.sep}"
     for name, pile in piles.items():
         for label, class_name in enumerate(pile.classes):
             if label not in pile.labels:
-                raise DataError(f"{pile.root / class_name}: no picture in it; add some or remove the folder")
+                raise DataError(f"{pile.root / class_name}: no image in it; add some or remove the folder")
         labels = match_classes(torch.tensor(pile.labels), pile.classes, classes, str(pile.root))
         if absent := sorted(set(classes) - set(pile.classes)):
-            notes.append(f"{pile.root.name} has no pictures of: {shortened(absent)}")
-        files = PictureFiles(pile.paths, channels, size, place.fit)
+            notes.append(f"{pile.root.name} has no images of: {shortened(absent)}")
+        files = ImageFiles(pile.paths, channels, size, place.fit)
         ids = np.array([file.removeprefix(prefix).replace(os.sep, "/") for file in pile.paths])
         in_memory = total <= IN_MEMORY
         splits[name] = read_split(files, Split(files, labels, ids), place, in_memory=in_memory, notes=notes)
@@ -90,7 +90,7 @@ def visible_folders(path: Path) -> list[Path]:
 
 
 def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
-    """The pictures of each split, by the folders' names alone."""
+    """The images of each split, by the folders' names alone."""
     folders = {folder.name.lower(): folder for folder in visible_folders(path)}
     roots: dict[str, Path] = {}
     for split, names in NAMES.items():
@@ -110,21 +110,21 @@ def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
 
 
 def pile(split: str, root: Path, notes: list[str]) -> Pile:
-    """Every visible picture below each class folder."""
+    """Every visible image below each class folder."""
     classes = visible_folders(root)
     if not classes:
-        raise DataError(f"{root}: no class folders in it; put the pictures of each class into a folder of its name")
+        raise DataError(f"{root}: no class folders in it; put the images of each class into a folder of its name")
     if len(classes) == 1 and split == "train":
         raise DataError(f"{root}: only the class '{classes[0].name}'; at least two class folders are needed")
     paths, labels, others = [], [], []
     for label, folder in enumerate(classes):
         files = files_below(folder)
-        pictures = [readable(file) for file in files if is_picture(file)]
-        others += [os.path.basename(file) for file in files if not is_picture(file)]
-        paths += pictures
-        labels += [label] * len(pictures)
+        images = [readable(file) for file in files if is_image(file)]
+        others += [os.path.basename(file) for file in files if not is_image(file)]
+        paths += images
+        labels += [label] * len(images)
     if others:
-        notes.append(f"{root.name}: {len(others)} files that are no pictures were left out: {shortened(others, 3)}")
+        notes.append(f"{root.name}: {len(others)} files that are no images were left out: {shortened(others, 3)}")
     return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
 
 
@@ -164,16 +164,16 @@ def look(root: Path, piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str
     return notes, modes, sizes
 
 
-def picture_size(place: Place, sizes: set[Size]) -> Size:
+def image_size(place: Place, sizes: set[Size]) -> Size:
     """As asked for; else the files' own where they share one of at most 224 px; else 224 px."""
-    if place.picture_size != "auto":
-        return place.picture_size
+    if place.image_size != "auto":
+        return place.image_size
     own = next(iter(sizes)) if len(sizes) == 1 else None
     return own if own and max(own) <= PHOTOGRAPH else (PHOTOGRAPH, PHOTOGRAPH)
 
 
-def read_split(files: PictureFiles, split: Split, place: Place, *, in_memory: bool, notes: list[str]) -> Split:
-    """The split with its pictures decoded, or still in their files. A broken one is named, or left out if so asked."""
+def read_split(files: ImageFiles, split: Split, place: Place, *, in_memory: bool, notes: list[str]) -> Split:
+    """The split with its images decoded, or still in their files. A broken one is named, or left out if so asked."""
     if not in_memory and place.on_bad_image == "stop":
         return split
     pixels, good, complaints = files.decoded(keep=in_memory)
@@ -184,4 +184,4 @@ def read_split(files: PictureFiles, split: Split, place: Place, *, in_memory: bo
 
 
 def hinted(error: DataError) -> DataError:
-    return DataError(f"{error}; --on-bad-image skip leaves such pictures out")
+    return DataError(f"{error}; --on-bad-image skip leaves such images out")

@@ -1,4 +1,4 @@
-"""What the headers of many picture files say, remembered between starts as long as the files do not change."""
+"""What the headers of many image files say, remembered between starts as long as the files do not change."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lenext.data.pictures import open_picture
+from lenext.data.images import open_image
 from lenext.foundation.errors import DataError, LenextError
 from lenext.foundation.files import cache_folder, write_atomic
 from lenext.foundation.progress import count_bar
@@ -18,7 +18,7 @@ WORTH = 1000  # files from which on it is worth remembering them
 
 @dataclass(frozen=True)
 class Header:
-    """Colour mode and size in pixels of a picture, as its file says."""
+    """Colour mode and size in pixels of an image, as its file says."""
 
     mode: str
     height: int
@@ -29,7 +29,7 @@ def read_headers(root: Path, paths: Sequence[str]) -> list[Header | DataError]:
     """The header of each file below `root`, or what is wrong with it."""
     memory = Memory(root) if len(paths) >= WORTH else None
     found: list[Header | DataError] = []
-    with count_bar("looking at pictures", len(paths)) as advance:
+    with count_bar("looking at images", len(paths)) as advance:
         for path in paths:
             found.append(memory.look(path) if memory else look(path))
             advance(1)
@@ -41,8 +41,8 @@ def read_headers(root: Path, paths: Sequence[str]) -> list[Header | DataError]:
 def look(path: str) -> Header | DataError:
     """Open a file and read its header."""
     try:
-        with open_picture(path) as picture:
-            return Header(picture.mode, picture.height, picture.width)
+        with open_image(path) as image:
+            return Header(image.mode, image.height, image.width)
     except DataError as error:
         return error
 

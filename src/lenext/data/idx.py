@@ -82,7 +82,7 @@ def load_path(path: Path, place: Place) -> Dataset:
 
 
 def find_folder(path: Path) -> Path | None:
-    """The folder at or right under `path` that has IDX training pictures."""
+    """The folder at or right under `path` that has IDX training images."""
     return next((at for at in (path, path / "raw") if find_file(at, "train-images")), None)
 
 
@@ -94,7 +94,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
 
 
 def read_folder(folder: Path, name: str, classes: Sequence[str], mirrored: bool) -> Dataset:
-    """The training and, where there are any, the test pictures of a folder."""
+    """The training and, where there are any, the test images of a folder."""
     arrays: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
     for part, stem in PARTS.items():
         images, labels = find_file(folder, f"{stem}-images"), find_file(folder, f"{stem}-labels")
@@ -102,10 +102,10 @@ def read_folder(folder: Path, name: str, classes: Sequence[str], mirrored: bool)
             continue
         if images is None or labels is None:
             lacking = f"{stem}-{'images' if images is None else 'labels'}"
-            raise DataError(f"{folder}: the file {lacking}-idx...-ubyte is missing; pictures and labels go together")
+            raise DataError(f"{folder}: the file {lacking}-idx...-ubyte is missing; images and labels go together")
         arrays[part] = read_idx(images, 3), read_idx(labels, 1)
         if len(arrays[part][0]) != len(arrays[part][1]):
-            raise DataError(f"{images}: {len(arrays[part][0])} pictures but {len(arrays[part][1])} labels beside it")
+            raise DataError(f"{images}: {len(arrays[part][0])} images but {len(arrays[part][1])} labels beside it")
     known = tuple(classes) or tuple(str(label) for label in np.unique(arrays["train"][1]).tolist())
     place = np.full(256, -1, dtype=np.int64)
     place[range(len(known)) if classes else [int(label) for label in known]] = range(len(known))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lenext.data.dataset import Dataset
-from lenext.data.pictures import Size
+from lenext.data.images import Size
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import Fit, Resize
@@ -16,10 +16,10 @@ from lenext.foundation.settings import Fit, Resize
 @dataclass(frozen=True)
 class Preprocessing:
     """channels, stored_size, stored_fit: how a file becomes stored pixels, (height, width) in pixels
-    image_size, resize: what the network is given; `pad` puts black around the picture instead of enlarging
+    image_size, resize: what the network is given; `pad` puts black around the image instead of enlarging
     it, `crop` cuts out its middle
     normalization: from pixels to numbers
-    network_channels: what the network takes; grey pictures are repeated where it is more
+    network_channels: what the network takes; grey images are repeated where it is more
     """
 
     channels: int
@@ -37,17 +37,17 @@ class Preprocessing:
 
     @classmethod
     def of(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
-        """For a data set (divided, so that its normalization is of the training pictures alone)."""
+        """For a data set (divided, so that its normalization is of the training images alone)."""
         channels, height, width = data.shape
         size = (height, width) if isinstance(image_size, str) else (image_size, image_size)
         if resize == "pad" and (size[0] < height or size[1] < width):
             raise ConfigurationError(
-                f"resize=pad: pictures of {height} x {width} px are larger than image_size={image_size}; "
+                f"resize=pad: images of {height} x {width} px are larger than image_size={image_size}; "
                 "give a larger image_size or resize=interpolate"
             )
         if resize == "crop" and (size[0] > height or size[1] > width):
             raise ConfigurationError(
-                f"resize=crop: pictures of {height} x {width} px are smaller than image_size={image_size}; "
+                f"resize=crop: images of {height} x {width} px are smaller than image_size={image_size}; "
                 "give a smaller image_size or resize=interpolate"
             )
         normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
@@ -59,7 +59,7 @@ class Preprocessing:
         return replace(self, image_size=(tall, wide), resize="interpolate")
 
     def resized(self, images: Tensor) -> Tensor:
-        """uint8 pictures (N, C, *stored_size) to (N, C, *image_size), still 0 to 255."""
+        """uint8 images (N, C, *stored_size) to (N, C, *image_size), still 0 to 255."""
         if self.stored_size == self.image_size:
             return images
         (height, width), (tall, wide) = self.stored_size, self.image_size
@@ -73,9 +73,9 @@ class Preprocessing:
         return F.interpolate(images.float(), size=self.image_size, mode="bilinear", antialias=shrinks)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 pictures (N, C, *stored_size) to float32 (N, *input_shape), in the memory format that they have."""
+        """uint8 images (N, C, *stored_size) to float32 (N, *input_shape), in the memory format that they have."""
         if self.network_channels > self.channels:
             images = images.expand(-1, self.network_channels, -1, -1)
         if self.resize == "interpolate" and math.prod(self.image_size) > math.prod(self.stored_size):
-            return self.resized(self.normalization(images))  # both are linear, and the smaller picture costs less
+            return self.resized(self.normalization(images))  # both are linear, and the smaller image costs less
         return self.normalization(self.resized(images))

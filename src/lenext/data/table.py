@@ -1,4 +1,4 @@
-"""A CSV of square grey pictures: one row a picture, a column of labels (the first, or a named one), then the pixels."""
+"""A CSV of square grey images: one row an image, a column of labels (the first, or a named one), then the pixels."""
 
 import csv
 import io
@@ -22,8 +22,8 @@ from lenext.foundation.settings import shortened
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 MOST_BYTES = 4 << 30
-EMPTY = "no pictures in it; each row is to hold a label and its pixels"
-LONGEST_LINE = 4 << 20  # characters: a grey picture of 1,024 px a side
+EMPTY = "no images in it; each row is to hold a label and its pixels"
+LONGEST_LINE = 4 << 20  # characters: a grey image of 1,024 px a side
 CHUNK = 16 << 20  # characters that are made numbers at a time
 
 
@@ -61,7 +61,7 @@ def load_path(path: Path, place: Place) -> Dataset:
     side = math.isqrt(pixels.shape[1])
     if side * side != pixels.shape[1] or side == 0:
         raise DataError(
-            f"{path}: {pixels.shape[1]} pixels a row make no square picture; one label and e.g. 784 are needed"
+            f"{path}: {pixels.shape[1]} pixels a row make no square image; one label and e.g. 784 are needed"
         )
     images = pixels.reshape(-1, side, side)
     names: Any = labels.astype(np.int64)

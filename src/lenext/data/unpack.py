@@ -10,7 +10,7 @@ from lenext.foundation.files import open_regular
 
 ALWAYS = 64 << 20  # bytes that may come out of any file
 CHUNK = 1 << 20
-RATIO = 50  # times its size; pictures and tables come to 3 to 20
+RATIO = 50  # times its size; images and tables come to 3 to 20
 
 
 def unpacked(path: Path) -> IO[bytes]:

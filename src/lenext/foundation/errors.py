@@ -24,7 +24,7 @@ class ConfigurationError(LenextError):
 
 
 class DataError(LenextError):
-    """A data set, file or picture that is missing, broken or does not fit."""
+    """A data set, file or image that is missing, broken or does not fit."""
 
 
 class DownloadError(LenextError):

@@ -16,8 +16,8 @@ Resize = Literal["interpolate", "pad", "crop"]
 Fit = Literal["crop", "pad"]
 Method = Literal["stratified", "random", "ordered"]
 Fraction = float | Literal["auto"]
-Edges = Literal["black", "reflect"]
-Views = Literal["none", "flip", "shift", "flip_and_shift"]
+ShiftPadding = Literal["black", "reflect"]
+TestTimeAugmentation = Literal["none", "flip", "shift", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
 
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")

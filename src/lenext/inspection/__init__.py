@@ -1,1 +1,1 @@
-"""Looking into a network before and after training: layers and shapes, and why a picture size does not fit."""
+"""Looking into a network before and after training: layers and shapes, and why an image size does not fit."""

@@ -54,7 +54,7 @@ class Arithmetic:
             f" = {self.output}"
         )
 
-    def picture(self, steps: int = 4, width: int = 72) -> str:
+    def image(self, steps: int = 4, width: int = 72) -> str:
         """In characters, the pixels of one side and what the first and the last step of the kernel touch.
 
         `.` a pixel, `o` padding, `#` a pixel and `0` padding that the kernel touches.
@@ -62,7 +62,7 @@ class Arithmetic:
         places = sorted({*range(min(steps, self.output)), self.output - 1})
         whole = self.size + 2 * self.padding
         if whole > width:
-            return f"(more than {width} pixels a side: no picture)"
+            return f"(more than {width} pixels a side: no image)"
         rows = []
         for place in places:
             touched = set(self.touched(place))

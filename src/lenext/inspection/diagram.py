@@ -1,4 +1,4 @@
-"""Diagrams of a network as SVG, drawn from the network itself: what it calls on a blank picture, and what flows where.
+"""Diagrams of a network as SVG, drawn from the network itself: what it calls on a blank image, and what flows where.
 
 A whole network is drawn by blocks, a block by layers. No program beside Python is needed.
 """
@@ -83,7 +83,7 @@ def sources_of(values: Any) -> tuple[int, ...]:
 
 
 def record(network: nn.Module, input_shape: tuple[int, ...], units: Mapping[str, nn.Module], first: str) -> list[Node]:
-    """Run a blank picture through; each of `units` is a box."""
+    """Run a blank image through; each of `units` is a box."""
     recorder = Recorder()
     recorder.nodes.append(Node(first, "other", tuple(input_shape), ()))
     handles = []
@@ -102,11 +102,11 @@ def record(network: nn.Module, input_shape: tuple[int, ...], units: Mapping[str,
             output.lenext_from = (len(recorder.nodes) - 1,)  # type: ignore[attr-defined]
 
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    picture = blank(network, input_shape)
-    picture.lenext_from = (0,)  # type: ignore[attr-defined]
+    image = blank(network, input_shape)
+    image.lenext_from = (0,)  # type: ignore[attr-defined]
     try:
         with at_rest(network), torch.no_grad(), recorder:
-            network(picture)
+            network(image)
     finally:
         for handle in handles:
             handle.remove()
@@ -160,7 +160,7 @@ def whole(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
         own = parts.get(block)
         name = block if own is not None and next(own.children(), None) is not None else leaf
         units[name] = parts[name]
-    return repeated(without_quiet(record(network, input_shape, units, "picture")))
+    return repeated(without_quiet(record(network, input_shape, units, "image")))
 
 
 def block(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[Node]:
@@ -236,7 +236,7 @@ def draw(columns: Sequence[tuple[str, Sequence[Node]]]) -> str:
 
 
 def draw_one(title: str, nodes: Sequence[Node]) -> tuple[str, float, float]:
-    """A column's SVG, its width and its height. Boxes stand in rows by their longest way from the picture."""
+    """A column's SVG, its width and its height. Boxes stand in rows by their longest way from the image."""
     rows: list[int] = []
     for node in nodes:
         rows.append(1 + max((rows[one] for one in node.inputs), default=-1))

@@ -1,4 +1,4 @@
-"""Why a network cannot take pictures of a size, told before it costs anything."""
+"""Why a network cannot take images of a size, told before it costs anything."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ LARGEST = 512  # px; the search for a size that works ends here
 
 
 class UnfitError(ConfigurationError):
-    """A network that fails on pictures of this shape: which layer, given what."""
+    """A network that fails on images of this shape: which layer, given what."""
 
     def __init__(self, shape: tuple[int, ...], layer: str, given: tuple[int, ...], reason: str) -> None:
         self.layer, self.given = layer, given
         at = f"layer {layer} is given {' x '.join(map(str, given))}: " if given else ""
-        super().__init__(f"cannot take pictures of {' x '.join(map(str, shape))} ({at}{reason})")
+        super().__init__(f"cannot take images of {' x '.join(map(str, shape))} ({at}{reason})")
 
 
 class UntriableError(Exception):
@@ -27,7 +27,7 @@ class UntriableError(Exception):
 
 
 def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Try one blank picture (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
+    """Try one blank image (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
     inside: list[tuple[str, tuple[int, ...]]] = []
 
     def before(name: str, module: nn.Module, given: tuple[Any, ...], _: Any) -> None:
@@ -48,9 +48,7 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
         raise UnfitError(input_shape, layer, given, " ".join(str(error).split())) from error
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, classes):
         found = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ConfigurationError(
-            f"gives {found} for one picture; logits (1, {classes}) are needed for {classes} classes"
-        )
+        raise ConfigurationError(f"gives {found} for one image; logits (1, {classes}) are needed for {classes} classes")
 
 
 def without_weights(build: Callable[[], nn.Module]) -> nn.Module:

@@ -1,6 +1,6 @@
-"""Where a network looks: feature maps, and what in a picture an answer hangs on.
+"""Where a network looks: feature maps, and what in an image an answer hangs on.
 
-Pictures go in as the network takes them, (N, C, H, W) on its device; maps come out as (N, H, W) from 0 to 1, on
+Images go in as the network takes them, (N, C, H, W) on its device; maps come out as (N, H, W) from 0 to 1, on
 the CPU, the largest value of each being 1. The network is left as it was; it computes in evaluation mode, in fp32.
 """
 
@@ -16,7 +16,7 @@ from lenext.foundation.modes import at_rest
 from lenext.inspection.places import of_image
 from lenext.inspection.trace import Trace, mark, seen_by
 
-BATCH = 64  # pictures that are occluded at a time
+BATCH = 64  # images that are occluded at a time
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def kept(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
 
 
 def feature_maps(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """What these layers give for the pictures, (N, channels, height, width) or (N, features)."""
+    """What these layers give for the images, (N, channels, height, width) or (N, features)."""
     with at_rest(network), kept(network, names) as found, torch.no_grad():
         network(images)
     return {name: found[name].cpu() for name in names if name in found}

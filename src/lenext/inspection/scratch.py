@@ -71,7 +71,7 @@ def running(old: Tensor, new: Tensor, momentum: float = 0.1) -> Tensor:
 
 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """By picture to mean 0 and variance 1 over C, H and W, then scaled and shifted. All (N, C, H, W) or (C, H, W)."""
+    """By image to mean 0 and variance 1 over C, H and W, then scaled and shifted. All (N, C, H, W) or (C, H, W)."""
     mean = x.mean((1, 2, 3), keepdim=True)
     variance = ((x - mean) ** 2).mean((1, 2, 3), keepdim=True)
     return (x - mean) / torch.sqrt(variance + epsilon) * gamma + beta
@@ -83,7 +83,7 @@ def dropout(x: Tensor, probability: float, kept: Tensor) -> Tensor:
 
 
 def frame(x: Tensor, padding: int, value: float) -> Tensor:
-    """Padding of one value around each picture."""
+    """Padding of one value around each image."""
     framed = torch.full((*x.shape[:2], x.shape[2] + 2 * padding, x.shape[3] + 2 * padding), value)
     framed[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]] = x
     return framed

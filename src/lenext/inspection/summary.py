@@ -1,4 +1,4 @@
-"""What a network is made of and what it costs, layer by layer, measured on one blank picture."""
+"""What a network is made of and what it costs, layer by layer, measured on one blank image."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +23,9 @@ class Layer:
     """One call of one layer, or a block of them; or, as `NAME (functional)`, what a block computes outside its layers.
 
     output_shape: without N. parameters: its own, counted at the first call. multiply_adds: of convolutions and products
-    of matrices, for one picture; uncounted: operations that may add to them, by an amount that is not known.
+    of matrices, for one image; uncounted: operations that may add to them, by an amount that is not known.
     training_bytes: what is kept for the backward pass; evaluation_bytes: its input and output. receptive_field, stride:
-    in pixels of the picture. block: the part of the network that it belongs to.
+    in pixels of the image. block: the part of the network that it belongs to.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers in the order in which they are called, and the totals for one picture. input_shape is (C, H, W).
+    """The layers in the order in which they are called, and the totals for one image. input_shape is (C, H, W).
 
     convolutions, dense: weighted layers on the longest way through, as networks are named by (the 18 of ResNet-18).
     block_shapes: what the blocks with a class of their own give, which may be more than their last layer does.
@@ -133,7 +133,7 @@ def watched(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
 
 
 def blank(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """One blank picture (1, C, H, W) where the network is."""
+    """One blank image (1, C, H, W) where the network is."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype)
 
@@ -245,19 +245,19 @@ def attention_in_steps() -> Iterator[None]:
 
 
 def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Summary:
-    """The summary of any nn.Module for pictures of `input_shape` (C, H, W).
+    """The summary of any nn.Module for images of `input_shape` (C, H, W).
 
     What is kept for the backward pass is what torch keeps, with norms and dropout in evaluation mode.
     """
     recording = Recording(network, input_shape)
-    picture = blank(network, input_shape)
-    mark(picture, of_image(picture.shape))
+    image = blank(network, input_shape)
+    mark(image, of_image(image.shape))
     hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
     with (
         at_rest(network), watched(network, recording.before, recording.after), attention_in_steps(),
         torch.enable_grad(), Trace(), recording.counter, hooks,
     ):  # fmt: skip
-        output = network(picture)
+        output = network(image)
     layers, weights = recording.layers, list(network.parameters())
     seen = seen_by(output) or Seen()
     return Summary(

@@ -77,4 +77,4 @@ class Airbench(nn.Module):
         return self.fc(x) * self.head_scale
 
 
-VARIANTS = {"airbench94": Variant(Airbench, 32, "arXiv:2404.00498", "small pictures")}
+VARIANTS = {"airbench94": Variant(Airbench, 32, "arXiv:2404.00498", "small images")}

@@ -1,7 +1,7 @@
 """AlexNet (Krizhevsky, Sutskever & Hinton 2012): five convolutions and three dense layers, deep enough to need dropout.
 
 `alexnet` is torchvision's, after "One weird trick" (arXiv:1404.5997), with its parameter names. `alexnet_d2l` (D4) and
-`alexnet_d2l_wide` (D1) are the one-tower forms of the documents, `alexnet_32px` the same shape for small pictures.
+`alexnet_d2l_wide` (D1) are the one-tower forms of the documents, `alexnet_32px` the same shape for small images.
 """
 
 from functools import partial
@@ -108,5 +108,5 @@ VARIANTS = {
     "alexnet": Variant(AlexNet, 224, "arXiv:1404.5997"),
     "alexnet_d2l": Variant(TaughtAlexNet, 224, "D4", "as taught"),
     "alexnet_d2l_wide": Variant(WIDE, 224, "D1", "as taught"),
-    "alexnet_32px": Variant(SMALL, 32, "Krizhevsky et al. 2012", "small pictures"),
+    "alexnet_32px": Variant(SMALL, 32, "Krizhevsky et al. 2012", "small images"),
 }

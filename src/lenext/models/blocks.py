@@ -30,7 +30,7 @@ PIXELS = 1 << 22  # whose patches are in memory together
 
 
 class Whitening(nn.Conv2d):
-    """A convolution whose filters are fixed, fitted to the training pictures, after which neighbouring pixels are no
+    """A convolution whose filters are fixed, fitted to the training images, after which neighbouring pixels are no
     longer correlated (Page 2018, myrtle.ai/learn/how-to-train-your-resnet-8-bag-of-tricks). (N, C, H, W) to
     (N, 2 C k^2, H - k + 1, W - k + 1): each filter and its negative, so that no activation loses half of it.
 
@@ -53,7 +53,7 @@ class Whitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor, smoothing: float = 5e-4) -> None:
-        """Set the filters by the covariance of the patches of pictures (N, C, H, W): its eigenvectors, each over the
+        """Set the filters by the covariance of the patches of images (N, C, H, W): its eigenvectors, each over the
         root of its eigenvalue, to which `smoothing` is added."""
         covariance, count = torch.zeros(self.in_channels * self.kernel_size[0] ** 2, 1).double(), 0
         for some in images.split(max(1, PIXELS // images[0].numel())):
@@ -80,7 +80,7 @@ def pooling_layer(name: Pooling, kernel_size: int, stride: int, padding: int = 0
 
 
 def norm_layer(name: Norm, channels: int) -> nn.Module:
-    """A norm of (N, channels, H, W): over the batch by channel; over a picture (layer), groups of its channels (group,
+    """A norm of (N, channels, H, W): over the batch by channel; over an image (layer), groups of its channels (group,
     8 or the nearest number that divides them), or each of them (instance); all with a scale and a shift."""
     if name == "batch":
         return nn.BatchNorm2d(channels)

@@ -1,8 +1,8 @@
 """ConvNeXt (Liu et al. 2022, arXiv:2201.03545): a ResNet with the choices of a vision transformer.
 
 `convnext_tiny` to `convnext_large` have torchvision's parameter names. `convnext_patch4` is the network of D3, loosely
-after it, whose norm runs over the whole batch, so that an answer depends on the picture's neighbours;
-`convnext_patch4_corrected` norms each picture by itself.
+after it, whose norm runs over the whole batch, so that an answer depends on the image's neighbours;
+`convnext_patch4_corrected` norms each image by itself.
 """
 
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Permute(nn.Module):
 class ConvNeXtBlock(nn.Module):
     """Depthwise 7x7, norm, dense to 4 C, GELU, dense to C; scaled and added. (N, C, H, W) to the same.
 
-    drop: how often the block is left out for a picture in training (stochastic depth, arXiv:1603.09382).
+    drop: how often the block is left out for an image in training (stochastic depth, arXiv:1603.09382).
     """
 
     def __init__(
@@ -122,11 +122,11 @@ def initialize(network: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-TaughtNorm = Literal["batch_tensor", "picture", "none"]
+TaughtNorm = Literal["batch_tensor", "image", "none"]
 
 
 def plain_norm(x: Tensor, over: TaughtNorm) -> Tensor:
-    """Without parameters: to mean 0 and deviation 1 over the whole batch tensor, as D3 does, or over each picture."""
+    """Without parameters: to mean 0 and deviation 1 over the whole batch tensor, as D3 does, or over each image."""
     if over == "none":
         return x
     return F.layer_norm(x, x.shape if over == "batch_tensor" else x.shape[1:])
@@ -135,7 +135,7 @@ def plain_norm(x: Tensor, over: TaughtNorm) -> Tensor:
 class Patch4Block(nn.Module):
     """D3's block: depthwise 7x7 to 4 C, norm, 1x1 to C, GELU, 1x1 to C, added. (N, C, H, W) to the same."""
 
-    def __init__(self, channels: int, kernel_size: int = 7, norm: TaughtNorm = "picture", skip: bool = True) -> None:
+    def __init__(self, channels: int, kernel_size: int = 7, norm: TaughtNorm = "image", skip: bool = True) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 4 * channels, kernel_size, padding=kernel_size // 2, groups=channels)
         self.conv2 = nn.Conv2d(4 * channels, channels, 1)
@@ -199,6 +199,6 @@ VARIANTS = {
         partial(ConvNeXt, depths=(3, 3, 27, 3), widths=(192, 384, 768, 1536), stochastic_depth=0.5), 224, PAPER
     ),
     "convnext_patch4": Variant(ConvNeXtPatch4, 32, "D3", "as taught"),
-    "convnext_patch4_corrected": Variant(partial(ConvNeXtPatch4, norm="picture"), 32, "D3, corrected", "as taught"),
-    "convnext_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "convnext_patch4_corrected": Variant(partial(ConvNeXtPatch4, norm="image"), 32, "D3, corrected", "as taught"),
+    "convnext_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

@@ -113,7 +113,7 @@ class DenseNet(nn.Module):
     """A stem, dense blocks with transitions between them, the average over positions. (N, C, H, W) to (N, K).
 
     depths: layers of each block. bottleneck: its factor, 0 for none. pooling: of the transitions. width: a factor of
-    growth and stem. stem: `halving` is the paper's, to a quarter of the size; `keeping` is for small pictures.
+    growth and stem. stem: `halving` is the paper's, to a quarter of the size; `keeping` is for small images.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class DenseNet(nn.Module):
         stem_width: int = 64,
         bottleneck: int = 4,
         bias: bool = False,
-        stem: Literal["halving", "keeping"] = "halving",
+        stem: Literal["imagenet", "cifar"] = "imagenet",
         skips: bool = True,
         dropout: float = 0.0,
         activation: Activation = "relu",
@@ -137,12 +137,12 @@ class DenseNet(nn.Module):
         super().__init__()
         (growth,), (stem_width,) = scaled((growth,), width), scaled((stem_width,), width)
         bias = bias or norm == "none"
-        kernel = (3, 1, 1) if stem == "keeping" else (7, 2, 3)
+        kernel = (3, 1, 1) if stem == "cifar" else (7, 2, 3)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
             conv0=nn.Conv2d(in_channels, stem_width, *kernel, bias=bias),
             norm0=norm_layer(norm, stem_width),
             relu0=activation_layer(activation, inplace=norm != "none"),
-            pool0=nn.Identity() if stem == "keeping" else nn.MaxPool2d(3, 2, padding=1),
+            pool0=nn.Identity() if stem == "cifar" else nn.MaxPool2d(3, 2, padding=1),
         )
         channels = stem_width
         for number, depth in enumerate(depths, 1):
@@ -168,7 +168,7 @@ class DenseNet(nn.Module):
 
 PAPER = "arXiv:1608.06993"
 TAUGHT = partial(DenseNet, num_classes=10, depths=(4, 4, 4, 4), bottleneck=0, bias=True)
-SMALL = partial(DenseNet, num_classes=10, depths=(6, 6, 6), growth=24, stem_width=48, stem="keeping")
+SMALL = partial(DenseNet, num_classes=10, depths=(6, 6, 6), growth=24, stem_width=48, stem="cifar")
 
 VARIANTS = {
     "densenet121": Variant(DenseNet, 224, PAPER),
@@ -176,5 +176,5 @@ VARIANTS = {
     "densenet169": Variant(partial(DenseNet, depths=(6, 12, 32, 32)), 224, PAPER),
     "densenet201": Variant(partial(DenseNet, depths=(6, 12, 48, 32)), 224, PAPER),
     "densenet_d2l": Variant(TAUGHT, 224, "D4", "as taught"),
-    "densenet_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "densenet_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

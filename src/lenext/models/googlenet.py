@@ -103,7 +103,7 @@ PATHS: dict[str, Paths] = {
 class GoogLeNet(nn.Module):
     """A stem of convolutions, nine Inception blocks, the average over positions. (N, C, H, W) to (N, K).
 
-    stem: `halving` is the paper's, to an eighth of the size; `keeping` is for small pictures, to a half.
+    stem: `halving` is the paper's, to an eighth of the size; `keeping` is for small images, to a half.
     kernel: of the third path. padded_pooling: pad the poolings, as the documents do, rather than round up.
     """
 
@@ -113,7 +113,7 @@ class GoogLeNet(nn.Module):
         in_channels: int = 3,
         num_classes: int = 1000,
         width: float = 1.0,
-        stem: Literal["halving", "keeping"] = "halving",
+        stem: Literal["imagenet", "cifar"] = "imagenet",
         norm: Norm = "batch",
         activation: Activation = "relu",
         kernel: int = 3,
@@ -128,7 +128,7 @@ class GoogLeNet(nn.Module):
         def pool(size: int = 3) -> nn.Module:
             return nn.MaxPool2d(3, 2, padding=1) if padded_pooling else nn.MaxPool2d(size, 2, ceil_mode=True)
 
-        small = stem == "keeping"
+        small = stem == "cifar"
         self.conv1 = conv(in_channels, first, 3, 1, 1) if small else conv(in_channels, first, 7, 2, 3)
         self.maxpool1 = nn.Identity() if small else pool()
         self.conv2 = conv(first, first, 1)
@@ -193,10 +193,10 @@ def initialize(network: nn.Module) -> None:
 
 PAPER = "arXiv:1409.4842"
 TAUGHT = partial(GoogLeNet, num_classes=10, norm="none", kernel=5, padded_pooling=True, dropout=0.0)
-SMALL = partial(GoogLeNet, num_classes=10, stem="keeping", width=0.5)
+SMALL = partial(GoogLeNet, num_classes=10, stem="cifar", width=0.5)
 
 VARIANTS = {
     "googlenet": Variant(GoogLeNet, 224, PAPER),
     "googlenet_paper": Variant(TAUGHT, 96, f"{PAPER}; D0, D4", "as taught"),
-    "googlenet_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "googlenet_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

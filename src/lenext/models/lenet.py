@@ -1,6 +1,6 @@
 """LeNet (LeCun, Bottou, Bengio & Haffner 1998): two rounds of convolution and pooling, then dense layers.
 
-Three forms are taught. `lenet` is the modern one (D0): ReLU, max pooling, 28 px pictures framed by 2. `lenet5` is the
+Three forms are taught. `lenet` is the modern one (D0): ReLU, max pooling, 28 px images framed by 2. `lenet5` is the
 historical one (D2): tanh, average pooling, 32 px, its third convolution covering all that is left. `lenet5_skip` (D2)
 adds batch norm and a skip around a dense layer; the document's code never calls its last layer nor its norms, which is
 mended here. The document's softmax is left out: every network here returns logits.
@@ -114,5 +114,5 @@ VARIANTS = {
     "lenet": Variant(LeNet, 28, f"{PAPER}; D0", "as taught"),
     "lenet5": Variant(LeNet5, 32, f"{PAPER}; D2", "as taught"),
     "lenet5_skip": Variant(partial(LeNet5, norm="batch", skip=True), 32, "D2, repaired", "as taught"),
-    "lenet_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "lenet_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

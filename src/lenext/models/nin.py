@@ -80,5 +80,5 @@ SMALL = partial(NiN, widths=(96, 192, 192), stem=(5, 1, 2), norm="batch", dropou
 
 VARIANTS = {
     "nin": Variant(NiN, 224, f"{PAPER}; D4", "as taught"),
-    "nin_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "nin_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

@@ -115,8 +115,8 @@ class ResNet(nn.Module):
     """A stem, four stages of blocks, average pooling, one dense layer. (N, C, H, W) to (N, K), any H and W.
 
     stem: `halving` is the paper's, a 7x7 convolution of stride 2 and a max pooling, to a quarter of the size;
-    `keeping` is a 3x3 convolution that keeps it, for small pictures; `whitening` has a fixed layer fitted to the
-    pictures before that. taught: its convolution has a bias.
+    `keeping` is a 3x3 convolution that keeps it, for small images; `whitening` has a fixed layer fitted to the
+    images before that. taught: its convolution has a bias.
     skips: whether blocks have their shortcuts.
     """
 
@@ -129,7 +129,7 @@ class ResNet(nn.Module):
         depths: tuple[int, ...] = (2, 2, 2, 2),
         widths: tuple[int, ...] = (64, 128, 256, 512),
         width: float = 1.0,
-        stem: Literal["halving", "keeping", "whitening"] = "halving",
+        stem: Literal["imagenet", "cifar", "whitening"] = "imagenet",
         skips: bool = True,
         taught: bool = False,
         activation: Activation = "relu",
@@ -139,14 +139,14 @@ class ResNet(nn.Module):
         if len(depths) != 4 or len(widths) != 4:
             raise ValueError(f"four stages are needed, not depths {depths} and widths {widths}")
         widths, (first,) = scaled(widths, width), scaled((64,), width)
-        kernel, stride = (7, 2) if stem == "halving" else (3, 1)
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
         block = partial(block, skip=skips, activation=activation, norm=norm)
         self.whiten = Whitening(in_channels) if stem == "whitening" else None
         seen = self.whiten.out_channels if self.whiten else in_channels
         self.conv1 = convolution(seen, first, kernel, stride, bias=taught or norm == "none")
         self.bn1 = norm_layer(norm, first)
         self.relu = activation_layer(activation)
-        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "halving" else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
         self.layer1 = stage(block, first, widths[0], depths[0], 1)
         self.layer2 = stage(block, widths[0], widths[1], depths[1], 2)
         self.layer3 = stage(block, widths[1], widths[2], depths[2], 2)
@@ -187,5 +187,5 @@ VARIANTS = {
     "wide_resnet50_2": Variant(partial(ResNet, wide, widths=WIDE, depths=D50), 224, WIDER),
     "wide_resnet101_2": Variant(partial(ResNet, wide, widths=WIDE, depths=D101), 224, WIDER),
     "resnet18_d2l": Variant(taught, 224, f"{PAPER}; D0, D4", "as taught"),
-    "resnet18_32px": Variant(partial(resnet18, stem="keeping", num_classes=10), 32, PAPER, "small pictures"),
+    "resnet18_32px": Variant(partial(resnet18, stem="cifar", num_classes=10), 32, PAPER, "small images"),
 }

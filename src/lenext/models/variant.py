@@ -1,4 +1,4 @@
-"""A Variant: a named way to build a network, with where it comes from and the pictures it was made for."""
+"""A Variant: a named way to build a network, with where it comes from and the images it was made for."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from torch import nn
 from lenext.foundation.errors import ConfigurationError, unknown
 from lenext.foundation.settings import convert
 
-Kind = Literal["as taught", "as published", "small pictures"]
+Kind = Literal["as taught", "as published", "small images"]
 MOST = {"depths": 300, "width": 64}
 MOST_ELSE, MOST_STAGES = 65_536, 8
 """Options of more are mistakes, or made to fill memory."""
@@ -23,7 +23,7 @@ class Variant:
     """build: the constructor, its choices bound. image_size: pixels a side that it was made for.
 
     source: the paper or course document. kind: as the documents teach it, as its paper or torchvision has it, or made
-    for pictures of 28 to 64 px.
+    for images of 28 to 64 px.
     """
 
     build: Callable[..., nn.Module]

@@ -1,4 +1,4 @@
-"""VGG (Simonyan & Zisserman 2014, arXiv:1409.1556): stacks of 3x3 convolutions, each stack halving the picture.
+"""VGG (Simonyan & Zisserman 2014, arXiv:1409.1556): stacks of 3x3 convolutions, each stack halving the image.
 
 Parameter names and their order are torchvision's, so its weights load unmapped. With ten classes `vgg11` is the network
 that D1 and D4 teach; `vgg11_quarter` is D4's with a quarter of the channels and the same dense layers.
@@ -35,7 +35,7 @@ class VGG(nn.Module):
     """Five stacks and three dense layers. (N, C, H, W) to (N, K).
 
     head: `dense` is the paper's, five halvings, then 7 x 7 positions into dense layers of 4,096;
-    `average` is for small pictures: four halvings, the average over positions, one dense layer.
+    `average` is for small images: four halvings, the average over positions, one dense layer.
     """
 
     def __init__(
@@ -101,5 +101,5 @@ VARIANTS = {
     **{name: Variant(partial(VGG, depths=depths), 224, PAPER) for name, depths in DEPTHS.items()},
     **{f"{name}_bn": Variant(partial(VGG, depths=depths, norm="batch"), 224, PAPER) for name, depths in DEPTHS.items()},
     "vgg11_quarter": Variant(partial(VGG, width=0.25, num_classes=10), 224, "D4", "as taught"),
-    "vgg11_32px": Variant(SMALL, 32, PAPER, "small pictures"),
+    "vgg11_32px": Variant(SMALL, 32, PAPER, "small images"),
 }

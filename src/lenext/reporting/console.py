@@ -90,7 +90,7 @@ class Narrator:
 
     @contextmanager
     def epochs(self, total: int, samples: int) -> Iterator["EpochBar"]:
-        """The bar of a training of `total` epochs of `samples` pictures."""
+        """The bar of a training of `total` epochs of `samples` images."""
         bar = EpochBar(self, total, samples)
         try:
             yield bar

@@ -1,4 +1,4 @@
-"""Pictures of a run: each a function from data to a matplotlib Figure, without a window or global state."""
+"""Images of a run: each a function from data to a matplotlib Figure, without a window or global state."""
 
 import warnings
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def styled(width: float, height: float, **grid: Any) -> tuple[Figure, Any]:
 
 
 def curves(records: Sequence[Record], title: str, best_epoch: int | None, rates: Curve) -> Figure:
-    """Loss and accuracy by epoch, training and validation in one picture, and under them the learning rate, as
+    """Loss and accuracy by epoch, training and validation in one image, and under them the learning rate, as
     `learning_rate_curve` gives it."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10, 5), layout="constrained")
@@ -127,7 +127,7 @@ def learning_rates(found: RateSearch, title: str) -> Figure:
 
 
 def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: str) -> Figure:
-    """Rows the true class, columns the answer; colour is the share of the row, the numbers are pictures."""
+    """Rows the true class, columns the answer; colour is the share of the row, the numbers are images."""
     number = len(classes)
     classes = [short(name, 24) for name in classes]
     with mpl.rc_context(WITHOUT_GRID):
@@ -174,10 +174,10 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], title: s
 
 
 def gallery(
-    pictures: NDArray[np.uint8], captions: Sequence[str], title: str, columns: int = 8, colors: Sequence[str] = ()
+    images: NDArray[np.uint8], captions: Sequence[str], title: str, columns: int = 8, colors: Sequence[str] = ()
 ) -> Figure:
-    """A grid of pictures (N, C, H, W) with a caption (one or two lines) under each."""
-    number = len(pictures)
+    """A grid of images (N, C, H, W) with a caption (one or two lines) under each."""
+    number = len(images)
     columns = min(columns, max(number, 5))
     rows = max(1, -(-number // columns))
     with mpl.rc_context(WITHOUT_GRID):
@@ -186,8 +186,8 @@ def gallery(
             one.axis("off")
             if place >= number:
                 continue
-            picture = pictures[place].transpose(1, 2, 0)
-            one.imshow(picture.squeeze(-1) if picture.shape[2] == 1 else picture, cmap="gray", vmin=0, vmax=255)
+            image = images[place].transpose(1, 2, 0)
+            one.imshow(image.squeeze(-1) if image.shape[2] == 1 else image, cmap="gray", vmin=0, vmax=255)
             color = colors[place] if colors else INK
             one.text(
                 0.5, -0.06, captions[place], ha="center", va="top", fontsize=9, color=color, transform=one.transAxes

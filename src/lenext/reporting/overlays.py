@@ -1,13 +1,13 @@
-"""Maps of what an answer hangs on, laid over their pictures."""
+"""Maps of what an answer hangs on, laid over their images."""
 
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
 
-def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The picture (C, H, W) in grey, with a map (H, W) of 0 to 1 over it in colour, as (H, W, 3)."""
-    grey = picture.astype(np.float64).mean(0)[..., None] / 255
+def overlay(image: NDArray[np.uint8], heat: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """The image (C, H, W) in grey, with a map (H, W) of 0 to 1 over it in colour, as (H, W, 3)."""
+    grey = image.astype(np.float64).mean(0)[..., None] / 255
     if heat.shape != grey.shape[:2]:
         rows = np.arange(grey.shape[0]) * heat.shape[0] // grey.shape[0]
         columns = np.arange(grey.shape[1]) * heat.shape[1] // grey.shape[1]

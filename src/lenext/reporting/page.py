@@ -21,15 +21,15 @@ from lenext.runs.answers import Answers
 from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
-SHARP = 64  # px a side below which a picture is enlarged in squares
-LARGEST = 128  # px a side that a picture in a page has
+SHARP = 64  # px a side below which an image is enlarged in squares
+LARGEST = 128  # px a side that an image in a page has
 DOTS = 110  # an inch of a figure in a page
 MOST_CELLS = 30  # classes up to which the confusion matrix is a table
 
 
 @dataclass
 class Shown:
-    """A picture in a page: as a data address, with what is said under it, and whether that is right."""
+    """An image in a page: as a data address, with what is said under it, and whether that is right."""
 
     address: str
     caption: str
@@ -41,7 +41,7 @@ class Shown:
 class Gallery:
     name: str
     about: str
-    pictures: list[Shown] = field(default_factory=list)
+    images: list[Shown] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ def drawn(name: str, about: str, figure: Figure) -> Drawn:
 
 
 def address(pixels: NDArray[np.uint8], largest: int = LARGEST) -> str:
-    """A picture (C, H, W) or (H, W, 3) as an address that holds it: a small one as PNG, a photograph as JPEG."""
+    """An image (C, H, W) or (H, W, 3) as an address that holds it: a small one as PNG, a photograph as JPEG."""
     array = pixels.transpose(1, 2, 0) if pixels.shape[0] in (1, 3) else pixels
-    picture = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
-    sharp = max(picture.size) <= SHARP
-    picture.thumbnail((largest, largest))
+    image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
+    sharp = max(image.size) <= SHARP
+    image.thumbnail((largest, largest))
     content = io.BytesIO()
     if sharp:
-        picture.save(content, "PNG", optimize=True)
+        image.save(content, "PNG", optimize=True)
     else:
-        picture.save(content, "JPEG", quality=82)
+        image.save(content, "JPEG", quality=82)
     return embedded(content.getvalue(), "png" if sharp else "jpeg")
 
 
 def embedded(content: bytes, kind: str) -> str:
-    """A picture file as an address that holds it."""
+    """An image file as an address that holds it."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what is in data and in networks: each a function from arrays to a matplotlib Figure."""
+"""Images of what is in data and in networks: each a function from arrays to a matplotlib Figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,25 +21,25 @@ HAND_MADE: Mapping[str, Sequence[Sequence[float]]] = {
     "blur": ((1 / 9,) * 3,) * 3,
     "sharpen": ((0, -1, 0), (-1, 5, -1), (0, -1, 0)),
 }
-"""Kernels of 3 x 3 as they are taught: Sobel's two, the Laplacian, a mean, and the picture less its Laplacian."""
+"""Kernels of 3 x 3 as they are taught: Sobel's two, the Laplacian, a mean, and the image less its Laplacian."""
 LINES = (VALIDATION, WRONG, "#2f7d5f", "#6a4fa0", "#b5651d", "#3a3f4b", "#c2a83e", "#8a94a6")
 MOST_VALUES = 16  # px a side up to which the values are written in
 
 
-def tiled(pictures: NDArray[Any], columns: int, gap: int = 2, blank: float = 255) -> NDArray[Any]:
-    """Pictures (N, C, H, W) in one (rows, columns, C), row by row, with a gap between."""
-    number, channels, height, width = pictures.shape
+def tiled(images: NDArray[Any], columns: int, gap: int = 2, blank: float = 255) -> NDArray[Any]:
+    """Images (N, C, H, W) in one (rows, columns, C), row by row, with a gap between."""
+    number, channels, height, width = images.shape
     rows = -(-number // columns)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), blank, dtype=pictures.dtype)
-    for place, picture in enumerate(pictures):
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), blank, dtype=images.dtype)
+    for place, image in enumerate(images):
         top, left = place // columns * (height + gap), place % columns * (width + gap)
-        sheet[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
     return sheet
 
 
-def picture_on(axes: Axes, picture: NDArray[Any], **more: Any) -> None:
-    """A picture (H, W, C) of 0 to 255, without axes."""
-    axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255, **more)
+def draw_image(axes: Axes, image: NDArray[Any], **more: Any) -> None:
+    """An image (H, W, C) of 0 to 255, without axes."""
+    axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255, **more)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -48,7 +48,7 @@ def picture_on(axes: Axes, picture: NDArray[Any], **more: Any) -> None:
 def class_grid(
     rows: Sequence[NDArray[np.uint8]], classes: Sequence[str], title: str, after: Sequence[NDArray[np.uint8]] = ()
 ) -> Figure:
-    """Pictures of each class in a row, (n, C, H, W) a class; with `after`, the same ones augmented beside them."""
+    """Images of each class in a row, (n, C, H, W) a class; with `after`, the same ones augmented beside them."""
     columns = max(len(row) for row in rows)
     sheets = [side for side in (rows, after) if len(side)]
     with mpl.rc_context(WITHOUT_GRID):
@@ -61,7 +61,7 @@ def class_grid(
             for at, some in enumerate(side):
                 full[at, : len(some)] = some
             one = axes[0, place]
-            picture_on(one, tiled(full.reshape(-1, channels, height, width), columns))
+            draw_image(one, tiled(full.reshape(-1, channels, height, width), columns))
             if place == 0:
                 one.set_yticks(
                     [at * (height + 2) + height / 2 for at in range(len(side))], [short(n, 22) for n in classes]
@@ -73,9 +73,9 @@ def class_grid(
         return figure
 
 
-def channels(picture: NDArray[np.uint8], normalized: NDArray[np.floating[Any]], title: str) -> Figure:
-    """Each channel of a picture (C, H, W), before and after normalization; of a small one with its values."""
-    number, height, width = picture.shape
+def channels(image: NDArray[np.uint8], normalized: NDArray[np.floating[Any]], title: str) -> Figure:
+    """Each channel of an image (C, H, W), before and after normalization; of a small one with its values."""
+    number, height, width = image.shape
     names = ("red", "green", "blue") if number == 3 else ("grey",)
     written = max(height, width) <= MOST_VALUES
     size = max(3.4, 0.42 * width if written else 0)
@@ -84,7 +84,7 @@ def channels(picture: NDArray[np.uint8], normalized: NDArray[np.floating[Any]], 
         limit = float(np.abs(normalized).max()) or 1.0
         for column in range(number):
             for row, (values, look) in enumerate(
-                ((picture[column], {"cmap": "gray", "vmin": 0, "vmax": 255}),
+                ((image[column], {"cmap": "gray", "vmin": 0, "vmax": 255}),
                  (normalized[column], {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}))
             ):  # fmt: skip
                 one = axes[row, column]
@@ -108,7 +108,7 @@ def write_values(axes: Axes, values: NDArray[Any], *, dark: bool) -> None:
 
 
 def convolved(grey: NDArray[np.floating[Any]], kernel: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """Cross-correlation of a picture (H, W) with a kernel, at the same size, edges repeated."""
+    """Cross-correlation of an image (H, W) with a kernel, at the same size, edges repeated."""
     tall, wide = kernel.shape
     framed = np.pad(grey, ((tall // 2, (tall - 1) // 2), (wide // 2, (wide - 1) // 2)), mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(framed, kernel.shape)
@@ -116,7 +116,7 @@ def convolved(grey: NDArray[np.floating[Any]], kernel: NDArray[np.floating[Any]]
 
 
 def filters(grey: NDArray[np.floating[Any]], learned: NDArray[np.floating[Any]], title: str) -> Figure:
-    """A grey picture (H, W) through the hand-made kernels, and through learned ones (N, h, w) below."""
+    """A grey image (H, W) through the hand-made kernels, and through learned ones (N, h, w) below."""
     kernels = [(name, np.array(one)) for name, one in HAND_MADE.items()]
     columns = len(kernels)
     rows = 1 + (-(-min(len(learned), 2 * columns) // columns) if len(learned) else 0)
@@ -125,8 +125,8 @@ def filters(grey: NDArray[np.floating[Any]], learned: NDArray[np.floating[Any]],
         for one in axes.flat:
             one.axis("off")
         axes[0, 0].axis("on")
-        picture_on(axes[0, 0], grey[..., None])
-        axes[0, 0].set_title("picture", fontsize=9, weight="normal")
+        draw_image(axes[0, 0], grey[..., None])
+        axes[0, 0].set_title("image", fontsize=9, weight="normal")
         shown = [(name, kernel) for name, kernel in kernels]
         shown += [(f"learned {at + 1}", kernel) for at, kernel in enumerate(learned[: 2 * columns])]
         for place, (name, kernel) in enumerate(shown):
@@ -144,19 +144,19 @@ def kernels(weights: NDArray[np.floating[Any]], title: str, most: int = 96) -> F
     """The filters (N, C, h, w) of a first layer: in colour where they take three channels, else their first channel."""
     weights = weights[:most]
     low, high = weights.min((1, 2, 3), keepdims=True), weights.max((1, 2, 3), keepdims=True)
-    pictures = np.asarray(255 * (weights - low) / np.maximum(high - low, 1e-12), dtype=np.uint8)
-    pictures = pictures if pictures.shape[1] == 3 else pictures[:, :1]
-    columns = int(np.ceil(np.sqrt(len(pictures) * 1.6)))
-    sheet = tiled(pictures, columns, gap=1)
+    images = np.asarray(255 * (weights - low) / np.maximum(high - low, 1e-12), dtype=np.uint8)
+    images = images if images.shape[1] == 3 else images[:, :1]
+    columns = int(np.ceil(np.sqrt(len(images) * 1.6)))
+    sheet = tiled(images, columns, gap=1)
     with mpl.rc_context(WITHOUT_GRID):
         figure, axes = styled(8, 8 * sheet.shape[0] / sheet.shape[1] + 0.6)
-        picture_on(axes, sheet, interpolation="nearest")
+        draw_image(axes, sheet, interpolation="nearest")
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
 
 
-def feature_maps(picture: NDArray[np.uint8], maps: NDArray[np.floating[Any]], title: str, most: int = 31) -> Figure:
-    """A picture (C, H, W) and what the channels of a layer, (channels, h, w), make of it; each by its own range."""
+def feature_maps(image: NDArray[np.uint8], maps: NDArray[np.floating[Any]], title: str, most: int = 31) -> Figure:
+    """An image (C, H, W) and what the channels of a layer, (channels, h, w), make of it; each by its own range."""
     maps = maps[:most]
     columns = 8
     rows = -(-(len(maps) + 1) // columns)
@@ -164,8 +164,8 @@ def feature_maps(picture: NDArray[np.uint8], maps: NDArray[np.floating[Any]], ti
         figure, axes = styled(1.3 * columns, 1.45 * rows + 0.4, nrows=rows, ncols=columns, squeeze=False)
         for one in axes.flat:
             one.axis("off")
-        picture_on(axes.flat[0], picture.transpose(1, 2, 0))
-        axes.flat[0].set_title("picture", fontsize=8, weight="normal")
+        draw_image(axes.flat[0], image.transpose(1, 2, 0))
+        axes.flat[0].set_title("image", fontsize=8, weight="normal")
         for at, values in enumerate(maps):
             one = axes.flat[at + 1]
             one.imshow(values, cmap="viridis")
@@ -175,15 +175,15 @@ def feature_maps(picture: NDArray[np.uint8], maps: NDArray[np.floating[Any]], ti
 
 
 def explained(rows: Sequence[tuple[str, Mapping[str, NDArray[np.uint8]]]], title: str) -> Figure:
-    """For each picture its overlays (H, W, 3), side by side, with what was answered."""
+    """For each image its overlays (H, W, 3), side by side, with what was answered."""
     names = list(rows[0][1])
     with mpl.rc_context(WITHOUT_GRID):
         figure, axes = styled(
             2.3 * len(names), 2.55 * len(rows) + 0.4, nrows=len(rows), ncols=len(names), squeeze=False
         )
-        for row, (caption, pictures) in enumerate(rows):
+        for row, (caption, images) in enumerate(rows):
             for column, name in enumerate(names):
-                picture_on(axes[row, column], pictures[name])
+                draw_image(axes[row, column], images[name])
                 axes[row, column].set_title(name if column else caption, fontsize=9, weight="normal")
         figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold")
         return figure
@@ -229,7 +229,7 @@ def reliability(rows: Sequence[tuple[float, float, int]], error: float, title: s
 def embedding(
     points: NDArray[np.floating[Any]], labels: NDArray[np.int64], classes: Sequence[str], title: str
 ) -> Figure:
-    """Pictures as points (N, 2), coloured by class; a class is named at the median of its points."""
+    """Images as points (N, 2), coloured by class; a class is named at the median of its points."""
     with mpl.rc_context(WITHOUT_GRID):
         figure, axes = styled(8, 7)
         colours = mpl.colormaps["tab10" if len(classes) <= 10 else "gist_rainbow"]
@@ -251,12 +251,12 @@ def embedding(
         return figure
 
 
-def receptive_fields(picture: NDArray[np.uint8], fields: Mapping[str, tuple[int, int]], title: str) -> Figure:
-    """A picture (C, H, W) with what the value in the middle of each layer sees of it: (field, stride) in pixels."""
-    _, height, width = picture.shape
+def receptive_fields(image: NDArray[np.uint8], fields: Mapping[str, tuple[int, int]], title: str) -> Figure:
+    """An image (C, H, W) with what the value in the middle of each layer sees of it: (field, stride) in pixels."""
+    _, height, width = image.shape
     with mpl.rc_context(WITHOUT_GRID):
         figure, axes = styled(7.5, 6)
-        picture_on(axes, picture.transpose(1, 2, 0), alpha=0.75)
+        draw_image(axes, image.transpose(1, 2, 0), alpha=0.75)
         for place, (name, (field, _)) in enumerate(fields.items()):
             colour = LINES[place % len(LINES)]
             corner = (width - 1 - field) / 2 + 0.5 - 0.5, (height - 1 - field) / 2 + 0.5 - 0.5

@@ -1,4 +1,4 @@
-"""What a run answered for its test pictures, read back from predictions.csv, and the figures drawn from that."""
+"""What a run answered for its test images, read back from predictions.csv, and the figures drawn from that."""
 
 import csv
 import io
@@ -95,7 +95,7 @@ class Answers:
 
     @property
     def calibration_error(self) -> float:
-        """The mean distance between probability and accuracy over these bins, by their pictures (Guo et al.,
+        """The mean distance between probability and accuracy over these bins, by their images (Guo et al.,
         arXiv:1706.04599)."""
         return self.calibration_errors(self.right[self.known][None])[0]
 

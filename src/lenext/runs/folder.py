@@ -30,7 +30,7 @@ class Run:
     recipe.yaml       the Experiment; runs again as it is
     results.csv       a line an epoch
     results.json      at the end: the test set's figures, by class too; the best epoch; how often the test set was read
-    predictions.csv   the test set, a line a picture
+    predictions.csv   the test set, a line an image
     results.png, confusion_matrix.png, mistakes.png
     report.html       the page
     train.log         what was printed

@@ -1,4 +1,4 @@
-"""Answers for a person's pictures, brought to the network exactly as the training pictures were."""
+"""Answers for a person's images, brought to the network exactly as the training images were."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from torch import nn
 
 from lenext.data.batches import batches
 from lenext.data.dataset import Split
-from lenext.data.pictures import PictureFiles, is_picture
+from lenext.data.images import ImageFiles, is_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
@@ -23,33 +23,33 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Prediction:
-    """A picture's most probable classes, the most probable first, with their probabilities."""
+    """An image's most probable classes, the most probable first, with their probabilities."""
 
     path: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
 
 
-def find_pictures(sources: Sequence[str | Path]) -> list[str]:
-    """The pictures that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
+def find_images(sources: Sequence[str | Path]) -> list[str]:
+    """The images that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
     found: list[str] = []
     for source in map(str, sources):
         path = expanded(source)
         if path.is_dir():
-            inside = [str(file) for file in sorted(path.rglob("*")) if is_picture(file) and is_visible(file, path)]
+            inside = [str(file) for file in sorted(path.rglob("*")) if is_image(file) and is_visible(file, path)]
             if not inside:
-                raise DataError(f"{source}: no pictures in this folder")
+                raise DataError(f"{source}: no images in this folder")
             found += inside
         elif path.is_file():
             found.append(str(path))
         elif path.exists():
-            raise DataError(f"{source}: neither a file nor a folder; give pictures")
+            raise DataError(f"{source}: neither a file nor a folder; give images")
         elif matches := sorted(glob.glob(str(path), recursive=True)):
-            found += [match for match in matches if is_picture(Path(match))]
+            found += [match for match in matches if is_image(Path(match))]
         else:
-            raise DataError(f"{source}: there is no such picture, folder or glob")
+            raise DataError(f"{source}: there is no such image, folder or glob")
     if not found:
-        raise DataError(f"{', '.join(map(str, sources))}: no pictures found")
+        raise DataError(f"{', '.join(map(str, sources))}: no images found")
     return found
 
 
@@ -68,15 +68,15 @@ def predictions(
     compute: Compute,
     on_bad_image: OnBadImage = "stop",
 ) -> Iterator[Prediction | DataError]:
-    """A Prediction for each picture; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
+    """A Prediction for each image; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
     compute.place(network).eval()
     for start in range(0, len(paths), BATCH):
         some = paths[start : start + BATCH]
-        pixels, good, complaints = PictureFiles(
-            some, prepare.channels, prepare.stored_size, prepare.stored_fit
-        ).decoded(keep=True)
+        pixels, good, complaints = ImageFiles(some, prepare.channels, prepare.stored_size, prepare.stored_fit).decoded(
+            keep=True
+        )
         if complaints and on_bad_image == "stop":
-            raise DataError(f"{complaints[0]}; --on-bad-image skip leaves such pictures out")
+            raise DataError(f"{complaints[0]}; --on-bad-image skip leaves such images out")
         yield from complaints
         if not len(good):
             continue

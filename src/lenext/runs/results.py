@@ -31,14 +31,14 @@ def confusion(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]
 
 
 def class_figures(evaluation: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """For each class its pictures, precision, recall and F1; 0 where nothing was answered or nothing is there."""
+    """For each class its images, precision, recall and F1; 0 where nothing was answered or nothing is there."""
     from sklearn.metrics import precision_recall_fscore_support
 
     figures = precision_recall_fscore_support(
         evaluation.labels, evaluation.predicted, labels=range(len(classes)), zero_division=0
     )
     rows = zip(classes, *(figure.tolist() for figure in figures), strict=True)
-    return [{"class": c, "pictures": int(n), "precision": p, "recall": r, "f1": f} for c, p, r, f, n in rows]
+    return [{"class": c, "images": int(n), "precision": p, "recall": r, "f1": f} for c, p, r, f, n in rows]
 
 
 def confident_mistakes(
@@ -64,7 +64,7 @@ def figures_of(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]
 
 
 def write_predictions(run: Run, evaluation: Evaluation, split: Split, classes: Sequence[str]) -> None:
-    """predictions.csv: a line a picture, with the probability of the answer and the loss."""
+    """predictions.csv: a line an image, with the probability of the answer and the loss."""
     answers = evaluation.predicted
     probabilities = evaluation.probabilities.gather(1, answers[:, None])[:, 0]
     columns = (split.ids.tolist(), evaluation.labels.tolist(), answers.tolist())

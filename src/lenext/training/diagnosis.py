@@ -1,4 +1,4 @@
-"""Where numbers stop being finite: the first thing on the way from the pictures to the gradients that is not."""
+"""Where numbers stop being finite: the first thing on the way from the images to the gradients that is not."""
 
 from collections.abc import Collection
 
@@ -9,13 +9,13 @@ from lenext.training.losses import Loss
 
 
 def first_bad(network: nn.Module, loss: Loss, images: Tensor, labels: Tensor, usual: Collection[str] = ()) -> str:
-    """The first of pictures, parameters, buffers, outputs of layers, loss and gradients that is not finite, in words;
+    """The first of images, parameters, buffers, outputs of layers, loss and gradients that is not finite, in words;
     empty where all are. usual: parameters and buffers that never were.
 
     The gradients are lost, and norms take the batch into their statistics.
     """
     if bad := [at for at, image in enumerate(images) if not finite(image)]:
-        return f"picture {bad[0] + 1} of the batch, before it enters the network"
+        return f"image {bad[0] + 1} of the batch, before it enters the network"
     for what, named in (("parameter", network.named_parameters()), ("buffer", network.named_buffers())):
         for name, tensor in named:
             if name not in usual and not finite(tensor):

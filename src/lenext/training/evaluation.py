@@ -16,14 +16,14 @@ from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.modes import at_rest
-from lenext.foundation.settings import Views
+from lenext.foundation.settings import TestTimeAugmentation
 
 STATELESS = ("torch.nn.", "lenext.models.")  # whose modules keep nothing of a forward pass in evaluation mode
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by picture (N,); on the CPU."""
+    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by image (N,); on the CPU."""
 
     probabilities: Tensor
     labels: Tensor
@@ -39,11 +39,11 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """The fraction of pictures whose most probable class is the true one."""
+        """The fraction of images whose most probable class is the true one."""
         return self.top(1)
 
     def top(self, k: int) -> float:
-        """The fraction of pictures whose true class is among the k most probable."""
+        """The fraction of images whose true class is among the k most probable."""
         ranked = self.probabilities.sort(
             dim=1, descending=True, stable=True
         ).indices  # of equals the first, as argmax has it
@@ -51,40 +51,40 @@ class Evaluation:
 
 
 def measured_together(prepare: Preprocessing, compute: Compute) -> int:
-    """How many pictures are measured at a time: few enough for a CPU's caches, many enough to keep a device busy."""
+    """How many images are measured at a time: few enough for a CPU's caches, many enough to keep a device busy."""
     values = 1 << (18 if compute.device.type == "cpu" else 24)
     return max(8, min(1024, 1 << (max(1, values // math.prod(prepare.input_shape)).bit_length() - 1)))
 
 
 def evaluate_split(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, views: Views = "none"
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, tta: TestTimeAugmentation = "none"
 ) -> Evaluation:
-    """Measure a network that is on its device already, each picture once, or by the mean over its `views`."""
+    """Measure a network that is on its device already, each image once, or by the mean over its `tta`."""
     size, split = measured_together(prepare, compute), resident(split, compute)
     with at_rest(network):
         if can_be_shared_out(network, compute):
-            scores = torch.cat(list(shared_out(network, split, prepare, compute, size, views)))
+            scores = torch.cat(list(shared_out(network, split, prepare, compute, size, tta)))
         else:
             made = batches(split, prepare, compute, size)
-            scores = torch.cat([answers(network, images, compute, views) for images, _ in made]).cpu()
+            scores = torch.cat([answers(network, images, compute, tta) for images, _ in made]).cpu()
     labels = split.labels.cpu()
     losses = F.cross_entropy(scores, labels, reduction="none")
     return Evaluation(scores.softmax(1), labels, losses)
 
 
-def answers(network: nn.Module, images: Tensor, compute: Compute, views: Views = "none") -> Tensor:
+def answers(network: nn.Module, images: Tensor, compute: Compute, tta: TestTimeAugmentation = "none") -> Tensor:
     """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own.
 
-    views: test-time augmentation. flip: the mean with the mirrored picture; shift: half for the picture, half for it
+    tta: test-time augmentation. flip: the mean with the mirrored image; shift: half for the image, half for it
     moved by one pixel, up and left or down and right; flip_and_shift: both (Jordan, arXiv:2404.00498).
     """
 
     def seen(some: Tensor) -> Tensor:
         logits = network(some).float()
-        return (logits + network(some.flip(3)).float()) / 2 if "flip" in views else logits
+        return (logits + network(some.flip(3)).float()) / 2 if "flip" in tta else logits
 
     with torch.inference_mode(), compute.autocast():
-        if "shift" not in views:
+        if "shift" not in tta:
             return seen(images)
         height, width = images.shape[-2:]
         framed = F.pad(images, (1, 1, 1, 1), "reflect")
@@ -107,13 +107,13 @@ def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
 
 
 def shared_out(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int, views: Views
+    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int, tta: TestTimeAugmentation
 ) -> Iterator[Tensor]:
     """The logits of each batch, in order; every thread prepares and computes one alone, which serves small networks
     better than all threads on the same one. A few batches are under way at a time, so that memory stays flat."""
 
     def work(some: slice) -> Tensor:
-        return answers(network, plain_batch(split, prepare, compute, some)[0], compute, views)
+        return answers(network, plain_batch(split, prepare, compute, some)[0], compute, tta)
 
     workers = torch.get_num_threads()
     waiting: deque[Future[Tensor]] = deque()

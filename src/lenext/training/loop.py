@@ -19,20 +19,20 @@ from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
 from lenext.training.losses import Loss
 from lenext.training.optim import NotFiniteError
-from lenext.training.passes import Passes, figures, views_of
+from lenext.training.passes import Passes, allowed_tta, figures
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
 
 
 def divided(data: Dataset, recipe: Recipe) -> Dataset:
     """The data with the validation and test splits that the recipe asks for."""
-    if recipe.choose_by_test and not data.divided:
+    if recipe.select_on_test and not data.divided:
         if data.test is None:
-            raise DataError(f"choose_by_test: {data.name} has no test set of its own")
+            raise DataError(f"select_on_test: {data.name} has no test set of its own")
         data = replace(data, validation=data.test)
     return divide(
         data,
-        validation_fraction="auto" if recipe.choose_by_test else recipe.validation_fraction,
+        validation_fraction="auto" if recipe.select_on_test else recipe.validation_fraction,
         test_fraction=recipe.test_fraction,
         method=recipe.split,
         seed=recipe.split_seed,
@@ -40,15 +40,15 @@ def divided(data: Dataset, recipe: Recipe) -> Dataset:
     )
 
 
-def some_pictures(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Tensor:
-    """Training pictures, evenly out of all, as the network takes them, on the CPU."""
+def sample_images(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Tensor:
+    """Training images, evenly out of all, as the network takes them, on the CPU."""
     count = min(most, len(data.train))
     rows = torch.arange(count) * len(data.train) // count
     return prepare(taken(data.train.images, rows.to(data.train.labels.device)).cpu())
 
 
 def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
-    """How the recipe has divided data brought to the network; `image_size=auto` is the pictures' own size here."""
+    """How the recipe has divided data brought to the network; `image_size=auto` is the images' own size here."""
     return Preprocessing.of(data, recipe.image_size, recipe.resize, recipe.scaling)
 
 
@@ -56,14 +56,14 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
     """Train a network, yielding a Record an epoch; a `break` ends it. The network is changed in place.
 
     Any nn.Module from (N, C, H, W) to logits (N, K) will do. What the data do not have of validation and test sets is
-    taken out of their training pictures as the recipe says.
+    taken out of their training images as the recipe says.
 
     loss: instead of the recipe's, whose label_smoothing, class_weights, mixup and cutmix then count for nothing.
-    With `ema`, the records measure the averaged weights, which the network is given at the end; to save them on the
-    way, go through `events` and take `state.trained`.
+    With `ema_decay`, the records measure the averaged weights, which the network is given at the end; to save them on
+    the way, go through `events` and take `state.trained`.
     """
     data = divided(data, recipe)
-    state = TrainingState.begin(network, recipe, partial(some_pictures, data, preprocessing(data, recipe)))
+    state = TrainingState.begin(network, recipe, partial(sample_images, data, preprocessing(data, recipe)))
     try:
         for event in events(state, data, recipe, loss):
             if isinstance(event, Record):
@@ -83,7 +83,7 @@ def events(
     """Train from where `state` is on divided data: a Step after each batch and each batch of validation, a Record at
     the end of each epoch. Ends after the recipe's epochs, or early. Raises TrainingError when the loss is not finite.
 
-    prepare: how pictures go in, where it is not as the recipe says (with weights that bring their own normalization).
+    prepare: how images go in, where it is not as the recipe says (with weights that bring their own normalization).
     """
     recipe = recipe.settled()
     prepare = prepare or preprocessing(data, recipe)
@@ -96,7 +96,7 @@ def events(
         try:
             yield from training.one(epoch)
         finally:
-            training.let_stem_learn(True)
+            training.set_stem_trainable(True)
         train_loss, train_accuracy = under.totals.means()
         if not math.isfinite(train_loss):
             raise training.explained(NotFiniteError(f"the training loss became {train_loss}"), epoch, 0)
@@ -152,4 +152,4 @@ def evaluate(
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
     compute.place(network)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, views_of(data, recipe))
+    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, allowed_tta(data, recipe))

@@ -68,11 +68,11 @@ def has_auxiliary(network: nn.Module) -> bool:
 
 
 class Mixing:
-    """A loss on pictures of which each is mixed with the next of its batch, and its label with it.
+    """A loss on images of which each is mixed with the next of its batch, and its label with it.
 
-    mixup, cutmix: how evenly, as both parameters of a Beta distribution; 0 leaves it out. mixup adds the two pictures
+    mixup, cutmix: how evenly, as both parameters of a Beta distribution; 0 leaves it out. mixup adds the two images
     up (Zhang et al., arXiv:1710.09412), cutmix puts a box of one on the other (Yun et al., arXiv:1905.04899); where
-    both are asked for, batches take turns by chance. The larger part is always the picture's own, so that its label is
+    both are asked for, batches take turns by chance. The larger part is always the image's own, so that its label is
     the larger one. Random numbers are torch's, which training seeds at each step.
     """
 
@@ -99,7 +99,7 @@ class Mixing:
 
 
 def with_box(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
-    """Pictures with a box of 1 - share of the others in them; and their own share, exactly."""
+    """Images with a box of 1 - share of the others in them; and their own share, exactly."""
     height, width = images.shape[-2:]
     tall, wide = (int(length * (1 - share) ** 0.5) for length in (height, width))
     top, left = (int(torch.randint(0, length - side + 1, ())) for length, side in ((height, tall), (width, wide)))
@@ -109,14 +109,14 @@ def with_box(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, floa
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """(K,): so that each class counts as much as any other, 1 on the average over the pictures; 0 for an empty one."""
+    """(K,): so that each class counts as much as any other, 1 on the average over the images; 0 for an empty one."""
     counts = labels.bincount(minlength=classes).float()
     there = counts > 0
     return torch.where(there, len(labels) / (there.sum() * counts.clamp(min=1)), 0.0)
 
 
 def default_loss(recipe: Recipe, labels: Tensor, classes: int) -> Loss:
-    """The recipe's loss. labels: of the training pictures, on the device, for the weights of the classes."""
+    """The recipe's loss. labels: of the training images, on the device, for the weights of the classes."""
     weights = class_weights(labels, classes) if recipe.class_weights else None
     loss: Loss = CrossEntropy(recipe.label_smoothing, weights)
     return Mixing(loss, recipe.mixup, recipe.cutmix, classes) if recipe.mixup or recipe.cutmix else loss

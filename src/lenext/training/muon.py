@@ -28,9 +28,9 @@ class Muon(torch.optim.Optimizer):
     As the rate counts 0.2 times the root of the larger side, a step is as long as AdamW's, so that its learning
     rates and weight decay serve (Liu et al., arXiv:2502.16982). Weights of one shape are made orthogonal together.
 
-    newton_schulz: iterations that make a matrix orthogonal. keep_norms: before each step a weight is scaled back to the
-    length that it had at first, so that the rate is relative to it all the way (Jordan 2024, airbench94_muon). It is
-    for networks whose norms undo a weight's length.
+    newton_schulz_steps: iterations that make a matrix orthogonal. keep_weight_norms: before each step a weight is
+    scaled back to the length that it had at first, so that the rate is relative to it all the way (Jordan 2024,
+    airbench94_muon). It is for networks whose norms undo a weight's length.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.1,
         momentum: float = 0.95,
         nesterov: bool = True,
-        newton_schulz: int = 5,
-        keep_norms: bool = False,
+        newton_schulz_steps: int = 5,
+        keep_weight_norms: bool = False,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        self.dtype, self.newton_schulz, self.keep_norms = dtype, newton_schulz, keep_norms
+        self.dtype, self.newton_schulz_steps, self.keep_weight_norms = dtype, newton_schulz_steps, keep_weight_norms
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov})
 
     @torch.no_grad()
@@ -68,18 +68,18 @@ class Muon(torch.optim.Optimizer):
             state = self.state[weight]
             if not state:
                 state["momentum_buffer"] = torch.zeros_like(grad)
-                if self.keep_norms:
+                if self.keep_weight_norms:
                     state["norm"] = weight.norm()
             momentum = state["momentum_buffer"].lerp_(grad, 1 - group["momentum"])
             move = grad.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
             moves.append(move.flatten(1).to(self.dtype))
         rows, columns = moves[0].shape
-        found = orthogonal(torch.stack(moves), self.newton_schulz, self.dtype)
+        found = orthogonal(torch.stack(moves), self.newton_schulz_steps, self.dtype)
         found = found if bad is None else found * (1 - bad)
         length = 0.2 * max(rows, columns) ** 0.5
         for weight, move in zip(weights, found.unbind(), strict=True):
             shrink = 1 - group["lr"] * group["weight_decay"]
-            if self.keep_norms:
+            if self.keep_weight_norms:
                 kept, now = self.state[weight]["norm"], weight.norm()
                 shrink = shrink * torch.where((kept > 0) & (now > 0), kept / now, 1.0)
             weight.mul_(shrink if bad is None else torch.where(bad > 0, 1.0, shrink))

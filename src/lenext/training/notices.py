@@ -133,7 +133,7 @@ def gap_notice(records: Sequence[Record], samples: Samples) -> str:
     if not differs(accuracy, samples.train, last.val_accuracy, samples.validation):
         return ""
     return (
-        f"it has learned training pictures by heart: {accuracy:.1%} of them right in the last epoch, but "
+        f"it has learned training images by heart: {accuracy:.1%} of them right in the last epoch, but "
         f"{last.val_accuracy:.1%} of those for validation; more augmentation, weight decay or data help"
     )
 

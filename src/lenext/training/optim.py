@@ -56,7 +56,11 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
     rate, decay = float(recipe.learning_rate), float(recipe.weight_decay)
     found: list[torch.optim.Optimizer] = []
     if matrices:
-        given = {"newton_schulz": recipe.newton_schulz, "keep_norms": recipe.keep_norms, "dtype": dtype}
+        given = {
+            "newton_schulz_steps": recipe.newton_schulz_steps,
+            "keep_weight_norms": recipe.keep_weight_norms,
+            "dtype": dtype,
+        }
         found.append(Muon(matrices, rate, decay, recipe.momentum, **given))  # type: ignore[arg-type]
     return [*found, plain_optimizer("adamw", rest, recipe, compute)] if rest else found
 
@@ -116,7 +120,7 @@ class Update:
 
     def __init__(self, network: nn.Module, recipe: Recipe, compute: Compute) -> None:
         self.optimizers = build_optimizers(network, recipe, compute)
-        self.average = Average(network, recipe.ema) if recipe.ema else None
+        self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
         self.clip = recipe.gradient_clip
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.precision == "fp16")

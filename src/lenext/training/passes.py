@@ -1,4 +1,4 @@
-"""Passes over the training pictures: from a batch to changed weights, and what stops that."""
+"""Passes over the training images: from a batch to changed weights, and what stops that."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError, TrainingError
 from lenext.foundation.seeds import generator, seeds
-from lenext.foundation.settings import Views
+from lenext.foundation.settings import TestTimeAugmentation
 from lenext.training.diagnosis import finite, first_bad, not_finite
 from lenext.training.losses import CrossEntropy, Loss, Objective, batch_weight, default_loss
 from lenext.training.optim import NotFiniteError, learning_rate
@@ -32,7 +32,7 @@ LOOK = 0.2  # seconds between looks at what a device has noted; each waits for i
 
 
 class Passes:
-    """Passes over the training pictures, each an epoch; what they share is made once."""
+    """Passes over the training images, each an epoch; what they share is made once."""
 
     def __init__(
         self, state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | None, prepare: Preprocessing
@@ -55,12 +55,12 @@ class Passes:
         self.per_epoch = len(self.cuts)
         self.updates, self.total = recipe.updates(self.per_epoch)
         self.epochs = -(-self.total // self.updates)
-        self.stem = stem_of(state.network) if recipe.stem_learns < 1 else []
+        self.stem = stem_of(state.network) if recipe.freeze_stem_after < 1 else []
         self.usual = set(not_finite(state.network))
         check_batch_norm(state.network, self.batch_size)
         if shared and self.batch_size < 2 * recipe.replicas:
             raise ConfigurationError(
-                f"replicas={recipe.replicas}: batches of {self.batch_size} are too small; each needs two pictures"
+                f"replicas={recipe.replicas}: batches of {self.batch_size} are too small; each needs two images"
             )
 
     def one(self, epoch: int) -> Iterator[Step]:
@@ -68,19 +68,19 @@ class Passes:
         state, recipe, under = self.state, self.recipe, self.state.underway
         begun, batches = time.perf_counter() - under.seconds, self.batches_of(epoch)
         set_training(state.network)
-        self.let_stem_learn(epoch <= int(recipe.stem_learns * self.epochs + 1e-9))
+        self.set_stem_trainable(epoch <= int(recipe.freeze_stem_after * self.epochs + 1e-9))
         order = self.order(epoch) if self.select(epoch) else None
         weights = self.batch_weights(epoch, batches)
         drawn, asked = self.seeds(epoch), time.perf_counter()
         made = islice(self.batches(epoch, under.position), batches - under.position)
         for position, (images, labels) in enumerate(made, under.position):
             use_seed(drawn[position], state.compute.device)
-            update = (epoch - 1) * self.updates + position // recipe.accumulate
+            update = (epoch - 1) * self.updates + position // recipe.accumulate_batches
             rate = learning_rate(recipe, update, self.total, self.updates)
             with state.compute.autocast():
                 value, logits = (self.objective if len(labels) == self.batch_size else self.bare)(images, labels)
             try:
-                state.update(value, rate, *accumulation_weight(weights, position, recipe.accumulate))
+                state.update(value, rate, *accumulation_weight(weights, position, recipe.accumulate_batches))
             except NotFiniteError as error:
                 raise self.explained(error, epoch, position) from error
             if state.selection and order is not None:
@@ -94,40 +94,40 @@ class Passes:
                 self.look(epoch, position, whole=last)
             yield Step("train", epoch, position, batches, len(labels), plain, correct, rate)
 
-    def let_stem_learn(self, learns: bool) -> None:
+    def set_stem_trainable(self, learns: bool) -> None:
         """Whether the first layer learns from here (after FreezeOut, Brock et al., arXiv:1706.04983, and airbench):
         where it does not, nothing is computed of its gradient."""
         for parameter in self.stem:
             parameter.requires_grad_(learns)
 
     def select(self, epoch: int) -> bool:
-        """Choose the pictures of an epoch that begins, where it takes a part of them; whether that is so."""
+        """Choose the images of an epoch that begins, where it takes a part of them; whether that is so."""
         state, recipe, count = self.state, self.recipe, len(self.split)
-        if recipe.selective == 1:
+        if recipe.hardest_fraction == 1:
             return False
         state.selection = state.selection or Selection.begin(count, state.compute.device)
         if len(state.selection.losses) != count:
-            raise RunError(f"the saved state is of {len(state.selection.losses)} training pictures, not of {count}")
+            raise RunError(f"the saved state is of {len(state.selection.losses)} training images, not of {count}")
         if not state.underway.position:
             state.selection.choose(self.samples, recipe.seed, epoch)
         return True
 
     def taken(self) -> Split:
-        """The training pictures of the epoch that has begun."""
+        """The training images of the epoch that has begun."""
         return self.split.take(self.state.selection.rows) if self.state.selection else self.split
 
     def order(self, epoch: int) -> Tensor:
-        """In which the pictures of the epoch that has begun come."""
+        """In which the images of the epoch that has begun come."""
         labels = self.split.labels.cpu() if self.recipe.balanced_sampling else None
         return draw_epoch(self.samples, self.recipe.seed, epoch, self.recipe.shuffle, labels)[0]
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has; the last one may be cut short."""
-        return min(self.per_epoch, (self.total - (epoch - 1) * self.updates) * self.recipe.accumulate)
+        return min(self.per_epoch, (self.total - (epoch - 1) * self.updates) * self.recipe.accumulate_batches)
 
     def batch_weights(self, epoch: int, batches: int) -> list[float]:
         """Return what each batch of an epoch counts in an update of several: samples, or the sum of class weights."""
-        if self.recipe.accumulate == 1 or not self.recipe.class_weights:
+        if self.recipe.accumulate_batches == 1 or not self.recipe.class_weights:
             return [float(cut.stop - cut.start) for cut in self.cuts[:batches]]
         labels = self.taken().labels[self.order(epoch).to(self.split.labels.device)]
         return [float(batch_weight(self.loss, labels[cut])) for cut in self.cuts[:batches]]
@@ -162,7 +162,7 @@ class Passes:
         )  # fmt: skip
 
     def mirrored(self, epoch: int) -> Tensor:
-        """A number for each picture of the epoch that has begun, below 0.5 in every other epoch."""
+        """A number for each image of the epoch that has begun, below 0.5 in every other epoch."""
         numbers = torch.rand(len(self.split), generator=generator(self.recipe.seed, 0))
         numbers = numbers if epoch % 2 else 1 - numbers
         return numbers[self.state.selection.rows] if self.state.selection else numbers
@@ -186,7 +186,7 @@ class Passes:
         return f"A learning_rate below {rate:.2g} or gradient_clip=1 usually helps"
 
     def which(self, epoch: int, position: int) -> str:
-        """Which pictures a batch has."""
+        """Which images a batch has."""
         ids = self.taken().ids[self.order(epoch)[self.cuts[position]].numpy()]
         return f" (samples {shortened([str(one) for one in ids.tolist()], 4)})"
 
@@ -237,20 +237,20 @@ def stem_of(network: nn.Module) -> list[nn.Parameter]:
 
 
 def grown(prepare: Preprocessing, recipe: Recipe, epoch: int, epochs: int) -> Preprocessing:
-    """How an epoch prepares its pictures: progressive sizes grow by 4 px, to the whole by two thirds of the epochs, and
+    """How an epoch prepares its images: progressive sizes grow by 4 px, to the whole by two thirds of the epochs, and
     the last epoch has the whole in any case."""
     if epoch == epochs:
         return prepare
-    share = recipe.progressive + (1 - recipe.progressive) * min(1.0, 1.5 * (epoch - 1) / epochs)
+    share = recipe.progressive_resizing + (1 - recipe.progressive_resizing) * min(1.0, 1.5 * (epoch - 1) / epochs)
     return prepare if share >= 1 else prepare.at(share)
 
 
 def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
-    """The recipe's augmentation; `flip=auto` and `alternating` where a mirrored picture keeps its class."""
+    """The recipe's augmentation; `flip=auto` and `alternating` where a mirrored image keeps its class."""
     side = min(data.shape[1:])
     for name in ("shift", "cutout"):
         if getattr(recipe, name) >= side:
-            raise ConfigurationError(f"{name}={getattr(recipe, name)}: the pictures have only {side} px a side")
+            raise ConfigurationError(f"{name}={getattr(recipe, name)}: the images have only {side} px a side")
     flip = data.mirrored if isinstance(recipe.flip, str) else recipe.flip
     return Augmentation(
         flip,
@@ -259,19 +259,19 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
         recipe.random_crop,
         recipe.color_jitter,
         recipe.random_erasing,
-        recipe.edges,
+        recipe.shift_padding,
     )
 
 
-def views_of(data: Dataset, recipe: Recipe) -> Views:
-    """The views of a test picture, without mirrored ones where a mirrored picture is of another class."""
-    if data.mirrored or recipe.flip is True or recipe.views in ("none", "shift"):
-        return recipe.views
-    return "none" if recipe.views == "flip" else "shift"
+def allowed_tta(data: Dataset, recipe: Recipe) -> TestTimeAugmentation:
+    """The views of a test image, without mirrored ones where a mirrored image is of another class."""
+    if data.mirrored or recipe.flip is True or recipe.tta in ("none", "shift"):
+        return recipe.tta
+    return "none" if recipe.tta == "flip" else "shift"
 
 
 def size_of_batch(recipe: Recipe) -> int:
-    """Pictures a step; `auto` has been replaced by `train`, which knows what a network needs."""
+    """Images a step; `auto` has been replaced by `train`, which knows what a network needs."""
     if isinstance(recipe.batch_size, str):
         raise ConfigurationError("batch_size=auto: `train` finds it; in the open, give a number")
     return recipe.batch_size
@@ -281,7 +281,7 @@ def check_batch_norm(network: nn.Module, batch_size: int) -> None:
     """Batch norm has nothing to average over in a batch of one."""
     norms = nn.BatchNorm1d | nn.BatchNorm2d
     if batch_size == 1 and any(isinstance(module, norms) for module in network.modules()):
-        raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 pictures a step")
+        raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 images a step")
 
 
 def compiled(objective: Objective, how: str, compute: Compute) -> nn.Module:

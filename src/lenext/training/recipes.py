@@ -13,7 +13,7 @@ LENET: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 64, "epochs": 30, "label_smoothing": 0.1, "shift": 1,
 }  # fmt: skip
 
-# Chosen by validation on 8,000 pictures of CIFAR-10 (8 epochs) and on 200 photographs of five flowers (20 epochs): what
+# Chosen by validation on 8,000 images of CIFAR-10 (8 epochs) and on 200 photographs of five flowers (20 epochs): what
 # else was tried is in docs/recipes.md.
 SMALL: dict[str, Any] = {"optimizer": "muon", "learning_rate": 2e-3, "shift": 4}  # with batch norm, 28 to 64 px
 PHOTOGRAPHS: dict[str, Any] = {"batch_size": 32, "epochs": 20, "random_crop": 0.35}
@@ -65,7 +65,7 @@ OF_NETWORKS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 COMPILING_PAYS = {"densenet_32px": 160_000, "convnext_patch4": 1_000_000, "convnext_patch4_corrected": 1_000_000}
-"""Pictures, over all epochs, from which on a compiled step wins on a CPU twice what compiling takes. Measured by
+"""Images, over all epochs, from which on a compiled step wins on a CPU twice what compiling takes. Measured by
 `benchmarks.training`; the other networks win nothing there."""
 
 AS_TAUGHT: dict[str, Any] = {
@@ -79,13 +79,15 @@ RECIPES: dict[str, dict[str, Any]] = {
     "adamw": {
         "optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup_epochs": 1.0,
     },
-    # Chosen by validation on 5,000 pictures of CIFAR-10, but for the number of epochs: docs/speedrun.md.
+    # Chosen by validation on 5,000 images of CIFAR-10, but for the number of epochs: docs/speedrun.md.
     "speedrun": {
-        "optimizer": "muon", "learning_rate": 0.015, "keep_norms": True, "newton_schulz": 3, "momentum": 0.6,
+        "optimizer": "muon", "learning_rate": 0.015, "keep_weight_norms": True, "newton_schulz_steps": 3,
+        "momentum": 0.6,
         "weight_decay": 0.05, "schedule": "linear", "epochs": 14, "batch_size": 500, "replicas": 4,
-        "label_smoothing": 0.2, "stem_learns": 0.4,
-        "flip": "alternating", "shift": 2, "edges": "reflect", "selective": 0.75, "progressive": 0.6,
-        "validation_fraction": 0.0, "views": "flip_and_shift",
+        "label_smoothing": 0.2, "freeze_stem_after": 0.4,
+        "flip": "alternating", "shift": 2, "shift_padding": "reflect", "hardest_fraction": 0.75,
+        "progressive_resizing": 0.6,
+        "validation_fraction": 0.0, "tta": "flip_and_shift",
     },
     # As the documents train: D0's linked helper reads raw pixels in file order and never validates apart.
     "d0": AS_TAUGHT | {
@@ -113,7 +115,7 @@ NETWORKS = {"speedrun": "airbench94"}
 
 ABOUT = {
     "quick": "three epochs, to see whether everything works",
-    "speedrun": "CIFAR-10 to 94 % as fast as can be, with airbench94; all pictures train, last weights",
+    "speedrun": "CIFAR-10 to 94 % as fast as can be, with airbench94; all images train, last weights",
     "adamw": "AdamW with warm-up and a cosine, for networks that plain descent does not suit",
     "d0": "as document D0 trains: raw pixels, file order, SGD 0.001, 45 epochs",
     "d1": "as document D1 trains: Xavier, SGD 0.01, batches of 256 at 224 px",

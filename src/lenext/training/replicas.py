@@ -28,7 +28,7 @@ class Replicas(nn.Module):
     """A network and its loss as an Objective: images (N, C, H, W) and labels (N,) to the loss and the logits (N, K).
 
     The replicas have the network's own parameters, and buffers of theirs: these begin each batch as the network's are,
-    and the network's become their mean. Gradients are the mean over all pictures, in one order, so that bits repeat.
+    and the network's become their mean. Gradients are the mean over all images, in one order, so that bits repeat.
     """
 
     def __init__(self, network: nn.Module, loss: Loss, count: int, compute: Compute) -> None:

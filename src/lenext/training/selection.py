@@ -1,4 +1,4 @@
-"""Selective data: an epoch takes the training pictures that were hardest when they were last seen.
+"""Selective data: an epoch takes the training images that were hardest when they were last seen.
 
 As of selective backprop (Jiang et al., arXiv:1910.00762) and the data filtering of airbench96 (Jordan 2024), but
 without a pass of its own, nor a second network: the losses are those of training, as they come.
@@ -19,7 +19,7 @@ HARDNESS = 3  # the position of these draws among those of an epoch
 
 @dataclass
 class Selection:
-    """losses: cross-entropy (N,) of each training picture when it was last seen, infinite before that. rows: those of
+    """losses: cross-entropy (N,) of each training image when it was last seen, infinite before that. rows: those of
     the epoch that has begun. Both on the CPU but for losses, which are where training computes."""
 
     losses: Tensor
@@ -30,13 +30,13 @@ class Selection:
         return cls(torch.full((count,), torch.inf, device=device), torch.arange(0))
 
     def choose(self, count: int, seed: int, epoch: int) -> None:
-        """Take `count` pictures for an epoch: those never seen, then those of the largest loss; equals by chance."""
+        """Take `count` images for an epoch: those never seen, then those of the largest loss; equals by chance."""
         order = torch.randperm(len(self.losses), generator=generator(seed, epoch, HARDNESS))
         hardest = self.losses.cpu()[order].argsort(descending=True, stable=True)
         self.rows = order[hardest[:count]].sort().values
 
     def note(self, places: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in what the network answered for the pictures at these places among `rows`."""
+        """Take in what the network answered for the images at these places among `rows`."""
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
         self.losses[self.rows[places].to(self.losses.device)] = losses.to(self.losses.dtype)
 
@@ -50,5 +50,5 @@ class Selection:
             return None
         losses, rows = saved["losses"].to(device), saved["rows"].cpu()
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(losses):
-            raise ValueError(f"rows up to {int(rows.max())} of {len(losses)} pictures")
+            raise ValueError(f"rows up to {int(rows.max())} of {len(losses)} images")
         return cls(losses, rows)

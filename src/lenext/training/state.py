@@ -18,7 +18,7 @@ from lenext.training.selection import Selection
 
 @dataclass(frozen=True)
 class Step:
-    """After a batch of training, of validation, or of the training pictures measured again: where it is, how it went.
+    """After a batch of training, of validation, or of the training images measured again: where it is, how it went.
 
     position of batches, counted from 0; loss is plain cross-entropy, a scalar tensor on the device, and correct how
     many of `samples` were right (a tensor too): reading them waits for the device.
@@ -39,7 +39,7 @@ class Record:
     """One epoch's figures; accuracies are fractions, losses plain cross-entropy, whatever was minimised.
 
     train_loss and train_accuracy are running means: measured in training mode, batch by batch, while the weights
-    change. Where the recipe has `evaluate_training`, the same pictures are measured once more at the end of the epoch,
+    change. Where the recipe has `evaluate_training`, the same images are measured once more at the end of the epoch,
     in evaluation mode: evaluated_train_loss and evaluated_train_accuracy. learning_rate is its mean over the steps.
     skipped_updates: with fp16, those left out because its range was exceeded; a few at the beginning are usual.
     """
@@ -76,7 +76,7 @@ class Totals:
         self.samples.append(samples)
 
     def means(self) -> tuple[float, float]:
-        """Loss and accuracy by picture; waits for the device."""
+        """Loss and accuracy by image; waits for the device."""
         samples = torch.tensor(self.samples, dtype=torch.float64)
         losses = torch.stack(self.losses).cpu().double()
         return float((losses * samples).sum() / samples.sum()), int(torch.stack(self.correct).sum()) / sum(self.samples)
@@ -113,7 +113,7 @@ class Underway:
 class TrainingState:
     """All that changes: the network, its optimizer, where training is, the best record so far.
 
-    epoch: of the last one that ended; underway: the one after it. selection: where epochs take a part of the pictures.
+    epoch: of the last one that ended; underway: the one after it. selection: where epochs take a part of the images.
     """
 
     network: nn.Module
@@ -126,10 +126,10 @@ class TrainingState:
     selection: Selection | None = None
 
     @classmethod
-    def begin(cls, network: nn.Module, recipe: Recipe, pictures: Callable[[], Tensor] | None = None) -> "TrainingState":
+    def begin(cls, network: nn.Module, recipe: Recipe, images: Callable[[], Tensor] | None = None) -> "TrainingState":
         """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer.
 
-        pictures: gives training pictures (N, C, H, W) as the network takes them, to which whitening layers are fitted.
+        images: gives training images (N, C, H, W) as the network takes them, to which whitening layers are fitted.
         """
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
@@ -138,8 +138,8 @@ class TrainingState:
         if recipe.initialization != "default":
             torch.manual_seed(mixed(recipe.seed))
             initialize(network, recipe.initialization)
-        if pictures:
-            fit_whitening(network, pictures)
+        if images:
+            fit_whitening(network, images)
         compute.place(network)
         return cls(network, compute, Update(network, recipe, compute))
 
@@ -200,11 +200,11 @@ class TrainingState:
             raise RunError(f"the saved state does not fit this training ({what})") from error
 
 
-def fit_whitening(network: nn.Module, pictures: Callable[[], Tensor]) -> None:
+def fit_whitening(network: nn.Module, images: Callable[[], Tensor]) -> None:
     """Fit the whitening layers that have not been fitted yet."""
     for layer in network.modules():
         if isinstance(layer, Whitening) and not bool(layer.fitted):
-            layer.fit(pictures())
+            layer.fit(images())
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from lenext.data.copies import NEARLY, Copy, near
 from lenext.data.dataset import Dataset, Split
 from lenext.data.duplicates import Place, exact
 from lenext.data.folder import gather
-from lenext.data.pictures import open_picture
+from lenext.data.images import open_image
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown
 from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
@@ -24,22 +24,22 @@ from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
 ORIENTATION = 0x0112  # the EXIF tag
 SHAPES = 3.0  # times as long as wide, or a third as large as the usual: odd
-FEW = 10  # pictures of a class that are too few to learn from
-IMBALANCE = 10  # times as many pictures as another class
+FEW = 10  # images of a class that are too few to learn from
+IMBALANCE = 10  # times as many images as another class
 NETWORK, EPOCHS = "lenet_32px", 12  # of the search for suspect labels, unless told otherwise
-SHOWN = 24  # pictures of a kind on the page
+SHOWN = 24  # images of a kind on the page
 ABOUT = {
     "broken": "Files that cannot be read.",
     "odd size": "Far longer than wide, or far smaller than the others.",
     "odd mode": "Other colours than nearly all the others have.",
     "rotated": "Turned by their EXIF orientation; lenext turns them, other programs may not.",
     "duplicate": "Equal to the pixel, within a split.",
-    "across splits": "Nearly or quite the same picture in two splits: its figures flatter.",
-    "contradiction": "Nearly or quite the same picture under two classes.",
-    "near duplicate": "Nearly the same picture, within a split.",
-    "few pictures": "Classes with hardly any pictures.",
-    "imbalance": "Classes with far fewer pictures than the largest.",
-    "suspect label": "Networks that were trained without a picture are sure that it is of another class.",
+    "across splits": "Nearly or quite the same image in two splits: its figures flatter.",
+    "contradiction": "Nearly or quite the same image under two classes.",
+    "near duplicate": "Nearly the same image, within a split.",
+    "few images": "Classes with hardly any images.",
+    "imbalance": "Classes with far fewer images than the largest.",
+    "suspect label": "Networks that were trained without an image are sure that it is of another class.",
 }
 """The kinds of findings, in the order in which they are told."""
 
@@ -115,10 +115,10 @@ def audit(
     findings: list[Finding] = []
     if not isinstance(data, Dataset):
         path = expanded(data)
-        if str(data) not in DATASETS and path.is_dir() and is_picture_folder(path):
+        if str(data) not in DATASETS and path.is_dir() and has_images(path):
             findings += look_at_files(path)
-        size: Literal["auto"] | int = 64 if findings or (path.is_dir() and is_picture_folder(path)) else "auto"
-        data = load(data, data_dir=data_dir, offline=offline, picture_size=size, on_bad_image="skip")
+        size: Literal["auto"] | int = 64 if findings or (path.is_dir() and has_images(path)) else "auto"
+        data = load(data, data_dir=data_dir, offline=offline, image_size=size, on_bad_image="skip")
     findings += look_at_classes(data)
     findings += look_for_duplicates(data)
     notes: list[str] = []
@@ -136,8 +136,8 @@ def audit(
     return Audit(tuple(findings), folder / "audit.csv", folder / "audit.html", tuple(notes))
 
 
-def is_picture_folder(path: Path) -> bool:
-    """Whether it has pictures in class folders."""
+def has_images(path: Path) -> bool:
+    """Whether it has images in class folders."""
     try:
         return bool(gather(path)[0]["train"].paths)
     except LenextError:
@@ -145,23 +145,23 @@ def is_picture_folder(path: Path) -> bool:
 
 
 def look_at_files(path: Path) -> Iterator[Finding]:
-    """What the files of pictures say of themselves."""
+    """What the files of images say of themselves."""
     piles, _ = gather(path)
     seen: list[tuple[str, str, str, int, int]] = []
     for pile in piles.values():
         for label, name in enumerate(pile.classes):
             if label not in pile.labels:
-                yield Finding("few pictures", pile.name, name, "no picture at all")
+                yield Finding("few images", pile.name, name, "no image at all")
     total = sum(len(pile.paths) for pile in piles.values())
-    with count_bar("looking at pictures", total) as advance:
+    with count_bar("looking at images", total) as advance:
         for pile in piles.values():
             for file in pile.paths:
                 sample = str(Path(file).relative_to(path))
                 try:
-                    with open_picture(file) as picture:
-                        seen.append((pile.name, sample, picture.mode, picture.width, picture.height))
-                        turned = picture.getexif().get(ORIENTATION, 1)
-                        picture.load()
+                    with open_image(file) as image:
+                        seen.append((pile.name, sample, image.mode, image.width, image.height))
+                        turned = image.getexif().get(ORIENTATION, 1)
+                        image.load()
                     if turned not in (0, 1):
                         yield Finding("rotated", pile.name, sample, f"EXIF orientation {turned}")
                 except DataError as error:
@@ -193,13 +193,13 @@ def look_at_classes(data: Dataset) -> Iterator[Finding]:
         most = max(counts)
         for label, count in zip(data.classes, counts, strict=True):
             if count < (FEW if name == "train" else 1):
-                yield Finding("few pictures", name, label, f"{count} pictures")
+                yield Finding("few images", name, label, f"{count} images")
             elif count * IMBALANCE <= most:
-                yield Finding("imbalance", name, label, f"{count:,} pictures, where the largest class has {most:,}")
+                yield Finding("imbalance", name, label, f"{count:,} images, where the largest class has {most:,}")
 
 
 def look_for_duplicates(data: Dataset) -> Iterator[Finding]:
-    """Pictures that are there more than once; each pair is told once, as the worst that it is."""
+    """Images that are there more than once; each pair is told once, as the worst that it is."""
     splits = data.splits()
 
     def said(place: tuple[str, int]) -> tuple[str, str]:
@@ -245,7 +245,7 @@ def as_csv(findings: Sequence[Finding]) -> str:
 
 
 def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:
-    """The findings with their pictures."""
+    """The findings with their images."""
     splits = data.splits()
     place = {name: {str(one): row for row, one in enumerate(split.ids.tolist())} for name, split in splits.items()}
     galleries = []
@@ -253,16 +253,16 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
         some = [one for one in findings if one.kind == kind]
         if not some:
             continue
-        pictures = []
+        images = []
         for one in some[:SHOWN]:
             row = place.get(one.split, {}).get(one.sample)
             places = [one.beside] if one.beside else []
             places += [(one.split, row)] if row is not None else []
             shown = address_of(splits, places) if places else ""
             doubted = kind in ("contradiction", "suspect label")
-            pictures.append(Shown(shown, one.what, f"{one.split}: {one.sample}", right=not doubted))
-        galleries.append((Gallery(kind, about, pictures), len(some)))
-    counts = [(f"{len(split):,}", f"{name} pictures") for name, split in data.splits().items()]
+            images.append(Shown(shown, one.what, f"{one.split}: {one.sample}", right=not doubted))
+        galleries.append((Gallery(kind, about, images), len(some)))
+    counts = [(f"{len(split):,}", f"{name} images") for name, split in data.splits().items()]
     return render(
         "audit.html", title=f"Audit of {data.name}", notes=notes, galleries=galleries, sharp=max(data.shape[1:]) <= 64,
         numbers=[*counts, (f"{len(data.classes):,}", "classes"), (f"{len(findings):,}", "findings")],

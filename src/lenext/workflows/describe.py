@@ -65,7 +65,7 @@ def describe_run(run: Run) -> dict[str, Any]:
 def summarize_named(
     network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
 ) -> Summary:
-    """The summary of a network by name, for the pictures and classes asked for, else those it is made for."""
+    """The summary of a network by name, for the images and classes asked for, else those it is made for."""
     module, shape = network_named(network, options, image_size, channels, classes)
     return summarize(module, shape, network)
 
@@ -85,7 +85,7 @@ def diagram_of(
 def network_named(
     network: str, options: Mapping[str, Any], image_size: int | None, channels: int | None, classes: int | None
 ) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A network by name, and the (C, H, W) of the pictures asked for, else those it is made for.
+    """A network by name, and the (C, H, W) of the images asked for, else those it is made for.
 
     Its weights are drawn only where it cannot run without them: shapes are all that a summary or a diagram needs.
     """
@@ -97,7 +97,7 @@ def network_named(
         experiment = Experiment(network, options, recipe=experiment.recipe.changed({"image_size": image_size}))
     if is_own(network):
         if image_size is None:
-            raise ConfigurationError(f"{network}: for which pictures? Give --image-size")
+            raise ConfigurationError(f"{network}: for which images? Give --image-size")
         defaults = {"in_channels": 3, "num_classes": 10}
     else:
         defaults = {key: one.default for key, one in find_variant(network).parameters().items()}

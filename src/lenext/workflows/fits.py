@@ -8,17 +8,17 @@ from lenext.foundation.memory import available
 from lenext.inspection.summary import summarize
 from lenext.training.recipe import Recipe
 
-MOST = 1024  # pictures a step that `auto` takes: more rarely train faster, and learn less from each
+MOST = 1024  # images a step that `auto` takes: more rarely train faster, and learn less from each
 BY_WEIGHT = 16  # bytes a parameter needs: itself, its gradient, the optimizer's two averages
 
 
 def fitting_batch(
-    network: nn.Module, input_shape: tuple[int, int, int], compute: Compute, recipe: Recipe, pictures: int
+    network: nn.Module, input_shape: tuple[int, int, int], compute: Compute, recipe: Recipe, images: int
 ) -> int:
     """The recipe's batch size; `auto` is the largest power of two, up to 1,024, that fits into the memory there is.
 
-    pictures: that there are to train on; a step has no more. What it needs is estimated from what the backward pass
-    keeps of one picture, and what a layer has in hand. Raises ConfigurationError, with a
+    images: that there are to train on; a step has no more. What it needs is estimated from what the backward pass
+    keeps of one image, and what a layer has in hand. Raises ConfigurationError, with a
     size that fits, where one that was asked for is too large.
     """
     try:
@@ -34,18 +34,19 @@ def fitting_batch(
     most = int((free - fixed) / one)
     if most < 1:
         raise ConfigurationError(
-            f"training needs about {(fixed + one) / 1e9:.1f} GB for one picture, and {free / 1e9:.1f} GB are free; "
+            f"training needs about {(fixed + one) / 1e9:.1f} GB for one image, and {free / 1e9:.1f} GB are free; "
             "give a smaller --image-size, or a smaller network"
         )
     if recipe.batch_size == "auto":
-        return min(MOST, 1 << (max(1, min(int(0.7 * most), pictures // 8)).bit_length() - 1))
-    if min(recipe.batch_size, pictures) > most:
+        return min(MOST, 1 << (max(1, min(int(0.7 * most), images // 8)).bit_length() - 1))
+    if min(recipe.batch_size, images) > most:
         needed, fits = (
-            (fixed + one * min(recipe.batch_size, pictures)) / 1e9,
+            (fixed + one * min(recipe.batch_size, images)) / 1e9,
             1 << (max(1, int(0.9 * most)).bit_length() - 1),
         )
         raise ConfigurationError(
             f"batch_size={recipe.batch_size}: a step would need about {needed:.1f} GB, and {free / 1e9:.1f} GB are "
-            f"free; --batch-size {fits} fits (with --accumulate {-(-recipe.batch_size // fits)} for the same updates)"
+            f"free; --batch-size {fits} fits (with --accumulate-batches "
+            f"{-(-recipe.batch_size // fits)} for the same updates)"
         )
     return recipe.batch_size

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from lenext.data.dataset import Dataset, Split
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import open_regular
 from lenext.training.recipe import Recipe
 
 MAY_CHANGE = {
     "epochs",
-    "save_minutes",
+    "checkpoint_minutes",
     "device",
     "threads",
     "compile",
@@ -65,7 +65,7 @@ def split_fingerprint(name: str, split: Split, source: Mapping[str, str]) -> str
 
 def image_files(name: str, split: Split, source: Mapping[str, str]) -> list[Path]:
     """Return the files that a split's images come from; none where they are not of a folder."""
-    if isinstance(split.images, PictureFiles):
+    if isinstance(split.images, ImageFiles):
         return [Path(path) for path in split.images.paths]
     apart = "test_" if name == "test" and "test_kind" in source else ""
     if source.get(f"{apart}kind") != "folder":

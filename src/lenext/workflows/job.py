@@ -30,10 +30,10 @@ from lenext.workflows.fits import fitting_batch
 from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
 
 HOW = (
-    "keep_norms", "newton_schulz", "stem_learns", "accumulate", "ema", "label_smoothing", "class_weights",
-    "gradient_clip", "initialization",
+    "keep_weight_norms", "newton_schulz_steps", "freeze_stem_after", "accumulate_batches", "ema_decay",
+    "label_smoothing", "class_weights", "gradient_clip", "initialization",
 )  # fmt: skip
-MIXED = ("mixup", "cutmix", "balanced_sampling", "selective", "progressive", "views")
+MIXED = ("mixup", "cutmix", "balanced_sampling", "hardest_fraction", "progressive_resizing", "tta")
 
 
 class Job:
@@ -77,21 +77,23 @@ class Job:
 
     def compiles(self) -> Literal["no", "yes", "cuda_graphs"]:
         """Whether the step is compiled: `auto` goes by a table, as timing would not give the same bits again."""
-        recipe, pictures = self.recipe, self.samples * self.recipe.epochs
+        recipe, images = self.recipe, self.samples * self.recipe.epochs
         if recipe.compile != "auto":
             return recipe.compile
-        pays = pictures >= COMPILING_PAYS.get(self.experiment.network, math.inf)
-        pays &= recipe.progressive == recipe.stem_learns == 1 and not recipe.mixup and not recipe.cutmix  # steps differ
+        pays = images >= COMPILING_PAYS.get(self.experiment.network, math.inf)
+        pays &= (
+            recipe.progressive_resizing == recipe.freeze_stem_after == 1 and not recipe.mixup and not recipe.cutmix
+        )  # steps differ
         return "yes" if pays and recipe.replicas == 1 and self.compute.device.type == "cpu" and has_compiler() else "no"
 
     @property
     def samples(self) -> int:
-        """Training pictures that an epoch takes."""
+        """Training images that an epoch takes."""
         return self.recipe.samples(len(self.data.train))
 
     @cached_property
     def batches(self) -> int:
-        """Of training pictures, in an epoch."""
+        """Of training images, in an epoch."""
         return len(cuts(self.samples, self.batch_size))
 
     @property
@@ -102,13 +104,14 @@ class Job:
 
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
         """Try the image size that training begins with, where it grows."""
-        if self.recipe.progressive < 1:
-            small = (shape[0], *self.prepare.at(self.recipe.progressive).image_size)
+        if self.recipe.progressive_resizing < 1:
+            small = (shape[0], *self.prepare.at(self.recipe.progressive_resizing).image_size)
             try:
                 check(self.network, small, classes)
             except ConfigurationError as error:
                 raise ConfigurationError(
-                    f"progressive={self.recipe.progressive:g}: the network {error}; give more, or leave it out"
+                    f"progressive_resizing={self.recipe.progressive_resizing:g}: the network {error}; "
+                    "give more, or leave it out"
                 ) from error
 
     def plan(self) -> dict[str, str]:
@@ -123,11 +126,11 @@ class Job:
         early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
         return {
             "network": f"{name}{source}: {parameters:,} parameters",
-            "data": f"{data.name}: {sizes} pictures",
+            "data": f"{data.name}: {sizes} images",
             "split": self.how_split(),
             "recipe": f"{recipe.optimizer}, learning rate {recipe.learning_rate:g} ({recipe.schedule}), "
             f"{self.how_long()} of batches of {recipe.batch_size}{early}{self.also(HOW)}, seed {recipe.seed}",
-            "pictures": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
+            "images": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
             f"augmentation: {augmentation(data, recipe).describe()}{self.also(MIXED)}",
             "device": self.compute.describe() + (", compiled" if recipe.compile != "no" else "") + self.shared_out(),
             "time": self.expected(),
@@ -156,24 +159,22 @@ class Job:
         data, notes = self.data, list[str]()
         last = cuts(self.samples, self.batch_size)[-1]
         if last.stop - last.start == self.batch_size + 1:
-            notes.append(f"the last batch has {self.batch_size + 1} pictures; one alone breaks batch norm")
+            notes.append(f"the last batch has {self.batch_size + 1} images; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:
-            notes.append("the weights are for colour; grey pictures are repeated to three channels")
-        if self.recipe.selective < 1:
-            notes.append(
-                f"an epoch is of the {self.samples:,} hardest pictures; its training figures are of these alone"
-            )
+            notes.append("the weights are for colour; grey images are repeated to three channels")
+        if self.recipe.hardest_fraction < 1:
+            notes.append(f"an epoch is of the {self.samples:,} hardest images; its training figures are of these alone")
         frozen = sum(one.numel() for one in self.network.parameters() if not one.requires_grad)
         if frozen:
             notes.append(f"{frozen:,} parameters are frozen")
         return [*notes, *data.notes]
 
     def how_split(self) -> str:
-        """Where the validation and test pictures come from."""
+        """Where the validation and test images come from."""
         own = "the source's own"
         carved = f"taken out of train ({self.recipe.split}, seed {self.recipe.split_seed})"
-        if self.recipe.choose_by_test:
-            return "no validation: the test set is measured after every epoch, and chooses (choose_by_test)"
+        if self.recipe.select_on_test:
+            return "no validation: the test set is measured after every epoch, and chooses (select_on_test)"
         validation = (
             "none" if self.data.validation is None else (own if "validation" not in self.data.carved else carved)
         )
@@ -193,14 +194,14 @@ class Job:
         return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
 
     def epoch_seconds(self, step: float) -> float:
-        """Of an epoch and its measuring, at so many seconds a step of whole pictures; measuring takes a third of it."""
+        """Of an epoch and its measuring, at so many seconds a step of whole images; measuring takes a third of it."""
         measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         measured += self.batches if self.recipe.evaluate_training else 0
         return step * self.mean_area() * (self.batches + measured / 3)
 
     def mean_area(self) -> float:
         """Of the epochs' images, as a share of the whole: below 1 where they grow."""
-        if self.recipe.progressive == 1:
+        if self.recipe.progressive_resizing == 1:
             return 1.0
         whole, epochs = math.prod(self.prepare.image_size), self.epochs
         sizes = (grown(self.prepare, self.recipe, epoch, epochs).image_size for epoch in range(1, epochs + 1))
@@ -211,7 +212,7 @@ class Job:
 
         Raises RuntimeError or TypeError for a network that cannot be copied, ConfigurationError where a step fails.
         """
-        recipe = replace(self.recipe, initialization="default", compile="no", progressive=1.0, steps="all")
+        recipe = replace(self.recipe, initialization="default", compile="no", progressive_resizing=1.0, steps="all")
         trial = TrainingState.begin(copy.deepcopy(self.network), recipe)
         times: list[float] = []
         begun = last = time.perf_counter()

@@ -29,7 +29,7 @@ MOST_POINTS = 3_000  # that t-SNE is given; it takes minutes for more
 
 
 def class_grid(data: Dataset, a_class: int = 8, recipe: Recipe | None = None) -> Figure:
-    """Training pictures of each class in a row, and with a recipe the same ones augmented as training has them."""
+    """Training images of each class in a row, and with a recipe the same ones augmented as training has them."""
     if a_class < 1:
         raise ConfigurationError(f"a_class={a_class}: at least 1")
     split = data.train
@@ -45,12 +45,12 @@ def class_grid(data: Dataset, a_class: int = 8, recipe: Recipe | None = None) ->
             after.append(change(pixels, numbers, blank).round().clamp(0, 255).to(torch.uint8).numpy())
     words = f"; augmentation: {change.describe()}" if change else ""
     return seeing.class_grid(
-        rows, [data.classes[at] for at in shown], f"{data.name}: {len(split):,} pictures{words}", after
+        rows, [data.classes[at] for at in shown], f"{data.name}: {len(split):,} images{words}", after
     )
 
 
 def channels(data: Dataset, sample: int, crop: Sequence[int] = ()) -> Figure:
-    """The channels of a training picture before and after normalization. Raises DataError where there is none such."""
+    """The channels of a training image before and after normalization. Raises DataError where there is none such."""
     if not 0 <= sample < len(data.train):
         raise DataError(f"{data.name}: there is no sample {sample}; there are {len(data.train):,}, counted from 0")
     pixels = data.train.images[torch.tensor([sample])][0]
@@ -59,7 +59,7 @@ def channels(data: Dataset, sample: int, crop: Sequence[int] = ()) -> Figure:
 
 
 def cropped_channels(pixels: Tensor, normalized: Tensor, crop: Sequence[int], title: str) -> Figure:
-    """A picture (C, H, W), or a crop of it (top, left, height, width), before and after normalization."""
+    """An image (C, H, W), or a crop of it (top, left, height, width), before and after normalization."""
     if crop:
         top, left, height, width = crop
         if min(crop) < 0 or top + height > pixels.shape[1] or left + width > pixels.shape[2] or not height * width:
@@ -78,7 +78,7 @@ def kernels(module: nn.Module, name: str) -> Figure:
 
 
 def filters(module: nn.Module | None, pixels: np.ndarray, name: str) -> Figure:
-    """A picture (C, H, W), in grey, through hand-made kernels, and through the first that a network has learned."""
+    """An image (C, H, W), in grey, through hand-made kernels, and through the first that a network has learned."""
     learned = np.zeros((0, 3, 3)) if module is None else first_weights(module).mean(1)
     return seeing.filters(pixels.mean(0).astype(np.float64), learned, name)
 
@@ -92,7 +92,7 @@ def first_weights(module: nn.Module) -> np.ndarray:
 
 
 def features(module: nn.Module, images: Tensor, shown: np.ndarray, layer: str = "") -> Figure:
-    """What the channels of a layer make of a picture, images (1, C, H, W), shown as pixels (C, H, W); by default
+    """What the channels of a layer make of an image, images (1, C, H, W), shown as pixels (C, H, W); by default
     those of the last map."""
     layer = layer or explain.last_map(module, images)
     maps = explain.feature_maps(module, images, [layer]).get(layer)
@@ -106,17 +106,17 @@ def features(module: nn.Module, images: Tensor, shown: np.ndarray, layer: str = 
 def embedding(
     module: nn.Module, split: Split, description: Description, name: str, method: Literal["pca", "tsne"] = "pca"
 ) -> Figure:
-    """Pictures as points, by what the network makes of them before its last layer; t-SNE is given 3,000 of them."""
+    """Images as points, by what the network makes of them before its last layer; t-SNE is given 3,000 of them."""
     if method == "tsne" and len(split) > MOST_POINTS:
         split = some_of(split, MOST_POINTS)
     vectors = penultimate(module, split, description)
     points = projected(vectors, method)
-    words = f"{len(split):,} pictures by {vectors.shape[1]} features ({ {'pca': 'PCA', 'tsne': 't-SNE'}[method] })"
+    words = f"{len(split):,} images by {vectors.shape[1]} features ({ {'pca': 'PCA', 'tsne': 't-SNE'}[method] })"
     return seeing.embedding(points, split.labels.numpy(), description.classes, f"{name}: {words}")
 
 
 def some_of(split: Split, number: int) -> Split:
-    """So many of a split's pictures, drawn with a seed, in their order."""
+    """So many of a split's images, drawn with a seed, in their order."""
     if len(split) <= number:
         return split
     return split.take(torch.randperm(len(split), generator=generator(0))[:number].sort().values)
@@ -153,18 +153,18 @@ def projected(vectors: np.ndarray, method: Literal["pca", "tsne"]) -> np.ndarray
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A picture (C, H, W) at another size, height and width."""
+    """An image (C, H, W) at another size, height and width."""
     whole = F.interpolate(torch.from_numpy(pixels)[None].float(), size=size, mode="bilinear", antialias=True)
     return whole[0].round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def receptive_fields(module: nn.Module, pixels: np.ndarray, shape: tuple[int, int, int], name: str) -> Figure:
-    """What the middle of each stage of a network sees of a picture (C, H, W) of the size of its input."""
+    """What the middle of each stage of a network sees of an image (C, H, W) of the size of its input."""
     fields: dict[str, tuple[int, int]] = {}
     for layer in summarize(module, shape, name).stages():
         known = [field for field, _ in fields.values()]
         if len(layer.output_shape) == 3 and layer.receptive_field not in known:
             fields[layer.name] = (layer.receptive_field, layer.stride)
     if not fields:
-        raise ConfigurationError(f"{name}: none of its layers sees places of a picture")
+        raise ConfigurationError(f"{name}: none of its layers sees places of an image")
     return seeing.receptive_fields(pixels, fields, f"{name} at {shape[1]} x {shape[2]} px")

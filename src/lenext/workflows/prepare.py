@@ -93,7 +93,7 @@ def load_data(experiment: Experiment, data_dir: str | Path | None = None, offlin
         test=experiment.test_data or None,
         data_dir=data_dir,
         offline=offline,
-        picture_size=experiment.recipe.image_size,
+        image_size=experiment.recipe.image_size,
         fit="pad" if experiment.recipe.resize == "pad" else "crop",
         label_column=experiment.label_column,
         on_bad_image=experiment.on_bad_image,
@@ -141,7 +141,7 @@ def network_options(experiment: Experiment, channels: int, classes: int, size: i
 
 
 def prepared(data: Dataset, experiment: Experiment) -> Preprocessing:
-    """How the data's pictures go into the network; published weights bring their own normalization and channels."""
+    """How the data's images go into the network; published weights bring their own normalization and channels."""
     found = preprocessing(data, experiment.recipe)
     if experiment.pretrained != "imagenet":
         return found
@@ -181,7 +181,7 @@ def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Modul
 
 
 def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Try a blank picture; where it fails, say at which layer, and the least image size that works."""
+    """Try a blank image; where it fails, say at which layer, and the least image size that works."""
     name = experiment.network or type(network).__name__
     channels, height, _ = input_shape
     try:
@@ -196,14 +196,14 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
         least = least_size(build, channels, classes, above=height)
         hint = f"; the least size above it that works is --image-size {least}" if least else ""
         hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
-        if height <= 64 and (small := for_small_pictures(experiment.network)):
-            hint += f"; {small} is made for small pictures"
+        if height <= 64 and (small := for_small_images(experiment.network)):
+            hint += f"; {small} is made for small images"
         raise ConfigurationError(f"{name} {error}{hint}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{name} {error}") from error
 
 
-def for_small_pictures(network: str) -> str:
-    """The variant of a network's family that is made for small pictures; empty where it is that one already."""
+def for_small_images(network: str) -> str:
+    """The variant of a network's family that is made for small images; empty where it is that one already."""
     family = FAMILIES.get(MODELS.get(network, ""), ())
-    return next((one for one in family if one != network and find_variant(one).kind == "small pictures"), "")
+    return next((one for one in family if one != network and find_variant(one).kind == "small images"), "")

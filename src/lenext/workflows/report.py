@@ -10,7 +10,7 @@ from torch import nn
 
 from lenext.data.dataset import Dataset
 from lenext.data.duplicates import across, exact
-from lenext.data.pictures import PictureFiles
+from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
 from lenext.inspection.diagram import draw, whole
@@ -31,7 +31,7 @@ from lenext.runs.weights import Description
 from lenext.training.notices import Samples, calibration_notice, noticed
 from lenext.training.schedule import Curve, batches_per_epoch, learning_rate_curve
 from lenext.workflows.prepare import open_data
-from lenext.workflows.run_pictures import RunPictures
+from lenext.workflows.run_figures import RunFigures
 from lenext.workflows.use import open_weights
 
 BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
@@ -94,7 +94,7 @@ class Page:
         try:
             self.data = open_data(run, data_dir, offline, data)
         except LenextError as error:
-            self.missing.append(f"Without the data there are no pictures here: {error}")
+            self.missing.append(f"Without the data there are no images here: {error}")
 
     def write(self) -> Path:
         path = self.run.path / "report.html"
@@ -105,8 +105,8 @@ class Page:
         """All that the template names."""
         experiment, answers = self.experiment, self.answers
         opened = (self.data, self.answers, self.module, self.description)
-        pictures = RunPictures(self.run.path.name, experiment.recipe, *opened)
-        explained, map_layer = self.part("explanations", pictures.explanations, ([], ""))
+        images = RunFigures(self.run.path.name, experiment.recipe, *opened)
+        explained, map_layer = self.part("explanations", images.explanations, ([], ""))
         best = self.results.get("best_epoch")
         called = experiment.network or "a network made in Python"
         return {
@@ -118,13 +118,13 @@ class Page:
             "numbers": self.part("figures", self.numbers, []),
             "notices": sentences(self.part("notices", self.notices, [])),
             "charts": self.part("curves", lambda: curves(self.records, best, self.rates()), []) if self.records else [],
-            "galleries": self.part("pictures", pictures.galleries, []),
+            "galleries": self.part("images", images.galleries, []),
             "data": self.part("data", self.data_facts, []),
             "machine": self.part("machine", self.machine, []),
             **self.part("results by class", lambda: self.by_class(answers), {"classes": []}),
             "explanations": explained,
             "map_layer": map_layer,
-            "inside": self.part("pictures of what is inside", pictures.inside, []),
+            "inside": self.part("images of what is inside", images.inside, []),
             **self.part("layers", self.layers, {"layers": []}),
             "fine": self.fine,  # these two are known by now
             "missing": self.missing,
@@ -142,7 +142,7 @@ class Page:
         test, validation = self.results.get("test") or {}, self.results.get("validation") or {}
         found = []
         if "accuracy" in test:
-            found.append((f"{test['accuracy']:.2%}", f"of {test['samples']:,} test pictures right"))
+            found.append((f"{test['accuracy']:.2%}", f"of {test['samples']:,} test images right"))
         if validation.get("accuracy") is not None:
             found.append((f"{validation['accuracy']:.2%}", f"of validation, epoch {self.results.get('best_epoch')}"))
         if "top5_accuracy" in test:
@@ -175,14 +175,12 @@ class Page:
             found.append(calibration_notice(error, by_chance, confidence, accuracy, recipe))
         found = [sentence for sentence in found if sentence]
         splits = self.data.splits() if self.data else {}
-        if splits and not any(isinstance(one.images, PictureFiles) for one in splits.values()):
+        if splits and not any(isinstance(one.images, ImageFiles) for one in splits.values()):
             groups = exact(splits)
-            self.fine += ", no picture in two splits"
+            self.fine += ", no image in two splits"
             for other in ("validation", "test"):
                 if number := across(groups, "train", other):
-                    found.append(
-                        f"{number:,} of the {other} pictures are training pictures too, so its figures flatter"
-                    )
+                    found.append(f"{number:,} of the {other} images are training images too, so its figures flatter")
         if self.results.get("test_reads", 0) > 1:
             found.append("the test set was read more than once; what was chosen by it is no longer a test")
         return found
@@ -192,7 +190,7 @@ class Page:
             return {"classes": []}
         rows = class_figures(answers, answers.classes)
         few = len(rows) <= CLASSES
-        picture = self.run.path / "confusion_matrix.png"
+        image = self.run.path / "confusion_matrix.png"
         small = len(answers.classes) <= MOST_CELLS
         return {
             "classes": rows if few else sorted(rows, key=lambda row: row["f1"])[:CLASSES],
@@ -203,7 +201,7 @@ class Page:
             "calibration_error_by_chance": answers.calibration_error_by_chance,
             "names": answers.classes,
             "matrix": confusion_cells(answers) if small else [],
-            "matrix_picture": embedded(picture.read_bytes(), "png") if not small and picture.is_file() else "",
+            "matrix_image": embedded(image.read_bytes(), "png") if not small and image.is_file() else "",
         }
 
     def layers(self) -> dict[str, Any]:
@@ -221,7 +219,7 @@ class Page:
     def data_facts(self) -> list[tuple[str, str]]:
         source = self.split.get("source", {})
         sizes = ", ".join(f"{count:,} {part}" for part, count in self.split.get("samples", {}).items())
-        facts = [("data", self.experiment.data), ("pictures", sizes), ("classes", f"{len(self.classes):,}")]
+        facts = [("data", self.experiment.data), ("images", sizes), ("classes", f"{len(self.classes):,}")]
         facts += [(name, str(value)) for name, value in source.items()]
         carved = [part for part in self.split.get("taken_out_of_train", {}) if part != "train"]
         if carved:

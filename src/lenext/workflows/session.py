@@ -18,7 +18,7 @@ from lenext.foundation.files import expanded, free_space, write_atomic
 from lenext.foundation.memory import keep_freed_memory
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Narrator, seconds
-from lenext.reporting.pictures import write_curves, write_test_pictures
+from lenext.reporting.run_images import write_curves, write_test_figures
 from lenext.reporting.tables import table
 from lenext.reporting.tensorboard import Board
 from lenext.runs import checkpoint, weights
@@ -26,18 +26,23 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_figures, figures_of, write_predictions
 from lenext.training.diagnosis import not_finite
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import events, some_pictures, stopped_early
+from lenext.training.loop import events, sample_images, stopped_early
 from lenext.training.notices import Samples, chance_notice
-from lenext.training.passes import views_of
+from lenext.training.passes import allowed_tta
 from lenext.training.schedule import learning_rate_curve
 from lenext.training.state import Record, Step, TrainingState
 from lenext.workflows.identity import MAY_CHANGE, combined, fingerprints, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
-VIEWS = {"none": "", "flip": ", mean of 2 views", "shift": ", mean of 3 views", "flip_and_shift": ", mean of 6 views"}
+TTA_VIEWS = {
+    "none": "",
+    "flip": ", mean of 2 views",
+    "shift": ", mean of 3 views",
+    "flip_and_shift": ", mean of 6 views",
+}
 MOST_CLASSES = 20  # shown in the table at the end
-AFTER_WEIGHTS = 64 << 20  # bytes that pictures, predictions and the log may come to
+AFTER_WEIGHTS = 64 << 20  # bytes that images, predictions and the log may come to
 
 
 class Session:
@@ -50,7 +55,7 @@ class Session:
         """reads_test: whether the test set is measured at the end; among many runs only the chosen one should.
         watch: called after each epoch."""
         self.job, self.run, self.narrator, self.reads_test, self.watch = job, run, narrator, reads_test, watch
-        self.state = TrainingState.begin(job.network, job.recipe, partial(some_pictures, job.data, job.prepare))
+        self.state = TrainingState.begin(job.network, job.recipe, partial(sample_images, job.data, job.prepare))
         self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
         self.before = 0.0  # seconds of training in earlier processes
@@ -87,7 +92,7 @@ class Session:
     def check_space(self) -> None:
         """Whether the disk has room for the checkpoints and the weights, estimated from the network's."""
         network = sum(one.nbytes for one in self.job.network.state_dict().values())
-        averages = {"sgd": 1, "adamw": 2, "muon": 2}[self.job.recipe.optimizer] + bool(self.job.recipe.ema)
+        averages = {"sgd": 1, "adamw": 2, "muon": 2}[self.job.recipe.optimizer] + bool(self.job.recipe.ema_decay)
         needed = (checkpoint.KEPT + 1) * (1 + averages) * network + 3 * network + AFTER_WEIGHTS
         free = free_space(self.run.path)
         if free is not None and free < needed:
@@ -100,7 +105,7 @@ class Session:
         """Train, writing records, checkpoints and the best weights as they come; whether it was stopped by a signal."""
         job, state = self.job, self.state
         keep_freed_memory()
-        every = 60 * job.recipe.save_minutes
+        every = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
         with self.narrator.epochs(job.epochs, job.samples) as bar:
@@ -146,7 +151,7 @@ class Session:
             if self.is_sound():
                 weights.save(self.run.weights("last"), self.state.trained, self.job.description)
             raise told from error
-        except LenextError as error:  # between two steps, as where a picture cannot be read
+        except LenextError as error:  # between two steps, as where an image cannot be read
             self.narrator.note(f"stopped: {error}")
             with suppress(LenextError):
                 self.save()
@@ -250,34 +255,34 @@ class Session:
         if job.data.test is not None and self.reads_test:
             results |= self.measure_test(job.data.test)
         run.write_json("results.json", results)
-        pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
-        self.narrator.say(f"pictures: {pictures} in {run.path}")
+        figures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
+        self.narrator.say(f"figures: {figures} in {run.path}")
 
     def chosen_by(self) -> str:
         """What the best weights are the best of."""
-        if self.job.recipe.choose_by_test:
+        if self.job.recipe.select_on_test:
             return "best on the test set, as published: its figures flatter"
         return "best on validation" if self.job.data.validation else "last"
 
     def measure_test(self, test: Split) -> dict[str, Any]:
-        """Read the test set with the best weights; write predictions and pictures, tell the figures and return them."""
+        """Read the test set with the best weights; write predictions and images, tell the figures and return them."""
         job, run, best = self.job, self.run, self.state.best
         reads = run.test_reads + 1  # a run that was given more epochs has read it before
-        reads += len(self.state.records) if job.recipe.choose_by_test else 0
+        reads += len(self.state.records) if job.recipe.select_on_test else 0
         tensors, description = weights.load(run.weights("best"))
         weights.restore(tensors, description, run.weights("best"), job.network)
-        begun, views = time.perf_counter(), views_of(job.data, job.recipe)
+        begun, views = time.perf_counter(), allowed_tta(job.data, job.recipe)
         seen = evaluate_split(job.network, test, job.prepare, job.compute, views)
         taken = time.perf_counter() - begun
         by_class = class_figures(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
-        write_test_pictures(run, seen, test, job.data.classes, job.title)
+        write_test_figures(run, seen, test, job.data.classes, job.title)
         used = f"best weights, epoch {best.epoch}" if best and job.data.validation else "last weights"
         self.narrator.say()
-        tell_classes(self.narrator, by_class, "test pictures by class")
+        tell_classes(self.narrator, by_class, "test images by class")
         self.narrator.say(
-            f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures "
-            f"({used}{VIEWS[views]}); {seconds(self.before)} of training"
+            f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} images "
+            f"({used}{TTA_VIEWS[views]}); {seconds(self.before)} of training"
         )
         return {
             "test": figures_of(seen, job.data.classes),
@@ -293,6 +298,6 @@ def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) 
         figures = sorted(figures, key=lambda row: float(row["f1"]))[:MOST_CLASSES]
         title += f", the {MOST_CLASSES} worst"
     numbers = ("precision", "recall", "f1")
-    rows = [[row["class"], str(row["pictures"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
-    columns = {"class": "left", "pictures": "right", "precision": "right", "recall": "right", "F1": "right"}
+    rows = [[row["class"], str(row["images"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
+    columns = {"class": "left", "images": "right", "precision": "right", "recall": "right", "F1": "right"}
     narrator.say(table(title, columns, rows))

@@ -1,4 +1,4 @@
-"""`show` and `explain`: one picture of one thing in data, in a network or in a run, as a figure."""
+"""`show` and `explain`: one image of one thing in data, in a network or in a run, as a figure."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 from lenext.data import load
 from lenext.data.batches import plain_batch
 from lenext.data.dataset import Dataset, Split
-from lenext.data.pictures import read_picture
+from lenext.data.images import read_image
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.inspection import explain as explaining
@@ -21,7 +21,7 @@ from lenext.reporting.figures import confusion_matrix
 from lenext.reporting.overlays import overlay
 from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
-from lenext.runs.predict import find_pictures
+from lenext.runs.predict import find_images
 from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
 from lenext.training.recipe import Recipe, value_of_key
@@ -39,7 +39,7 @@ def data_grid(
     data_dir: str | Path | None = None,
     offline: bool = False,
 ) -> Figure:
-    """Pictures of each class in a row, and with a recipe the same ones augmented as training would have them."""
+    """Images of each class in a row, and with a recipe the same ones augmented as training would have them."""
     whole = data if isinstance(data, Dataset) else load(data, data_dir=data_dir, offline=offline)
     return looks.class_grid(whole, a_class, recipe)
 
@@ -48,7 +48,7 @@ def channels(
     source: str | Path, *, sample: int | None = None, crop: Sequence[int] = (), size: int | None = None,
     channels: int = 3, data_dir: str | Path | None = None, offline: bool = False,
 ) -> Figure:  # fmt: skip
-    """A picture's channels before and after normalization. source: a picture file, or data, of which the `sample`th.
+    """An image's channels before and after normalization. source: an image file, or data, of which the `sample`th.
 
     crop: top, left, height, width in pixels; of one of at most 16 px the values are written in (D4).
     size: pixels a side that a file is brought to; 224 where it is None. data_dir, offline: as for `load`.
@@ -59,42 +59,42 @@ def channels(
             raise ConfigurationError(f"size={size}: data have a size of their own; leave it out")
         return looks.channels(load(source, data_dir=data_dir, offline=offline), sample or 0, crop)
     if sample is not None:
-        raise ConfigurationError(f"sample={sample}: {path} is one picture; leave it out")
+        raise ConfigurationError(f"sample={sample}: {path} is one image; leave it out")
     size = value_of_key("image_size", 224 if size is None else size)
-    pixels = torch.from_numpy(read_picture(path, channels, (size, size)).copy())
+    pixels = torch.from_numpy(read_image(path, channels, (size, size)).copy())
     values = pixels / 255
     mean, std = values.mean((1, 2), keepdim=True), values.std((1, 2), keepdim=True).clamp(min=1e-6)
     title = f"{path.name}, normalized by its own mean and deviation"
     return looks.cropped_channels(pixels, (values - mean) / std, crop, title)
 
 
-def filtered(picture: str | Path, run: str | Path | Run = "", *, size: int = 224, network: str = "") -> Figure:
-    """A picture through hand-made kernels, and through the first ones that a run has learned."""
+def filtered(image: str | Path, run: str | Path | Run = "", *, size: int = 224, network: str = "") -> Figure:
+    """An image through hand-made kernels, and through the first ones that a run has learned."""
     value_of_key("image_size", size)
     module = open_weights(run, "best", network)[0] if run else None
-    return looks.filters(module, read_picture(picture, 1, (size, size)), Path(picture).name)
+    return looks.filters(module, read_image(image, 1, (size, size)), Path(image).name)
 
 
-def opened_picture(path: str | Path, description: Description) -> tuple[Tensor, np.ndarray]:
-    """A picture as the network takes it, (1, C, H, W), and as pixels (C, H, W) of the same size."""
+def opened_image(path: str | Path, description: Description) -> tuple[Tensor, np.ndarray]:
+    """An image as the network takes it, (1, C, H, W), and as pixels (C, H, W) of the same size."""
     prepare = description.preprocessing
-    pixels = torch.from_numpy(read_picture(path, prepare.channels, prepare.stored_size, prepare.stored_fit).copy())
+    pixels = torch.from_numpy(read_image(path, prepare.channels, prepare.stored_size, prepare.stored_fit).copy())
     split = Split(pixels[None], torch.zeros(1, dtype=torch.int64), np.array([str(path)]))
     images, _ = plain_batch(split, prepare, Compute.choose(*looks.CPU), slice(0, 1))
     return images, looks.resized(pixels.numpy(), prepare.image_size)
 
 
-def explained(run: str | Path | Run, *pictures: str | Path, network: str = "", layer: str = "") -> Figure:
-    """What the answers for pictures (files, folders, globs) hang on: saliency, Grad-CAM, occlusion."""
+def explained(run: str | Path | Run, *paths: str | Path, network: str = "", layer: str = "") -> Figure:
+    """What the answers for images (files, folders, globs) hang on: saliency, Grad-CAM, occlusion."""
     module, description = open_weights(run, "best", network)
     rows = []
-    for path in find_pictures(pictures)[:12]:
-        images, shown = opened_picture(path, description)
+    for path in find_images(paths)[:12]:
+        images, shown = opened_image(path, description)
         with torch.no_grad():
             shares = module.eval()(images).float().softmax(1)
         label = shares.argmax(1)
         whole = np.repeat(shown, 3, axis=0) if shown.shape[0] == 1 else shown
-        seen = {"picture": whole.transpose(1, 2, 0)}
+        seen = {"image": whole.transpose(1, 2, 0)}
         for name, method in explaining.METHODS.items():
             more = {"layer": layer} if name == "Grad-CAM" and layer else {}
             seen[name] = overlay(shown, method(module, images, label, **more)[0].numpy())
@@ -113,10 +113,10 @@ def answers_of(run: str | Path | Run) -> tuple[Run, Answers]:
 
 
 def confusion(run: str | Path | Run, *, normalized: bool = False) -> Figure:
-    """The confusion matrix of the test pictures, as counts or as per cent of the true class."""
+    """The confusion matrix of the test images, as counts or as per cent of the true class."""
     run, answers = answers_of(run)
     counts = answers.confusion()
-    title = f"{run.path.name}: {answers.accuracy:.2%} of {len(answers):,} test pictures right"
+    title = f"{run.path.name}: {answers.accuracy:.2%} of {len(answers):,} test images right"
     if normalized:
         share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
         return confusion_matrix(
@@ -128,7 +128,7 @@ def confusion(run: str | Path | Run, *, normalized: bool = False) -> Figure:
 def by_class(run: str | Path | Run) -> Figure:
     """Precision, recall and F1 of each class."""
     run, answers = answers_of(run)
-    return seeing.class_bars(class_figures(answers, answers.classes), f"{run.path.name}: test pictures by class")
+    return seeing.class_bars(class_figures(answers, answers.classes), f"{run.path.name}: test images by class")
 
 
 def reliability(run: str | Path | Run) -> Figure:
@@ -149,24 +149,24 @@ def kernels(run: str | Path | Run, *, network: str = "") -> Figure:
     return looks.kernels(module, description.network)
 
 
-def features(run: str | Path | Run, picture: str | Path, *, layer: str = "", network: str = "") -> Figure:
-    """What the channels of a layer make of a picture; by default those of the last map."""
+def features(run: str | Path | Run, image: str | Path, *, layer: str = "", network: str = "") -> Figure:
+    """What the channels of a layer make of an image; by default those of the last map."""
     module, description = open_weights(run, "best", network)
-    return looks.features(module, *opened_picture(picture, description), layer)
+    return looks.features(module, *opened_image(image, description), layer)
 
 
 def embedding(
     run: str | Path | Run, *, method: Literal["pca", "tsne"] = "pca", network: str = "",
     data_dir: str | Path | None = None, offline: bool = False,
 ) -> Figure:  # fmt: skip
-    """The test pictures as points, by what the network makes of them before its last layer."""
+    """The test images as points, by what the network makes of them before its last layer."""
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, "best", network)
     data = open_data(run, data_dir, offline)
     return looks.embedding(module, data.test or data.validation or data.train, description, run.path.name, method)
 
 
-def receptive_fields(network: str, picture: str | Path, *, image_size: int | None = None) -> Figure:
-    """What the middle of each stage of a network sees of a picture."""
+def receptive_fields(network: str, image: str | Path, *, image_size: int | None = None) -> Figure:
+    """What the middle of each stage of a network sees of an image."""
     module, shape = network_named(network, {}, image_size, None, None)
-    return looks.receptive_fields(module, read_picture(picture, 3, shape[1:]), shape, network)
+    return looks.receptive_fields(module, read_image(image, 3, shape[1:]), shape, network)

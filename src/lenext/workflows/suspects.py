@@ -98,7 +98,7 @@ RULES = {"precise": confident_learning, "sensitive": low_self_confidence}
 
 
 def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
-    """(N, K): for each training picture the probabilities by a network that has not seen it."""
+    """(N, K): for each training image the probabilities by a network that has not seen it."""
     split, found = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
     fold = torch.randperm(len(split), generator=generator(0)) % FOLDS
     recipe = Recipe(

@@ -49,7 +49,7 @@ def train(
     watch: Callable[[Record], None] | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a network on data and leave a run: weights, records, pictures, predictions for the test set.
+    """Train a network on data and leave a run: weights, records, images, predictions for the test set.
 
     network: a name of MODELS, `FILE.py:Class`, or a module (lenet where nothing says otherwise)
     data: a name of DATASETS, a path, or a Dataset (the digits where nothing says otherwise)

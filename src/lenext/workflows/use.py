@@ -1,4 +1,4 @@
-"""`val` and `predict`: what trained weights do, on the run's own splits, on other data, on a person's pictures."""
+"""`val` and `predict`: what trained weights do, on the run's own splits, on other data, on a person's images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +19,13 @@ from lenext.models.pretrained import SHORTER_SIDE, SIZE, imagenet_classes, norma
 from lenext.reporting.console import Narrator
 from lenext.runs import weights
 from lenext.runs.folder import Run
-from lenext.runs.predict import Prediction, find_pictures, predictions
+from lenext.runs.predict import Prediction, find_images, predictions
 from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
-from lenext.training.passes import views_of
+from lenext.training.passes import allowed_tta
 from lenext.workflows.prepare import check_unchanged, load_data
-from lenext.workflows.session import VIEWS, tell_classes
+from lenext.workflows.session import TTA_VIEWS, tell_classes
 
 Which = Literal["best", "last"]
 
@@ -74,7 +74,7 @@ def val(
     precision: str = "auto",
     quiet: bool = False,
 ) -> Evaluation:
-    """Measure a run's weights on its validation pictures; on another split, or on other data, if asked.
+    """Measure a run's weights on its validation images; on another split, or on other data, if asked.
 
     Reading the test set again is counted in results.json. Other data are matched by the names of their classes.
     """
@@ -88,7 +88,7 @@ def val(
     if data:
         whole = data if isinstance(data, Dataset) else load(
             data, data_dir=data_dir or run.environment.get("data_dir"), offline=offline,
-            picture_size=prepare.stored_size, fit=prepare.stored_fit,
+            image_size=prepare.stored_size, fit=prepare.stored_fit,
             label_column=experiment.label_column, on_bad_image=experiment.on_bad_image, channels=prepare.channels,
         )  # fmt: skip
         part = whole.test or whole.train
@@ -96,11 +96,11 @@ def val(
         chosen, title = Split(part.images, labels, part.ids), whole.name
     else:
         whole = load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
-        chosen, title = split_of(run, whole, split), f"{split} pictures"
+        chosen, title = split_of(run, whole, split), f"{split} images"
     shape = (description.preprocessing.channels, *description.preprocessing.stored_size)
     if tuple(chosen.images.shape[1:]) != shape:
         found = " x ".join(map(str, chosen.images.shape[1:]))
-        raise DataError(f"{title}: pictures of {found}, but the run was trained on {' x '.join(map(str, shape))}")
+        raise DataError(f"{title}: images of {found}, but the run was trained on {' x '.join(map(str, shape))}")
     recipe = experiment.recipe
     compute = Compute.choose(
         recipe.device if device == "auto" else device,
@@ -108,14 +108,14 @@ def val(
         recipe.memory_format,
     )
     compute.place(module)
-    views = views_of(whole, recipe)
+    views = allowed_tta(whole, recipe)
     seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
-    title = f"{run.path.name}: {title} by class{VIEWS[views]}"
+    title = f"{run.path.name}: {title} by class{TTA_VIEWS[views]}"
     with Narrator(quiet) as narrator:
         tell_classes(narrator, class_figures(seen, description.classes), title)
         figures = figures_of(seen, description.classes)
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
-        narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} pictures")
+        narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} images")
         if split == "test" and not data:
             reads = int(results.get("test_reads", 0)) + 1
             run.write_json("results.json", results | {"test_reads": reads})
@@ -143,7 +143,7 @@ def split_of(run: Run, data: Dataset, name: str) -> Split:
 
 def predict(
     model: str | Path | Run,
-    *pictures: str | Path,
+    *images: str | Path,
     top: int = 1,
     which: Which | None = None,
     network: nn.Module | str = "",
@@ -154,10 +154,10 @@ def predict(
     data_dir: str | Path | None = None,
     offline: bool = False,
 ) -> list[Prediction | DataError]:
-    """The most probable classes of pictures: files, folders or globs, by a run's folder or a weights file; or, with
+    """The most probable classes of images: files, folders or globs, by a run's folder or a weights file; or, with
     `pretrained`, by a network's name and its published weights.
 
-    With on_bad_image=skip, a picture that cannot be read has its DataError in the list.
+    With on_bad_image=skip, an image that cannot be read has its DataError in the list.
     """
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
@@ -168,7 +168,7 @@ def predict(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, which, network)
-    found = find_pictures(pictures)
+    found = find_images(images)
     compute = Compute.choose(device, precision)
     return list(
         predictions(

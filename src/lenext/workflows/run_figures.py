@@ -1,4 +1,4 @@
-"""The pictures in a run's page: galleries, explanations, and what its network makes of its data."""
+"""The images in a run's page: galleries, explanations, and what its network makes of its data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from lenext.runs.weights import Description
 from lenext.training.recipe import Recipe
 from lenext.workflows import looks
 
-PICTURES, EXPLAINED, GRID, POINTS = 24, 3, 24, 1_000
+IMAGES, EXPLAINED, GRID, POINTS = 24, 3, 24, 1_000
 WORST = "Wrong answers, the most confident first, with the probability of the answer."
 DOUBTFUL = "Right and wrong answers, the least confident first, with the probability of the answer."
-A_CLASS = 6  # pictures beside which their augmented ones are shown
+A_CLASS = 6  # images beside which their augmented ones are shown
 
 
 @dataclass
-class RunPictures:
-    """What of a run could be opened, and the pictures that it gives."""
+class RunFigures:
+    """What of a run could be opened, and the images that it gives."""
 
     name: str
     recipe: Recipe
@@ -43,26 +43,26 @@ class RunPictures:
             return []
         found = []
         if self.answers is not None and self.data.test is not None:
-            worst, doubtful = self.answers.worst(PICTURES), self.answers.doubtful(PICTURES)
+            worst, doubtful = self.answers.worst(IMAGES), self.answers.doubtful(IMAGES)
             found = [
                 Gallery("confident mistakes", WORST, self.shown(self.data.test, worst)),
                 Gallery("least confident answers", DOUBTFUL, self.shown(self.data.test, doubtful)),
             ]
-        found = [one for one in found if one.pictures]
+        found = [one for one in found if one.images]
         rows = np.linspace(0, len(self.data.train) - 1, min(GRID, len(self.data.train))).astype(np.int64)
         labels = self.data.train.labels[rows].tolist()
         stored = zip(pixels_of(self.data.train, rows), labels, strict=True)
         some = [Shown(address(one), self.data.classes[label]) for one, label in stored]
-        return [*found, Gallery("training pictures", "As they are stored, before they are augmented.", some)]
+        return [*found, Gallery("training images", "As they are stored, before they are augmented.", some)]
 
     def shown(self, split: Split, rows: np.ndarray) -> list[Shown]:
-        """Answers with their pictures."""
+        """Answers with their images."""
         found = []
         rows, places = self.places(split, rows)
-        for row, picture in zip(rows.tolist(), pixels_of(split, places), strict=True):
+        for row, image in zip(rows.tolist(), pixels_of(split, places), strict=True):
             said, true, probability = self.said(row)
             below = "" if said == true else f"true: {true}"
-            found.append(Shown(address(picture), f"{said} ({probability:.0%})", below, said == true))
+            found.append(Shown(address(image), f"{said} ({probability:.0%})", below, said == true))
         return found
 
     def said(self, row: int) -> tuple[str, str, float]:
@@ -88,19 +88,19 @@ class RunPictures:
         right = right[np.linspace(0, len(right) - 1, EXPLAINED).astype(int)] if len(right) else right
         rows, places = self.places(self.data.test, np.concatenate([right, answers.worst(EXPLAINED)]))
         module = Compute.choose(*looks.CPU).place(module)
-        pictures, layer = list[dict[str, object]](), ""
+        rows_shown, layer = list[dict[str, object]](), ""
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             images = prepared(self.data.test, description, place)
             layer = layer or explain.last_map(module, images)
             label = torch.tensor([int(answers.predicted[row])])
             stored = pixels_of(self.data.test, np.array([place]))[0]
-            seen = [("picture", address(stored, LARGEST))]
+            seen = [("image", address(stored, LARGEST))]
             for name, method in explain.METHODS.items():
                 seen.append((name, address(overlay(stored, method(module, images, label)[0].numpy()), LARGEST)))
             said, true, probability = self.said(row)
             words = f"{said}, which is right" if said == true else f"{said}, but it is {true}"
-            pictures.append({"pictures": seen, "caption": f"{words} ({probability:.0%} sure)"})
-        return pictures, layer
+            rows_shown.append({"images": seen, "caption": f"{words} ({probability:.0%} sure)"})
+        return rows_shown, layer
 
     def inside(self) -> list[Drawn]:
         """The data as training has them, and what the network has learned to see in them; what a network lacks (a
@@ -110,7 +110,7 @@ class RunPictures:
         if data is not None:
             about = "As they are stored, and beside them as training is given them."
             found.append(("augmentation", about, lambda: looks.class_grid(data, A_CLASS, self.recipe)))
-            about = "The colours of a picture, before and after normalization."
+            about = "The colours of an image, before and after normalization."
             found.append(("channels", about, lambda: looks.channels(data, 0)))
         if module is not None and description is not None:
             about = "What the first layer looks for; each by its own range."
@@ -118,16 +118,16 @@ class RunPictures:
         if data is not None and module is not None and description is not None:
             split = data.test or data.validation or data.train
             images, shown = prepared(split, description, 0), pixels_of(split, np.array([0]))[0]
-            about = "A test picture through kernels made by hand, and below through the first ones that were learned."
-            found.append(("filtered", about, lambda: looks.filters(module, shown, "a test picture")))
+            about = "A test image through kernels made by hand, and below through the first ones that were learned."
+            found.append(("filtered", about, lambda: looks.filters(module, shown, "a test image")))
             stages = explain.map_layers(module, images)
             for name, layer in (("early maps", stages[0]), ("last maps", stages[-1])) if stages else ():
-                about = "What the channels of a layer make of a picture; bright is more."
+                about = "What the channels of a layer make of an image; bright is more."
                 found.append((name, about, lambda layer=layer: looks.features(module, images, shown, layer)))  # type: ignore[misc]
-            about = "Pictures as points: what the network takes for alike lies close."
+            about = "Images as points: what the network takes for alike lies close."
             some = looks.some_of(split, POINTS)
             found.append(("embedding", about, lambda: looks.embedding(module, some, description, self.name)))
-            about = "What the value in the middle of each stage can see of a picture."
+            about = "What the value in the middle of each stage can see of an image."
             shape = description.preprocessing.input_shape
             sized = looks.resized(shown, shape[1:])
             found.append(("receptive fields", about,
@@ -144,11 +144,11 @@ def drawn_if(name: str, about: str, make: Callable[[], Figure]) -> Drawn | None:
 
 
 def pixels_of(split: Split, rows: np.ndarray) -> np.ndarray:
-    """Pictures (N, C, H, W) as they are stored."""
+    """Images (N, C, H, W) as they are stored."""
     return split.images[torch.from_numpy(np.asarray(rows))].numpy()
 
 
 def prepared(split: Split, description: Description, row: int) -> Tensor:
-    """A picture as the network takes it, (1, C, H, W)."""
+    """An image as the network takes it, (1, C, H, W)."""
     images, _ = plain_batch(split, description.preprocessing, Compute.choose(*looks.CPU), slice(row, row + 1))
     return images

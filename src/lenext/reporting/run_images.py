@@ -1,4 +1,4 @@
-"""The pictures that lie beside a run."""
+"""The images that lie beside a run."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from lenext.training.evaluation import Evaluation
 from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
-MISTAKES = 32  # pictures shown
+MISTAKES = 32  # images shown
 
 
 def write_curves(run: Run, records: Sequence[Record], title: str, best_epoch: int | None, rates: Curve) -> None:
@@ -20,9 +20,9 @@ def write_curves(run: Run, records: Sequence[Record], title: str, best_epoch: in
     save_figure(curves(records, title, best_epoch, rates), run.path / "results.png")
 
 
-def write_test_pictures(run: Run, evaluation: Evaluation, split: Split, classes: Sequence[str], title: str) -> None:
-    """Write confusion_matrix.png, and mistakes.png: the most confident wrong answers, as the data have the pictures."""
-    right = f"{evaluation.accuracy:.2%} of {len(split):,} test pictures right"
+def write_test_figures(run: Run, evaluation: Evaluation, split: Split, classes: Sequence[str], title: str) -> None:
+    """Write confusion_matrix.png, and mistakes.png: the most confident wrong answers, as the data have the images."""
+    right = f"{evaluation.accuracy:.2%} of {len(split):,} test images right"
     figure = confusion_matrix(confusion(evaluation, classes), classes, f"{title}\n{right}")
     save_figure(figure, run.path / "confusion_matrix.png")
     answers = evaluation.predicted
