@@ -29,7 +29,7 @@ import lenext
 from benchmarks.harness import report
 from lenext.models import create
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import divided, events, preprocessing, sample_images
+from lenext.training.loop import events, preprocessing, sample_images, split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import NETWORKS, RECIPES
 from lenext.training.state import TrainingState
@@ -77,7 +77,7 @@ def train(name: str, seed: int) -> dict[str, Any]:
         .changed({"validation_fraction": 0.1, "seed": seed})
         .settled()
     )
-    data = divided(lenext.load("cifar10"), recipe)
+    data = split_by_recipe(lenext.load("cifar10"), recipe)
     held, prepare = data.validation, preprocessing(data, recipe)
     assert held is not None
     torch.manual_seed(seed)
@@ -100,7 +100,7 @@ def step(replicas: int, steps: int = 8) -> float:
         .changed(SPEEDRUN | {"replicas": replicas, "progressive_resizing": 1.0, "train_samples": 10_000})
         .settled()
     )
-    data = divided(lenext.load("cifar10"), recipe)
+    data = split_by_recipe(lenext.load("cifar10"), recipe)
     state = TrainingState.begin(create(NETWORKS["speedrun"], num_classes=10), recipe)
     for number, _ in enumerate(events(state, data, recipe)):
         if number == 2:

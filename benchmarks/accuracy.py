@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 import lenext
 from benchmarks.harness import report, spread
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import divided, events, preprocessing
+from lenext.training.loop import events, preprocessing, split_by_recipe
 from lenext.training.recipes import OF_NETWORKS
 from lenext.training.state import Record, TrainingState
 
@@ -70,7 +70,7 @@ def by_hand(train: Rows, test: Rows, wanted: float, seed: int) -> tuple[float, f
 def ours(data: lenext.Dataset, wanted: float, seed: int, **settings: Any) -> tuple[float, float, int]:
     """The same for lenext, with LeNet's own recipe but for these settings."""
     recipe = lenext.Recipe().changed(OF_NETWORKS["lenet"] | settings | {"seed": seed}).settled()
-    data = divided(data, recipe)
+    data = split_by_recipe(data, recipe)
     torch.manual_seed(seed)
     begun = time.perf_counter()
     state = TrainingState.begin(lenext.create("lenet"), recipe)

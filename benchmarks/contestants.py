@@ -50,14 +50,14 @@ def arrays(network: str, size: int, count: int) -> tuple[Tensor, Tensor]:
 
 def ours(network: str, size: int, batch: int, compiled: Literal["no", "yes"] = "no") -> Work:
     """lenext, as `fit` trains."""
-    from lenext.training.loop import divided, events
+    from lenext.training.loop import events, split_by_recipe
     from lenext.training.state import Step, TrainingState
 
     recipe = lenext.Recipe(
         image_size=size, batch_size=batch, epochs=10_000, flip=False, learning_rate=RATE, schedule="constant",
         nesterov=False, weight_decay=0.0, validation_fraction=0.02, compile=compiled,
     )  # fmt: skip
-    data = divided(load(network), recipe)
+    data = split_by_recipe(load(network), recipe)
     going = events(TrainingState.begin(build(network, size), recipe), data, recipe)
 
     def work(steps: int) -> float:

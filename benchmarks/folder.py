@@ -40,11 +40,11 @@ def epoch(folder: str, size: int) -> None:
     from lenext.data.batches import training_batches
     from lenext.data.preprocessing import Preprocessing
     from lenext.foundation.device import Compute
-    from lenext.training.loop import divided
+    from lenext.training.loop import split_by_recipe
 
     recipe = lenext.Recipe(image_size=size, batch_size=128)
     imported = time.perf_counter()
-    data = divided(lenext.load(folder, image_size=size), recipe)
+    data = split_by_recipe(lenext.load(folder, image_size=size), recipe)
     loaded = time.perf_counter()
     prepare = Preprocessing.of(data, size, "interpolate", "standardize")
     made = training_batches(

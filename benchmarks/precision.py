@@ -6,7 +6,7 @@ import torch
 
 import lenext
 from benchmarks.harness import report
-from lenext.training.loop import divided, events
+from lenext.training.loop import events, split_by_recipe
 from lenext.training.recipes import OF_NETWORKS
 from lenext.training.state import Record, TrainingState
 
@@ -23,7 +23,7 @@ def main() -> None:
             for precision, some in found.items():
                 own = OF_NETWORKS[network] | settings | {"seed": seed, "precision": precision}
                 recipe = lenext.Recipe().changed(own).settled()
-                data = divided(whole, recipe)
+                data = split_by_recipe(whole, recipe)
                 torch.manual_seed(seed)
                 state = TrainingState.begin(lenext.create(network, in_channels=data.shape[0], num_classes=10), recipe)
                 begun = time.perf_counter()

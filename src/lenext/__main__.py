@@ -2,7 +2,7 @@
 
 import sys
 
-from lenext.foundation.streams import abandon, heeded_interrupts, open_streams, write_error
+from lenext.foundation.streams import discard_stream, interrupts_in_callbacks, open_streams, write_error
 from lenext.verbs import VERBS
 
 START = """\
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given and given[0] not in ("-h", "--help", "help"):
             from lenext.cli import run
 
-            with heeded_interrupts():
+            with interrupts_in_callbacks():
                 code = run(given)
         else:
             verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
@@ -36,10 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
             code = 0 if given else 2
         sys.stdout.flush()
     except BrokenPipeError:
-        abandon(sys.stdout)
+        discard_stream(sys.stdout)
         return 141  # as a shell counts SIGPIPE
     except OSError as error:
-        abandon(sys.stdout)
+        discard_stream(sys.stdout)
         write_error(f"lenext: cannot write to standard output: {error.strerror or error}")
         return 2
     return code

@@ -14,44 +14,46 @@ from random import Random
 import pytest
 
 from tests.comparison.test_race import figures
-from tests.recovery.nursery import Nursery
+from tests.recovery.fork_server import ForkServer
 
 KILLS = 20
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    made = Nursery()
+def fork_server() -> Iterator[ForkServer]:
+    made = ForkServer()
     yield made
     made.close()
 
 
-def killed_again_and_again(nursery: Nursery, arguments: list[object], place: Path, seconds: Callable[[], float]) -> int:
+def killed_again_and_again(
+    fork_server: ForkServer, arguments: list[object], place: Path, seconds: Callable[[], float]
+) -> int:
     """Start the command, kill it after a while, and so on; then let it end. Returns how many kills hit it."""
     hits = 0
     for _ in range(10 * KILLS):
         if hits == KILLS:
             break
-        number = nursery.start(*arguments, cwd=place)
+        number = fork_server.start(*arguments, cwd=place)
         time.sleep(seconds())
         with suppress(ProcessLookupError):
             kill(number, signal.SIGKILL)
-        ended = nursery.wait(number)
+        ended = fork_server.wait(number)
         hits += ended == -signal.SIGKILL
         if ended == 0:
             break
-    assert nursery.run(*arguments, cwd=place) == 0, (place / "err").read_text()
+    assert fork_server.run(*arguments, cwd=place) == 0, (place / "err").read_text()
     return hits
 
 
 @pytest.mark.slow
-def test_a_race(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_race(fork_server: ForkServer, tmp_path: Path) -> None:
     more = ("--epochs", 12, "--train-samples", 600, "--seeds", 3, "--data", "digits", "--runs-dir")
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    assert nursery.run("compare", "lenet", "lenet5", *more, calm, cwd=tmp_path) == 0
+    assert fork_server.run("compare", "lenet", "lenet5", *more, calm, cwd=tmp_path) == 0
     draw = Random(0)
     hits = killed_again_and_again(
-        nursery, ["compare", "lenet", "lenet5", *more, rough], tmp_path, lambda: draw.uniform(0.05, 1.5)
+        fork_server, ["compare", "lenet", "lenet5", *more, rough], tmp_path, lambda: draw.uniform(0.05, 1.5)
     )
     assert hits == KILLS
     (one,), (other,) = (list(folder.glob("race-*")) for folder in (calm, rough))
@@ -64,14 +66,14 @@ def test_a_race(nursery: Nursery, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_search(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_search(fork_server: ForkServer, tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     draw, trials = Random(1), 8
     command: list[object] = [
         "vary", "lenet", "--search", "optuna", "--trials", trials, "--option", "learning_rate=1e-4..1e-1", "--option",
         "activation=relu,tanh", "--epochs", 10, "--train-samples", 600, "--runs-dir", tmp_path / "runs",
     ]  # fmt: skip
-    hits = killed_again_and_again(nursery, command, tmp_path, lambda: draw.uniform(0.3, 2.0))
+    hits = killed_again_and_again(fork_server, command, tmp_path, lambda: draw.uniform(0.3, 2.0))
     assert hits >= KILLS // 2  # each kill finds less to do
     (folder,) = (tmp_path / "runs").glob("search-*")
     with sqlite3.connect(folder / "study.db") as database:
@@ -90,7 +92,7 @@ def test_a_search(nursery: Nursery, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_at_once(nursery: Nursery, tmp_path: Path) -> None:
+def test_two_processes_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     """Each trial is done by one of them."""
     command: list[object] = [
         "vary", "lenet", "--option", "activation=relu,tanh", "--option", "pooling=max,average", "--epochs", 4,
@@ -100,8 +102,8 @@ def test_two_processes_at_once(nursery: Nursery, tmp_path: Path) -> None:
     numbers = []
     for place in places:
         place.mkdir()
-        numbers.append(nursery.start(*command, cwd=place))
-    assert [nursery.wait(number) for number in numbers] == [0, 0]
+        numbers.append(fork_server.start(*command, cwd=place))
+    assert [fork_server.wait(number) for number in numbers] == [0, 0]
     said = [(place / "out").read_text() for place in places]
     done = [len(re.findall(r"of training(?:; about .* left)?$", text, re.MULTILINE)) for text in said]
     assert sum(done) == 4

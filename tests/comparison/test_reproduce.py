@@ -17,7 +17,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.models import FAMILIES, MODELS, create
 from lenext.runs.folder import Run
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Recipe
 from tests.data.makers import write_idx_folder
 
@@ -134,11 +134,11 @@ def test_what_cannot_be_reproduced(tmp_path: Path, which: str, more: dict[str, A
 
 def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
     recipe = Recipe().changed({"select_on_test": True, "validation_fraction": 0.0})
-    parts = divided(few, recipe)
+    parts = split_by_recipe(few, recipe)
     assert parts.validation is parts.test is few.test
     assert len(parts.train) == len(few.train)
     with pytest.raises(DataError, match="no test set of its own"):
-        divided(Dataset("bare", few.classes, few.train), recipe)
+        split_by_recipe(Dataset("bare", few.classes, few.train), recipe)
     with pytest.raises(ConfigurationError, match="takes the place of validation"):
         Recipe().changed({"select_on_test": True, "validation_fraction": 0.2})
 

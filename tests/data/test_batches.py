@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lenext
 from lenext.data.augment import DRAWS, Augmentation
-from lenext.data.batches import batches, cuts, draw_epoch, training_batches
+from lenext.data.batches import batch_slices, batches, draw_epoch_order, training_batches
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
@@ -25,7 +25,7 @@ PLAIN = Compute(torch.device("cpu"), "fp32", torch.contiguous_format)
 
 @given(st.integers(1, 500), st.integers(1, 100))
 def test_cuts_cover_everything_once_and_leave_nobody_alone(count: int, size: int) -> None:
-    made = cuts(count, size)
+    made = batch_slices(count, size)
     assert [row for cut in made for row in range(cut.start, cut.stop)] == list(range(count))
     lengths = [cut.stop - cut.start for cut in made]
     assert all(length == size for length in lengths[:-1])
@@ -33,12 +33,12 @@ def test_cuts_cover_everything_once_and_leave_nobody_alone(count: int, size: int
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    first = draw_epoch(100, 1, 2, True)
+    first = draw_epoch_order(100, 1, 2, True)
     torch.rand(7)  # a consumer's draw changes nothing
-    assert all(torch.equal(a, b) for a, b in zip(first, draw_epoch(100, 1, 2, True), strict=True))
-    assert not torch.equal(first[0], draw_epoch(100, 1, 3, True)[0])
-    assert not torch.equal(first[0], draw_epoch(100, 2, 2, True)[0])
-    assert torch.equal(draw_epoch(100, 1, 2, False)[0], torch.arange(100))
+    assert all(torch.equal(a, b) for a, b in zip(first, draw_epoch_order(100, 1, 2, True), strict=True))
+    assert not torch.equal(first[0], draw_epoch_order(100, 1, 3, True)[0])
+    assert not torch.equal(first[0], draw_epoch_order(100, 2, 2, True)[0])
+    assert torch.equal(draw_epoch_order(100, 1, 2, False)[0], torch.arange(100))
 
 
 def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
@@ -165,11 +165,11 @@ def test_random_erasing_blanks_boxes_in_its_share_of_the_images() -> None:
 
 def test_balanced_sampling_draws_classes_alike() -> None:
     labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
-    order, table = draw_epoch(1000, 0, 1, True, labels)
+    order, table = draw_epoch_order(1000, 0, 1, True, labels)
     counts = labels[order].bincount()
     assert int(counts.min()) > 280
-    assert torch.equal(order, draw_epoch(1000, 0, 1, True, labels)[0])
-    assert torch.equal(table, draw_epoch(1000, 0, 1, True)[1])
+    assert torch.equal(order, draw_epoch_order(1000, 0, 1, True, labels)[0])
+    assert torch.equal(table, draw_epoch_order(1000, 0, 1, True)[1])
 
 
 def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[..., Path]) -> None:

@@ -2,7 +2,7 @@ from typing import Literal
 
 import pytest
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import convert
 
 
@@ -51,8 +51,8 @@ def test_what_would_lose_something_is_refused(value: object, kind: object) -> No
     [("lenett", "lenet"), ("RESNET18", "resnet18"), ("resnet-18", "resnet18"), ("act", "activation")],
 )
 def test_the_nearest_name_is_told(given: str, nearest: str) -> None:
-    assert f"did you mean '{nearest}'" in unknown("network", given, ["lenet", "resnet18", "activation"])
+    assert f"did you mean '{nearest}'" in unknown_name("network", given, ["lenet", "resnet18", "activation"])
 
 
 def test_without_a_near_name_all_are_told() -> None:
-    assert unknown("network", "zzz", ["lenet", "resnet18"]).endswith("there are: lenet, resnet18")
+    assert unknown_name("network", "zzz", ["lenet", "resnet18"]).endswith("there are: lenet, resnet18")

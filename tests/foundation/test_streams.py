@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenext.foundation.streams import heeded_interrupts, printable
+from lenext.foundation.streams import interrupts_in_callbacks, printable
 from lenext.foundation.terminal import SafeConsole
 from lenext.reporting.tables import table
 
@@ -60,6 +60,6 @@ def test_an_interrupt_within_a_destructor_is_heeded(capsys: pytest.CaptureFixtur
         Interrupted()
         time.sleep(30)
 
-    with pytest.raises(KeyboardInterrupt), heeded_interrupts():
+    with pytest.raises(KeyboardInterrupt), interrupts_in_callbacks():
         work()
     assert capsys.readouterr().err == ""

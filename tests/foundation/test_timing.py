@@ -43,10 +43,10 @@ def test_an_error_goes_on_its_way() -> None:
 def test_available_memory_is_at_most_what_a_container_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     monkeypatch.setattr(memory, "CONTAINER", tmp_path)
-    assert 0 < memory.available(cpu) <= psutil.virtual_memory().total
+    assert 0 < memory.available_bytes(cpu) <= psutil.virtual_memory().total
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("900000\n")
     (tmp_path / "memory.stat").write_text("anon 700000\ninactive_file 200000\n")
-    assert memory.available(cpu) == 300_000
+    assert memory.available_bytes(cpu) == 300_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available(cpu) > 1_000_000
+    assert memory.available_bytes(cpu) > 1_000_000

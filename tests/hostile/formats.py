@@ -27,7 +27,7 @@ from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.runs.signed import write_signed
 from lenext.workflows.describe import describe_runs
-from lenext.workflows.prepare import experiment_of, made_for
+from lenext.workflows.prepare import build_experiment, resolve_image_size
 from lenext.workflows.use import open_weights
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
@@ -114,7 +114,7 @@ def recipes() -> Format:
         )
         return [path]
 
-    return Format(make, lambda path: made_for(experiment_of(str(path), {}, {})), text=True)
+    return Format(make, lambda path: resolve_image_size(build_experiment(str(path), {}, {})), text=True)
 
 
 def tiny() -> torch.nn.Module:
@@ -220,7 +220,7 @@ def run_folders() -> Format:
         run = Run.open(path.parent)
         seen: list[object] = []
         for look in (
-            lambda: made_for(run.experiment),
+            lambda: resolve_image_size(run.experiment),
             lambda: run.records,
             lambda: run.results.get("test"),
             lambda: lenext.report(run, offline=True),

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.arithmetic import Arithmetic
 from lenext.inspection.summary import summarize
 from lenext.models import MODELS, create, find_variant
@@ -36,7 +36,7 @@ def made(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
 def test_multiply_adds_are_half_of_torchs_flops(name: str) -> None:
     network, shape = made(name)
     found = summarize(network, shape, name)
-    with FlopCounterMode(display=False) as counter, at_rest(network), torch.no_grad():
+    with FlopCounterMode(display=False) as counter, evaluation_mode(network), torch.no_grad():
         network(torch.zeros(1, *shape))
     assert 2 * found.multiply_adds == counter.get_total_flops()
     assert sum(layer.parameters for layer in found.layers) == found.parameters

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lenext.cli import run
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.summary import Summary, summarize
 
 SHAPE = (3, 8, 8)
@@ -106,7 +106,7 @@ class NoGradients(nn.Module):
 def torchs_flops(network: nn.Module) -> int:
     """By torch's counter, on the meta device: fused operations of a processor, which it passes over, are not there."""
     network = network.to("meta")
-    with FlopCounterMode(display=False) as counter, at_rest(network), sdpa_kernel(SDPBackend.MATH):
+    with FlopCounterMode(display=False) as counter, evaluation_mode(network), sdpa_kernel(SDPBackend.MATH):
         network(torch.zeros(1, *SHAPE, device="meta"))
     return int(counter.get_total_flops())
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import lenext
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.explain import (
     METHODS,
     feature_maps,
@@ -280,7 +280,7 @@ def centers_of(network: nn.Module, layer: str, size: int) -> list[float]:
     """The rows of a layer's maps, in pixels from the edge."""
     image = torch.zeros(1, 1, size, size)
     mark(image, of_image(image.shape))
-    with at_rest(network), kept(network, [layer]) as found, torch.no_grad(), Trace():
+    with evaluation_mode(network), kept(network, [layer]) as found, torch.no_grad(), Trace():
         network(image)
     return map_centers(found[layer], size, size)[0]
 

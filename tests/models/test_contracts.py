@@ -15,7 +15,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import UnfitError, check, least_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.blocks import MaxPool2d
-from lenext.models.own import create_own
+from lenext.models.user_network import create_user_network
 from lenext.training.losses import CrossEntropy
 from lenext.training.optim import initialize
 from tests.models.contract import FILE, SIZES, identity, stages
@@ -150,16 +150,16 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
 
     path = tmp_path / "net.py"
     path.write_text(OWN)
-    network = create_own(f"{path}:Net", {}, in_channels=3, num_classes=4, image_size=8)
+    network = create_user_network(f"{path}:Net", {}, in_channels=3, num_classes=4, image_size=8)
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
     for wrong, reason in [(":Nett", "did you mean 'Net'"), ("", "which class"), (":Broken", "not today")]:
         with pytest.raises(ConfigurationError, match=reason):
-            create_own(f"{path}{wrong}", {})
+            create_user_network(f"{path}{wrong}", {})
     with pytest.raises(ConfigurationError, match="no such file"):
-        create_own("missing.py:Net", {})
+        create_user_network("missing.py:Net", {})
     path.write_text("import nothing_of_this_name")
     with pytest.raises(ConfigurationError, match="cannot be imported"):
-        create_own(f"{path}:Net", {})
+        create_user_network(f"{path}:Net", {})
 
 
 @pytest.mark.parametrize("name", BOTH)

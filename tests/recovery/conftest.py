@@ -1,14 +1,14 @@
-"""One nursery for all tests of recovery in a process."""
+"""One fork_server for all tests of recovery in a process."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.recovery.nursery import Nursery
+from tests.recovery.fork_server import ForkServer
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    made = Nursery()
+def fork_server() -> Iterator[ForkServer]:
+    made = ForkServer()
     yield made
     made.close()

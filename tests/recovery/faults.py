@@ -88,7 +88,7 @@ def die_in_save(number: int, step: int) -> None:
     os.fsync = counted(os.fsync)
     os.replace = counted(os.replace)
     os.unlink = counted(os.unlink)
-    files.compare = counted(files.compare)
+    files.check_written = counted(files.check_written)
 
 
 def slow(phase: str, pause: float) -> None:

@@ -11,22 +11,22 @@ import pytest
 
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
-from tests.recovery.nursery import Nursery
+from tests.recovery.fork_server import ForkServer
 from tests.recovery.runs import RUNS, command, damage, outcome
 
 
-def unbroken(nursery: Nursery, folder: Path, name: str) -> tuple[dict[str, str], float]:
+def unbroken(fork_server: ForkServer, folder: Path, name: str) -> tuple[dict[str, str], float]:
     """What a run comes to when nothing happens to it, and in how many seconds."""
     begun = time.perf_counter()
-    assert nursery.run(*command(name, "unbroken"), cwd=folder) == 0, (folder / "err").read_text()
+    assert fork_server.run(*command(name, "unbroken"), cwd=folder) == 0, (folder / "err").read_text()
     return outcome(folder / "runs" / "unbroken"), time.perf_counter() - begun
 
 
 class Killer:
     """Starts and resumes a run until it ends, killing it at random moments, and counts."""
 
-    def __init__(self, nursery: Nursery, folder: Path, seed: int) -> None:
-        self.nursery, self.folder, self.draw = nursery, folder, np.random.default_rng(seed)
+    def __init__(self, fork_server: ForkServer, folder: Path, seed: int) -> None:
+        self.fork_server, self.folder, self.draw = fork_server, folder, np.random.default_rng(seed)
         self.kills = self.damaged = self.during_training = 0
 
     def finish(self, name: str, run: Path, most: int, within: float) -> None:
@@ -37,11 +37,11 @@ class Killer:
             whole = self.newest_good(path) if resumed else None
             verb = ("resume", run) if resumed else command(name, run.name)
             log_before = len((run / "train.log").read_text()) if resumed and (run / "train.log").exists() else 0
-            number = self.nursery.start(*verb, cwd=self.folder)
+            number = self.fork_server.start(*verb, cwd=self.folder)
             if attempt < most:
                 time.sleep(self.draw.uniform(0, within))
                 os.kill(number, signal.SIGKILL)
-            code = self.nursery.wait(number)
+            code = self.fork_server.wait(number)
             assert code in (0, -signal.SIGKILL), (self.folder / "err").read_text()
             if whole:
                 self.check_place(path, whole, log_before)
@@ -75,11 +75,11 @@ class Killer:
             assert f"after {int(step)} steps" in said
 
 
-def endure(nursery: Nursery, folder: Path, name: str, kills: int, seed: int) -> Killer:
+def endure(fork_server: ForkServer, folder: Path, name: str, kills: int, seed: int) -> Killer:
     """Run this again and again until so many kills have been survived, each time to the same end as unbroken."""
     (folder / "unbroken").mkdir()
-    wanted, took = unbroken(nursery, folder / "unbroken", name)
-    killer = Killer(nursery, folder, seed)
+    wanted, took = unbroken(fork_server, folder / "unbroken", name)
+    killer = Killer(fork_server, folder, seed)
     for number in count():
         run = folder / "runs" / f"{name}-{number}"
         killer.finish(name, run, most=min(20, kills - killer.kills), within=0.9 * took)
@@ -89,8 +89,8 @@ def endure(nursery: Nursery, folder: Path, name: str, kills: int, seed: int) -> 
     raise AssertionError
 
 
-def test_a_few_kills(nursery: Nursery, tmp_path: Path) -> None:
-    killer = endure(nursery, tmp_path, "mixup-and-ema", 4, seed=1)
+def test_a_few_kills(fork_server: ForkServer, tmp_path: Path) -> None:
+    killer = endure(fork_server, tmp_path, "mixup-and-ema", 4, seed=1)
     assert killer.during_training >= 1
 
 
@@ -98,22 +98,23 @@ def test_a_few_kills(nursery: Nursery, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kills", [pytest.param(6, marks=pytest.mark.slow), pytest.param(34, marks=pytest.mark.endurance)]
 )
-def test_kills_of_each_run(nursery: Nursery, tmp_path: Path, name: str, kills: int) -> None:
+def test_kills_of_each_run(fork_server: ForkServer, tmp_path: Path, name: str, kills: int) -> None:
     """34 make 238 in all."""
-    killer = endure(nursery, tmp_path, name, kills, seed=0)
+    killer = endure(fork_server, tmp_path, name, kills, seed=0)
     assert killer.kills >= kills
     assert killer.damaged >= kills // 4 - 1
     assert killer.during_training >= kills // 3
 
 
 @pytest.mark.parametrize("name", ["lenet", "early-stopping"])
-def test_killed_between_the_last_save_and_the_exit(nursery: Nursery, tmp_path: Path, name: str) -> None:
+def test_killed_between_the_last_save_and_the_exit(fork_server: ForkServer, tmp_path: Path, name: str) -> None:
     (tmp_path / "unbroken").mkdir()
-    wanted, _ = unbroken(nursery, tmp_path / "unbroken", name)
+    wanted, _ = unbroken(fork_server, tmp_path / "unbroken", name)
     epochs, per_epoch = len(Run(tmp_path / "unbroken" / "runs" / "unbroken").records), 7
     assert (
-        nursery.run(*command(name, "a"), cwd=tmp_path, fault=("die_after_save", epochs * per_epoch)) == -signal.SIGKILL
+        fork_server.run(*command(name, "a"), cwd=tmp_path, fault=("die_after_save", epochs * per_epoch))
+        == -signal.SIGKILL
     )
     assert not (tmp_path / "runs" / "a" / "results.json").exists()
-    assert nursery.run("resume", "runs/a", cwd=tmp_path) == 0, (tmp_path / "err").read_text()
+    assert fork_server.run("resume", "runs/a", cwd=tmp_path) == 0, (tmp_path / "err").read_text()
     assert outcome(tmp_path / "runs" / "a") == wanted

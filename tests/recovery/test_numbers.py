@@ -16,7 +16,7 @@ from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training import passes
 from lenext.training.diagnosis import not_finite
-from lenext.training.loop import divided, events
+from lenext.training.loop import events, split_by_recipe
 from lenext.training.losses import CrossEntropy
 from lenext.training.optim import NotFiniteError, Update
 from lenext.training.recipe import Recipe
@@ -124,7 +124,7 @@ def test_the_weights_are_as_before_the_step(few: Dataset, monkeypatch: pytest.Mo
     torch.manual_seed(0)
     network = Net()
     spoil("gradient", float("nan"), network, monkeypatch)
-    data = divided(few, RECIPE)
+    data = split_by_recipe(few, RECIPE)
     state = TrainingState.begin(network, RECIPE)
     before: dict[str, Tensor] = {}
     with pytest.raises(TrainingError):
@@ -166,7 +166,7 @@ def test_skipped_updates_are_shown(few: Dataset, tmp_path: Path, monkeypatch: py
                                    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.setattr(Update, "check", lambda self: 1)
     run = lenext.train("lenet", few, recipe=RECIPE, runs_dir=tmp_path)
-    steps = len(batches.cuts(117, 32))
+    steps = len(batches.batch_slices(117, 32))
     assert all(1 <= record.skipped_updates <= steps for record in run.records)
     assert "skipped_updates" in (run.path / "results.csv").read_text().splitlines()[0]
     assert "skipped" in capsys.readouterr().out

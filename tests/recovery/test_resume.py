@@ -25,11 +25,11 @@ from lenext.reporting.console import EpochBar
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training import passes
-from lenext.training.loop import divided, events
+from lenext.training.loop import events, split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, TrainingState
 from tests.data.makers import write_table
-from tests.recovery.nursery import Nursery
+from tests.recovery.fork_server import ForkServer
 from tests.recovery.runs import RUNS, command, outcome
 
 RECIPE = Recipe(
@@ -73,12 +73,12 @@ def data(
 ) -> Iterator[Dataset]:
     """Images in memory (no threads that decode), or in files, with one or four of them."""
     if request.param == "memory":
-        yield divided(few, RECIPE)
+        yield split_by_recipe(few, RECIPE)
         return
     monkeypatch.setattr(folder_source, "IN_MEMORY", 0)
     with ThreadPool(request.param) as pool:
         monkeypatch.setattr(images, "decoders", lambda: pool)
-        yield divided(lenext.load(photos("train/up", "train/down", count=20), image_size=32), RECIPE)
+        yield split_by_recipe(lenext.load(photos("train/up", "train/down", count=20), image_size=32), RECIPE)
 
 
 def begin(data: Dataset) -> TrainingState:
@@ -136,28 +136,28 @@ def test_from_every_step_twice_over(data: Dataset, tmp_path: Path, taken: list[s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", range(20))
-def test_20_points_in_processes_of_their_own(nursery: Nursery, tmp_path: Path, point: int) -> None:
+def test_20_points_in_processes_of_their_own(fork_server: ForkServer, tmp_path: Path, point: int) -> None:
     name = list(RUNS)[point % 6]  # but for early stopping, which may end before three epochs
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    assert nursery.run(*command(name, "a", 3), cwd=tmp_path / "a", fault=("note_samples", "samples")) == 0
+    assert fork_server.run(*command(name, "a", 3), cwd=tmp_path / "a", fault=("note_samples", "samples")) == 0
     per_epoch = len((tmp_path / "a" / "samples").read_text().splitlines()) // 3
     draw = torch.Generator().manual_seed(point)
     for stop in torch.randint(1, per_epoch, (2,), generator=draw).tolist():
         verb = ("resume", "runs/a") if (tmp_path / "b" / "runs").exists() else command(name, "a", 3)
         fault = ("note_and_die", "samples", stop)
-        assert nursery.run(*verb, cwd=tmp_path / "b", fault=fault) == -9
-    assert nursery.run("resume", "runs/a", cwd=tmp_path / "b", fault=("note_samples", "samples")) == 0
+        assert fork_server.run(*verb, cwd=tmp_path / "b", fault=fault) == -9
+    assert fork_server.run("resume", "runs/a", cwd=tmp_path / "b", fault=("note_samples", "samples")) == 0
     assert outcome(tmp_path / "a" / "runs" / "a") == outcome(tmp_path / "b" / "runs" / "a")
     in_order = list(dict.fromkeys((tmp_path / "b" / "samples").read_text().splitlines()))
     assert in_order == (tmp_path / "a" / "samples").read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
-def stopped(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stopped(fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with runs/a, killed after its first epoch and some."""
     folder = tmp_path_factory.mktemp("stopped")
-    assert nursery.run(*command("lenet", "a", 3), cwd=folder, fault=("die_after_save", 9)) == -9
+    assert fork_server.run(*command("lenet", "a", 3), cwd=folder, fault=("die_after_save", 9)) == -9
     return folder
 
 
@@ -308,7 +308,7 @@ def test_records_of_a_stopped_run_are_all_there(run: Run) -> None:
 
 
 def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
-    nursery: Nursery, tmp_path: Path, photos: Callable[..., Path]
+    fork_server: ForkServer, tmp_path: Path, photos: Callable[..., Path]
 ) -> None:
     """Named within the time that a file may take; the process ends, though the thread does not."""
     data = photos("train/up", "train/down", count=20)
@@ -318,14 +318,14 @@ def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
     )  # fmt: skip
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-    assert nursery.run(*arguments, cwd=tmp_path / "a", fault=("keep_in_files",)) == 0
+    assert fork_server.run(*arguments, cwd=tmp_path / "a", fault=("keep_in_files",)) == 0
     begun = time.perf_counter()
-    assert nursery.run(*arguments, cwd=tmp_path / "b", fault=("hang_reading", 150)) == 2
+    assert fork_server.run(*arguments, cwd=tmp_path / "b", fault=("hang_reading", 150)) == 2
     assert time.perf_counter() - begun < 60
     said = (tmp_path / "b" / "err").read_text()
     assert "reading it has taken 0 s; is its disk still there?" in said
     assert said.count("\n") == 1
-    assert nursery.run("resume", "runs/a", cwd=tmp_path / "b", fault=("keep_in_files",)) == 0
+    assert fork_server.run("resume", "runs/a", cwd=tmp_path / "b", fault=("keep_in_files",)) == 0
     assert outcome(tmp_path / "a" / "runs" / "a") == outcome(tmp_path / "b" / "runs" / "a")
 
 
@@ -492,10 +492,10 @@ def test_one_that_stopped_early_is_done(few: Dataset, tmp_path: Path, capsys: py
         assert run.test_reads == 1
 
 
-def test_printing_that_fails_does_not_end_a_run(nursery: Nursery, run: Run, tmp_path: Path) -> None:
+def test_printing_that_fails_does_not_end_a_run(fork_server: ForkServer, run: Run, tmp_path: Path) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("there is no /dev/full here")
-    assert nursery.run("resume", run.path, cwd=tmp_path, fault=("print_into", "/dev/full")) in (0, 2)
+    assert fork_server.run("resume", run.path, cwd=tmp_path, fault=("print_into", "/dev/full")) in (0, 2)
     assert run.results["epochs"] == 3
 
 

@@ -21,7 +21,7 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import free_space, write_atomic
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
-from tests.recovery.nursery import Nursery
+from tests.recovery.fork_server import ForkServer
 from tests.recovery.runs import command, damage, outcome
 
 TREE = {
@@ -81,13 +81,13 @@ def test_a_few_damages(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 4])
-def test_every_step_of_a_save_interrupted(nursery: Nursery, tmp_path: Path, number: int) -> None:
+def test_every_step_of_a_save_interrupted(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
     """The first save, and the fourth, which removes an older one. Whatever the step, the run ends as if unbroken."""
     steps = 0
     for step in range(30):
         folder = tmp_path / str(step)
         folder.mkdir()
-        code = nursery.run(*command("lenet", "a", 1), cwd=folder, fault=("die_in_save", number, step))
+        code = fork_server.run(*command("lenet", "a", 1), cwd=folder, fault=("die_in_save", number, step))
         if code == 0:
             steps = int((folder / "steps").read_text())
             if step > 0:
@@ -100,7 +100,7 @@ def test_every_step_of_a_save_interrupted(nursery: Nursery, tmp_path: Path, numb
         assert (found is not None) or number == 1
         at = found[1]["state"]["underway"]["position"] if found else 0
         assert at in (number - 1, number)
-        assert nursery.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
+        assert fork_server.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
         assert outcome(run.path) == wanted
         assert not list(run.path.rglob("*.tmp"))
     assert step == steps + 1

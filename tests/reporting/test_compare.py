@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console, ConsoleDimensions
+from rich.console import Console as RichConsole
+from rich.console import ConsoleDimensions
 
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.reporting.braille import BITS, FIRST, chart
-from lenext.reporting.console import Narrator
+from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.state import Record
 
@@ -115,15 +116,15 @@ def test_a_curve_of_nothing_and_of_what_is_no_number() -> None:
 
 
 def test_the_board_has_the_curves_of_the_epochs() -> None:
-    narrator = Narrator()
-    narrator.console = Console(force_terminal=True, width=100, height=30, file=io.StringIO())
-    with narrator.epochs(3, 10) as bar:
+    console = Console()
+    console.terminal = RichConsole(force_terminal=True, width=100, height=30, file=io.StringIO())
+    with console.epochs(3, 10) as bar:
         bar.record(Record(1, 1.0, 2.0, 0.1, 2.1, 0.2, 0.1), True)
         assert bar.curves() is bar.progress
         bar.record(Record(2, 1.0, 1.0, 0.4, 1.3, 0.5, 0.1), True)
-        narrator.console.print(bar.curves())
-        narrator.console.size = ConsoleDimensions(40, 30)
+        console.terminal.print(bar.curves())
+        console.terminal.size = ConsoleDimensions(40, 30)
         assert bar.curves() is bar.progress  # no room
-    said = narrator.console.file.getvalue()  # type: ignore[attr-defined]
+    said = console.terminal.file.getvalue()  # type: ignore[attr-defined]
     for edge in ("1", "2.1", "10%", "50%"):
         assert edge in said

@@ -10,8 +10,8 @@ from PIL import Image
 
 from lenext.data.dataset import Dataset
 from lenext.inspection.arithmetic import Arithmetic
-from lenext.reporting import images
-from lenext.reporting.console import seconds
+from lenext.reporting import run_images
+from lenext.reporting.console import format_duration
 from lenext.reporting.figures import confusion_matrix, curves, gallery, learning_rates, save_figure, steps
 from lenext.runs.folder import Run
 from lenext.training.evaluation import Evaluation
@@ -45,10 +45,10 @@ def test_curves_without_validation_and_of_one_epoch() -> None:
 def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The costliest mistake (row 1) is not the most confident one (row 0)."""
     captions: list[str] = []
-    monkeypatch.setattr(images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure())
+    monkeypatch.setattr(run_images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure())
     scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
     seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
-    images.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
+    run_images.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
     assert captions == ["b (90%)\ntrue: c", "c (70%)\ntrue: a", "t: 2 mistakes, the most confident first"]
 
 
@@ -100,7 +100,7 @@ def test_steps_colour_what_the_kernel_touches() -> None:
      (3599.8, "1 h 0 min"), (7500, "2 h 5 min")],
 )  # fmt: skip
 def test_durations(value: float, said: str) -> None:
-    assert seconds(value) == said
+    assert format_duration(value) == said
 
 
 def test_learning_rates_are_numbers_that_can_be_read() -> None:

@@ -14,7 +14,7 @@ import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.training import loop
-from lenext.training.loop import divided, evaluate, events, fit
+from lenext.training.loop import evaluate, events, fit, split_by_recipe
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, TrainingState
@@ -35,7 +35,7 @@ def figures(records: list[Record]) -> list[tuple[object, ...]]:
 
 
 def test_events_come_in_order(few: Dataset) -> None:
-    data = divided(few, QUICK)
+    data = split_by_recipe(few, QUICK)
     seen = list(events(TrainingState.begin(network(), QUICK), data, QUICK))
     kinds = [event.phase if isinstance(event, Step) else "record" for event in seen]
     assert kinds == ["train"] * 2 + ["validation"] + ["record"] + ["train"] * 2 + ["validation"] + ["record"]
@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_consumer_draws(few: Data
     first, second = network(), network()
     records = list(fit(first, few, QUICK))
     again = []
-    for event in events(TrainingState.begin(second, QUICK), divided(few, QUICK), QUICK):
+    for event in events(TrainingState.begin(second, QUICK), split_by_recipe(few, QUICK), QUICK):
         torch.rand(3)
         if isinstance(event, Record):
             again.append(event)
@@ -64,7 +64,7 @@ def test_another_seed_gives_others(few: Dataset) -> None:
 
 def test_a_suspended_loop_leaks_no_mode(few: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=64, device="cpu", precision="bf16")
-    for _ in events(TrainingState.begin(network(), recipe), divided(few, recipe), recipe):
+    for _ in events(TrainingState.begin(network(), recipe), split_by_recipe(few, recipe), recipe):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
         assert not torch.is_autocast_enabled("cpu")
@@ -74,7 +74,7 @@ def test_records_are_what_is_measured_by_hand(few: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=64, device="cpu", precision="fp32", evaluate_training=True)
     net = network()
     (record,) = fit(net, few, recipe)
-    data = divided(few, recipe)
+    data = split_by_recipe(few, recipe)
     rates = [learning_rate(recipe, step, 2, 2) for step in range(2)]
     assert record.learning_rate == pytest.approx(sum(rates) / 2)
     net.eval()
@@ -115,7 +115,7 @@ def test_ties_are_counted_as_argmax_has_them() -> None:
 def test_early_stopping_and_the_best(few: Dataset) -> None:
     recipe = Recipe(epochs=50, batch_size=64, device="cpu", early_stopping=2, learning_rate=0.0)
     state = TrainingState.begin(network(), recipe)
-    list(events(state, divided(few, recipe), recipe))
+    list(events(state, split_by_recipe(few, recipe), recipe))
     assert state.best is not None
     assert state.epoch == state.best.epoch + 2 < 50
 
@@ -189,7 +189,7 @@ def test_every_means_can_be_repeated_and_learns(digits: Dataset, settings: dict[
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "accumulate_batches", "settings"),
+    ("count", "size", "accumulate", "settings"),
     [
         (64 + 48, 16, 4, {}),  # the second update of an epoch has fewer batches
         (48 + 48 + 10, 48, 3, {}),  # the last batch is short: each of its samples counts as any other
@@ -226,7 +226,7 @@ def test_averaged_weights_are_what_is_measured_and_what_fit_leaves(few: Dataset)
     expected = [parameter.detach().clone() for parameter in net.parameters()]
     state = TrainingState.begin(net, recipe)
     updates = 0
-    for event in events(state, divided(few, recipe), recipe):
+    for event in events(state, split_by_recipe(few, recipe), recipe):
         if isinstance(event, Step) and event.phase == "train":
             updates += 1
             decay = min(0.5, (1 + updates) / (10 + updates))

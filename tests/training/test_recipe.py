@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from lenext.foundation.errors import ConfigurationError
 from lenext.training.recipe import Experiment, Recipe, read_settings
-from lenext.training.recipes import ABOUT, OF_NETWORKS, RECIPES, named
-from lenext.workflows.prepare import experiment_of
+from lenext.training.recipes import ABOUT, OF_NETWORKS, RECIPES, load_recipe
+from lenext.workflows.prepare import build_experiment
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -32,26 +32,27 @@ def test_every_key_has_help() -> None:
 
 
 def test_which_setting_wins() -> None:
-    assert experiment_of("", {"network": "convnext_32px"}, {}).recipe.epochs == Recipe().epochs
-    assert experiment_of("", {"network": "lenet"}, {}).recipe.epochs == OF_NETWORKS["lenet"]["epochs"]
-    assert experiment_of("quick", {"network": "lenet"}, {}).recipe.epochs == 3
-    assert experiment_of("quick", {"network": "lenet"}, {"epochs": 4}).recipe.epochs == 4
+    assert build_experiment("", {"network": "convnext_32px"}, {}).recipe.epochs == Recipe().epochs
+    assert build_experiment("", {"network": "lenet"}, {}).recipe.epochs == OF_NETWORKS["lenet"]["epochs"]
+    assert build_experiment("quick", {"network": "lenet"}, {}).recipe.epochs == 3
+    assert build_experiment("quick", {"network": "lenet"}, {"epochs": 4}).recipe.epochs == 4
 
 
 def test_a_recipe_brings_the_network_that_it_is_made_for() -> None:
-    found = experiment_of("speedrun", {"data": "cifar10"}, {})
+    found = build_experiment("speedrun", {"data": "cifar10"}, {})
     assert found.network == "airbench94"
     assert found.recipe.keep_weight_norms
-    other = experiment_of("speedrun", {"network": "resnet18_32px"}, {})
+    other = build_experiment("speedrun", {"network": "resnet18_32px"}, {})
     assert other.network == "resnet18_32px"
     assert other.recipe.hardest_fraction == found.recipe.hardest_fraction
 
 
 def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
-    recipe = experiment_of("", {"network": "lenet"}, {"optimizer": "sgd"}).recipe.settled()
+    recipe = build_experiment("", {"network": "lenet"}, {"optimizer": "sgd"}).recipe.settled()
     assert recipe.learning_rate == 0.05
     assert (
-        experiment_of("", {"network": "lenet"}, {"optimizer": "sgd", "learning_rate": 0.3}).recipe.learning_rate == 0.3
+        build_experiment("", {"network": "lenet"}, {"optimizer": "sgd", "learning_rate": 0.3}).recipe.learning_rate
+        == 0.3
     )
 
 
@@ -124,11 +125,11 @@ def test_yaml_holds_an_experiment_exactly(
 def test_a_short_yaml_sets_only_what_it_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("network: lenet5\nepochs: 7\nlearning_rate: 1e-2\n")
-    experiment = experiment_of(str(path), {}, {})
+    experiment = build_experiment(str(path), {}, {})
     assert experiment.network == "lenet5"
     assert (experiment.recipe.epochs, experiment.recipe.learning_rate) == (7, 0.01)
     assert experiment.recipe.optimizer == OF_NETWORKS["lenet5"]["optimizer"]
-    assert replace(experiment, network="lenet") == experiment_of(str(path), {"network": "lenet"}, {})
+    assert replace(experiment, network="lenet") == build_experiment(str(path), {"network": "lenet"}, {})
 
 
 @pytest.mark.parametrize(
@@ -149,13 +150,13 @@ def test_a_wrong_yaml_is_one_line_with_its_path(tmp_path: Path, text: str, reaso
     path = tmp_path / "wrong.yaml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=reason) as caught:
-        named(str(path))
+        load_recipe(str(path))
     assert "wrong.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_unknown_recipes() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'quick'"):
-        named("quik")
+        load_recipe("quik")
     with pytest.raises(ConfigurationError, match="no such recipe file"):
-        named("missing.yaml")
+        load_recipe("missing.yaml")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import lenext
 from lenext.data.dataset import Dataset
-from lenext.training.loop import divided, events
+from lenext.training.loop import events, split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.schedule import MAX_POINTS, batches_per_epoch, is_warming_up, learning_rate_curve
 from lenext.training.state import Record, Step, TrainingState
@@ -29,7 +29,7 @@ def record(epoch: int, rate: float) -> Record:
 @pytest.mark.parametrize("settings", RECIPES, ids=lambda one: one.get("schedule", "one_cycle"))
 def test_the_curve_is_what_the_optimizer_used(few: Dataset, settings: dict[str, Any]) -> None:
     recipe = Recipe(batch_size=16, learning_rate=0.08).changed(settings)
-    data = divided(few, recipe)
+    data = split_by_recipe(few, recipe)
     state = TrainingState.begin(lenext.create("lenet"), recipe)
     used, ends, records = list[float](), list[float](), list[Record]()
     batches = batches_per_epoch(recipe, len(data.train))

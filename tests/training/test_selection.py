@@ -9,9 +9,9 @@ from torch import Tensor, nn
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import RunError
-from lenext.foundation.seeds import mixed
+from lenext.foundation.seeds import mix_seeds
 from lenext.models import create
-from lenext.training.loop import divided, events
+from lenext.training.loop import events, split_by_recipe
 from lenext.training.passes import allowed_tta
 from lenext.training.recipe import Recipe
 from lenext.training.selection import Selection
@@ -64,16 +64,16 @@ def test_an_epoch_has_its_share_and_two_have_them_all(digits: Dataset) -> None:
     epochs = seen_by_epoch(digits, RECIPE)
     assert [len(one) for one in epochs] == [120] * 4
     different = {image.numpy().tobytes() for epoch in epochs[:2] for image in epoch}
-    whole = {image.numpy().tobytes() for image in divided(digits, RECIPE).train.images}
+    whole = {image.numpy().tobytes() for image in split_by_recipe(digits, RECIPE).train.images}
     assert len(different) == len(whole)
     assert len({image.numpy().tobytes() for image in epochs[0]}) > 115  # but for doubles in the digits
 
 
 def test_training_goes_on_exactly_from_within_an_epoch(digits: Dataset) -> None:
-    data, recipe = divided(digits, RECIPE), replace(RECIPE, flip="alternating")
+    data, recipe = split_by_recipe(digits, RECIPE), replace(RECIPE, flip="alternating")
 
     def began() -> TrainingState:
-        torch.manual_seed(mixed(recipe.seed))
+        torch.manual_seed(mix_seeds(recipe.seed))
         return TrainingState.begin(create("lenet"), recipe)
 
     whole, first, second = began(), began(), began()
@@ -94,13 +94,13 @@ def test_a_state_of_other_images_is_refused(digits: Dataset) -> None:
     state = TrainingState.begin(create("lenet"), RECIPE)
     state.selection = Selection.begin(77, CPU)
     with pytest.raises(RunError, match="of 77 training images, not of 200"):
-        list(events(state, divided(digits, RECIPE), RECIPE))
+        list(events(state, split_by_recipe(digits, RECIPE), RECIPE))
     damaged = Selection.begin(5, CPU).snapshot() | {"rows": torch.tensor([1, 9])}
     with pytest.raises(ValueError, match="rows up to 9 of 5"):
         Selection.of(damaged, CPU)
 
 
-@pytest.mark.parametrize("hardest_fraction", [1.0, 0.6])
+@pytest.mark.parametrize("selective", [1.0, 0.6])
 def test_alternating_flips_mirror_every_image_in_every_other_epoch(digits: Dataset, selective: float) -> None:
     recipe, unmirrored = replace(RECIPE, flip="alternating", hardest_fraction=selective, epochs=3), digits
     digits = replace(digits, mirrored=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lenext.data.dataset import Dataset
 from lenext.models import create
-from lenext.training.loop import divided, events, fit
+from lenext.training.loop import events, fit, split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record, TrainingState
 
@@ -30,7 +30,7 @@ def test_the_first_layer_learns_in_its_epochs_alone(digits: Dataset, changes: di
     network = create("lenet", in_channels=1, num_classes=10)
     state = TrainingState.begin(network, recipe)
     stems, heads = [stem(network)], [network.state_dict()["fc3.weight"].clone()]
-    for event in events(state, divided(digits, recipe), recipe):
+    for event in events(state, split_by_recipe(digits, recipe), recipe):
         if isinstance(event, Record):
             stems.append(stem(network))
             heads.append(network.state_dict()["fc3.weight"].clone())
@@ -43,7 +43,7 @@ def test_a_stem_that_was_held_learns_again_afterwards(digits: Dataset) -> None:
     network = create("lenet", in_channels=1, num_classes=10)
     list(fit(network, digits, RECIPE))
     assert all(one.requires_grad for one in network.parameters())
-    for event in events(TrainingState.begin(network, RECIPE), divided(digits, RECIPE), RECIPE):
+    for event in events(TrainingState.begin(network, RECIPE), split_by_recipe(digits, RECIPE), RECIPE):
         if event.epoch == 3:
             break  # the first layer is held now
     before = stem(network)

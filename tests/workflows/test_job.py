@@ -6,7 +6,7 @@ import pytest
 
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.workflows import job
 from lenext.workflows.job import Job
@@ -14,12 +14,12 @@ from lenext.workflows.job import Job
 
 def job_of(data: Dataset, network: str, **settings: object) -> Job:
     experiment = Experiment(network, data="digits", recipe=Recipe(device="cpu").changed(settings).settled())
-    return Job(experiment, divided(data, experiment.recipe), network, None, offline=True)
+    return Job(experiment, split_by_recipe(data, experiment.recipe), network, None, offline=True)
 
 
 def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "has_compiler", lambda: True)
-    images = len(divided(few, Recipe()).train)
+    images = len(split_by_recipe(few, Recipe()).train)
     monkeypatch.setattr(job, "COMPILING_PAYS", {"lenet": 3 * images})
     assert job_of(few, "lenet", epochs=2).recipe.compile == "no"
     assert job_of(few, "lenet", epochs=3).recipe.compile == "yes"

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-from lenext.foundation.errors import LenextError, out_of_memory, unknown
+from lenext.foundation.errors import LenextError, out_of_memory, unknown_name
 from lenext.foundation.streams import write_error
 from lenext.verbs import VERBS
 
@@ -25,7 +25,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     if arguments[0] not in VERBS and arguments[0] != "--version":
-        return fail(unknown("verb", arguments[0], VERBS, "`lenext --help` lists them"))
+        return fail(unknown_name("verb", arguments[0], VERBS, "`lenext --help` lists them"))
     if arguments == ["list"]:
         return fail("list what? Give models, datasets, recipes or runs")
     if arguments == ["show"]:
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except UnknownCommandError:
         known = LISTED if arguments[0] == "list" else SHOWN
-        return fail(f"{arguments[0]}: {unknown(f'thing to {arguments[0]}', arguments[1], known)}")
+        return fail(f"{arguments[0]}: {unknown_name(f'thing to {arguments[0]}', arguments[1], known)}")
     except CycloptsError as error:
         return fail(f"{error} (lenext {arguments[0]} --help tells the options)")
     except LenextError as error:
@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:
         if out_of_memory(error):
             return fail("out of memory; give a smaller --batch-size or --image-size")
-        from lenext.models.own import culprit
+        from lenext.models.user_network import culprit
 
         if place := culprit(error):
             return fail(f"{place}: {type(error).__name__}: {error}")

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from lenext.cli.app import WHOLE, DataDir, Offline, app, refuse
 from lenext.cli.settings import OfSeveralSeeds, given
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import expanded
+from lenext.foundation.files import expand_path
 from lenext.foundation.streams import write_out
 from lenext.reporting.tables import show
 
@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Race networks on the same data, with the same split, order, augmentation and budget, over several seeds; or put
     the runs that are there on one page."""
-    runs = [one for one in contestants if (expanded(one) / "recipe.yaml").is_file()]
+    runs = [one for one in contestants if (expand_path(one) / "recipe.yaml").is_file()]
     if not runs:
         refuse("on a race, whose page lies in its folder", out=out)
         from lenext.comparison.race import race

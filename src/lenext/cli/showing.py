@@ -50,10 +50,10 @@ def data(
     out: Out = None,
 ) -> None:
     """Images of each class, before and after augmentation."""
-    from lenext.workflows.prepare import recipe_of
+    from lenext.workflows.prepare import find_recipe
     from lenext.workflows.show import data_grid
 
-    recipe = recipe_of(augmented) if augmented else None
+    recipe = find_recipe(augmented) if augmented else None
     figure = data_grid(data, a_class=a_class, recipe=recipe, data_dir=data_dir, offline=offline)
     write(figure, out, "data")
 

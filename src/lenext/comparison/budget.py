@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.reporting.console import seconds
+from lenext.reporting.console import format_duration
 
 UNITS: dict[str, tuple[Literal["seconds", "multiply-adds"], float]] = {
     "s": ("seconds", 1.0), "m": ("seconds", 60.0), "min": ("seconds", 60.0), "h": ("seconds", 3600.0),
@@ -52,5 +52,5 @@ class Budget:
 
     def said(self) -> str:
         if self.kind == "seconds":
-            return f"{seconds(self.amount)} of training steps each, without validation"
+            return f"{format_duration(self.amount)} of training steps each, without validation"
         return f"{self.amount:.3g} multiply-adds of training each"

@@ -11,14 +11,14 @@ import torch
 from lenext.comparison.standings import Cost
 from lenext.data.dataset import Dataset
 from lenext.data.images import ImageFiles
-from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.foundation.modes import at_rest
-from lenext.foundation.timing import wait
+from lenext.foundation.modes import evaluation_mode
+from lenext.foundation.timing import synchronize
 from lenext.inspection.summary import summarize
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
-from lenext.workflows.fits import BY_WEIGHT
+from lenext.workflows.batch_size import BY_WEIGHT
 from lenext.workflows.job import Job
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data
@@ -35,7 +35,7 @@ def jobs_of(
     found, misfits = {}, []
     for name, experiment in experiments.items():
         try:
-            split = divided(at_size(data, experiment, data_dir, offline), experiment.recipe)
+            split = split_by_recipe(at_size(data, experiment, data_dir, offline), experiment.recipe)
             found[name] = Job(experiment, split, experiment.network, data_dir, offline)
         except LenextError as error:
             misfits.append(str(error))
@@ -47,8 +47,8 @@ def jobs_of(
 def machine_of(jobs: Mapping[str, Job]) -> str:
     """What the contestants are trained on, with the threads that they ask for, in a line."""
     first = next(iter(jobs.values()))
-    with own_threads():
-        use_threads(first.recipe.threads)
+    with restore_thread_count():
+        set_thread_count(first.recipe.threads)
         return machine(first.compute)
 
 
@@ -66,8 +66,8 @@ def costs_of(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[str, C
     latencies: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(ROUNDS):
         for name, job in jobs.items():
-            with own_threads():
-                use_threads(job.recipe.threads)
+            with restore_thread_count():
+                set_thread_count(job.recipe.threads)
                 latencies[name] += answer_times(job, warm=number == 0)
                 if timing == "in turn" or (timing == "roughly" and number == 0):
                     steps[name] += step_times(name, job, must=timing == "in turn")
@@ -106,10 +106,10 @@ def answer_times(job: Job, *, warm: bool) -> list[float]:
     network = job.compute.place(job.network)
     images = job.compute.images(torch.zeros(1, *job.prepare.input_shape))
     found = []
-    with at_rest(network), torch.inference_mode(), job.compute.autocast():
+    with evaluation_mode(network), torch.inference_mode(), job.compute.autocast():
         for _ in range(CALLS + 2 * warm):
             begun = time.perf_counter()
             network(images)
-            wait(job.compute.device)
+            synchronize(job.compute.device)
             found.append(time.perf_counter() - begun)
     return found[2 * warm :]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from lenext.reporting.console import seconds
+from lenext.reporting.console import format_duration
 
 
 @dataclass
@@ -30,4 +30,4 @@ class Forecast:
     def said(self, contestants: Iterable[str]) -> str:
         """In words; nothing where it is not known, or nothing is left."""
         left = self.left(contestants)
-        return f"about {seconds(left)}" if left else ""
+        return f"about {format_duration(left)}" if left else ""

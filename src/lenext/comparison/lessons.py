@@ -15,13 +15,13 @@ from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.standings import Standing, tell, write_csv, write_page
 from lenext.comparison.statistics import paired, sentence
 from lenext.data.dataset import Dataset
-from lenext.foundation.errors import ConfigurationError, unknown
-from lenext.foundation.files import expanded
-from lenext.foundation.modes import at_rest
-from lenext.reporting.console import Narrator
-from lenext.training.loop import divided
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.files import expand_path
+from lenext.foundation.modes import evaluation_mode
+from lenext.reporting.console import Console
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
-from lenext.workflows.prepare import load_data, made_for
+from lenext.workflows.prepare import load_data, resolve_image_size
 from lenext.workflows.use import open_weights
 
 PLAIN: dict[str, Any] = {
@@ -95,7 +95,7 @@ def neighbours(standings: Mapping[str, Standing], data: Dataset) -> list[str]:
                 continue
             module, description = open_weights(outcome.run)
             images = description.preprocessing(data.test.images[torch.arange(min(200, len(data.test)))])
-            with at_rest(module), torch.inference_mode():
+            with evaluation_mode(module), torch.inference_mode():
                 together = torch.cat([module(some) for some in images.split(50)]).argmax(1)
                 alone = torch.cat([module(some) for some in images.split(1)]).argmax(1)
             changed, total = changed + int((together != alone).sum()), total + len(images)
@@ -190,7 +190,7 @@ def describe() -> list[dict[str, Any]]:
 def experiment_of(lesson: Lesson, setup: Setup, given: Mapping[str, Any]) -> Experiment:
     """A setup as an experiment: plain descent, so that the one thing that is varied is what is seen."""
     recipe = Recipe().changed(PLAIN).changed(setup.recipe).changed(given).settled()
-    return made_for(Experiment(network=setup.network, options=setup.options, data=lesson.data, recipe=recipe))
+    return resolve_image_size(Experiment(network=setup.network, options=setup.options, data=lesson.data, recipe=recipe))
 
 
 def lesson(
@@ -208,14 +208,14 @@ def lesson(
     Raises ConfigurationError for a name that is not there.
     """
     if which not in LESSONS:
-        raise ConfigurationError(unknown("lesson", which, LESSONS, "`lenext lesson` lists them"))
+        raise ConfigurationError(unknown_name("lesson", which, LESSONS, "`lenext lesson` lists them"))
     one = LESSONS[which]
     request = {"lesson": which, "settings": {key: given[key] for key in sorted(given)}}
     for key in given:
         if any(key in setup.recipe for setup in one.setups.values()):
             raise ConfigurationError(f"{key}: it is of what lesson {which} compares, or needs; leave it out")
     experiments = {called: experiment_of(one, setup, given) for called, setup in one.setups.items()}
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
         whole = load_data(next(iter(experiments.values())), data_dir, offline)
 
         def make() -> Plan:
@@ -224,21 +224,21 @@ def lesson(
             contestants = tuple(Contestant(called, experiments[called], costs[called]) for called in jobs)
             return Plan({}, contestants, one.seeds, machine_of(jobs))
 
-        folder, plan, _ = settled(request, expanded(runs_dir), name, f"lesson-{which}", make)
+        folder, plan, _ = settled(request, expand_path(runs_dir), name, f"lesson-{which}", make)
         facts = {"lesson": f"{one.about} ({one.source})", "compared": ", ".join(one.setups), "in": str(folder),
                  "each": f"{plan.seeds} seeds on {one.data}", "machine": plan.machine}  # fmt: skip
-        narrator.facts(facts | plan.time(folder))
-        narrator.say()
-        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        console.facts(facts | plan.time(folder))
+        console.print()
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         standings = plan.standings(outcomes)
         first = next(iter(experiments.values()))
-        said = one.said({here.name: here for here in standings}, divided(whole, first.recipe))
+        said = one.said({here.name: here for here in standings}, split_by_recipe(whole, first.recipe))
         write_csv(standings, folder / "lesson.csv")
         write_page(
             folder / "lesson.html", standings, title=one.about, part="test", facts=list(facts.items()), notes=said,
             command=shlex.join(["lenext", "lesson", which, *spelled(request)]), headline=False,
         )  # fmt: skip
         found = Taught(folder, tuple(standings), tuple(said))
-        tell(found.standings, said, narrator.say, "side by side")
-        narrator.say(f"\npage: {found.page}")
+        tell(found.standings, said, console.print, "side by side")
+        console.print(f"\npage: {found.page}")
     return found

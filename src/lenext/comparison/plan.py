@@ -11,12 +11,12 @@ from lenext.comparison.forecast import Forecast
 from lenext.comparison.standings import Cost, Standing
 from lenext.comparison.trials import Outcome, Trial, carry_out, done
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.foundation.files import expanded, make_folder, provisional_folder, read_regular, sha256, write_atomic
-from lenext.foundation.locks import held
-from lenext.models.own import is_own
+from lenext.foundation.files import expand_path, make_folder, provisional_folder, read_regular, sha256, write_atomic
+from lenext.foundation.locks import lock_file
+from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment, Recipe
-from lenext.training.recipes import named
+from lenext.training.recipes import load_recipe
 
 FILE, VERSION = "plan.json", 1
 MOST_BYTES = 64 << 20  # of a plan
@@ -147,18 +147,18 @@ def settled(
 def state_of(data: str, recipe: str, *networks: str) -> list[str]:
     """What a request depends on besides its words: recipe files, the code of networks of one's own, files of data."""
     found = []
-    code = [one.rpartition(":")[0] or one for one in networks if is_own(one)]
+    code = [one.rpartition(":")[0] or one for one in networks if is_user_network(one)]
     for text in (*code, recipe):
-        if text and (path := expanded(text)).is_file():
+        if text and (path := expand_path(text)).is_file():
             found.append(f"{path.name} {sha256(path)[:16]}")
-    if (path := expanded(data)).is_file():
+    if (path := expand_path(data)).is_file():
         found.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
     return found
 
 
 def data_of(recipe: str, data: str) -> str:
     """Return the data asked for, else those that a recipe's file names, else the digits."""
-    return data or (named(recipe).get("data") if recipe else None) or Experiment.data
+    return data or (load_recipe(recipe).get("data") if recipe else None) or Experiment.data
 
 
 def check_seed(settings: Mapping[str, Any]) -> None:
@@ -193,5 +193,5 @@ def spelled(request: Mapping[str, Any], *keys: str) -> list[str]:
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Waits until no other process settles a comparison in this folder."""
-    with held(folder / ".settling.lock", folder, wait=True, leave=False):
+    with lock_file(folder / ".settling.lock", folder, wait=True, leave=False):
         yield

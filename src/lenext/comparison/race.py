@@ -14,13 +14,13 @@ from lenext.comparison.trials import Outcome
 from lenext.data.dataset import Dataset
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import expanded
-from lenext.reporting.console import Narrator
+from lenext.foundation.files import expand_path
+from lenext.reporting.console import Console
 from lenext.training.recipe import Experiment, Recipe
-from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, named
+from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, load_recipe
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import load_data, made_for, merged
-from lenext.workflows.train import default_name, full, lasting
+from lenext.workflows.prepare import load_data, merge_experiment_keys, resolve_image_size
+from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
 
 SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
 ALSO_SHARED = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")
@@ -75,30 +75,30 @@ def race(
     check_seed(given)
     if given.get("batch_size") == "auto":
         raise ConfigurationError("batch_size=auto: all contestants have the same; give a number")
-    base, data = (named(recipe) if recipe else {}), data_of(recipe, data)
+    base, data = (load_recipe(recipe) if recipe else {}), data_of(recipe, data)
     request = {
-        "networks": list(networks), "data": full(data), "seeds": seeds,
+        "networks": list(networks), "data": absolute_path(data), "seeds": seeds,
         "state": state_of(data, recipe, *networks), "budget": budget, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
 
         def make() -> Plan:
             experiments, whole = prepared(networks, data, base, label_column, given, data_dir, offline)
             jobs = jobs_of(experiments, whole, data_dir, offline)
             timed = limit is not None and limit.kind == "seconds"
-            narrator.say(f"measuring what {len(jobs)} contestants cost, in turn")
+            console.print(f"measuring what {len(jobs)} contestants cost, in turn")
             costs = costs_of(jobs, "in turn" if timed else "roughly")
             return Plan({}, tuple(entered(experiments, jobs, costs, limit, budget)), seeds, machine_of(jobs))
 
         otherwise = default_name("", Experiment(network="race", data=data))
-        folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise, make)
-        narrator.facts(told(plan, folder, limit) | plan.time(folder))
-        narrator.say("going on with what is there\n" if was_there else "")
-        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        folder, plan, was_there = settled(request, expand_path(runs_dir), name, otherwise, make)
+        console.facts(told(plan, folder, limit) | plan.time(folder))
+        console.print("going on with what is there\n" if was_there else "")
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         found = concluded(plan, folder, outcomes, request, limit)
-        tell(found.standings, found.sentences, narrator.say)
-        narrator.say(f"\npage: {found.page}")
+        tell(found.standings, found.sentences, console.print)
+        console.print(f"\npage: {found.page}")
     return found
 
 
@@ -119,8 +119,8 @@ def prepared(
     """Each network's experiment, with all in common that has to be, and the data. base: what the recipe sets."""
     found = {}
     for network in networks:
-        keys = merged(base, {"network": network, "data": data, "label_column": label_column})
-        found[network] = made_for(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
+        keys = merge_experiment_keys(base, {"network": network, "data": data, "label_column": label_column})
+        found[network] = resolve_image_size(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
     whole = load_data(next(iter(found.values())), data_dir, offline)
     side, files = min(whole.shape[1:]), isinstance(whole.train.images, ImageFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
@@ -128,7 +128,7 @@ def prepared(
     }  # fmt: skip
     for network, experiment in found.items():
         changed = experiment.recipe.changed(common).changed(base.get("recipe", {})).changed(given)
-        found[network] = lasting(made_for(replace(experiment, recipe=changed.settled())))
+        found[network] = with_absolute_paths(resolve_image_size(replace(experiment, recipe=changed.settled())))
     return found, whole
 
 

@@ -12,17 +12,17 @@ from lenext.comparison.plan import Contestant, Plan, settled, spelled
 from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
 from lenext.comparison.trials import Outcome
-from lenext.foundation.errors import ConfigurationError, TrainingError, unknown
-from lenext.foundation.files import csv_text, expanded, write_atomic
-from lenext.reporting.console import Narrator
+from lenext.foundation.errors import ConfigurationError, TrainingError, unknown_name
+from lenext.foundation.files import csv_text, expand_path, write_atomic
+from lenext.reporting.console import Console
 from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
 from lenext.reporting.tables import table
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
-from lenext.workflows.identity import MAY_CHANGE
-from lenext.workflows.prepare import load_data, made_for
+from lenext.workflows.fingerprint import MAY_CHANGE
+from lenext.workflows.prepare import load_data, resolve_image_size
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,12 @@ def experiment_of(one: Published, better: bool) -> Experiment:
     """As published: nothing but what the document says; better: the recipe of our network for small images."""
     if not better:
         recipe = Recipe().changed(RECIPES[one.recipe]).changed(one.settings)
-        return made_for(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
+        return resolve_image_size(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
     ours = one.better
     recipe = Recipe().changed(OF_NETWORKS.get(ours.network, {})).changed({"epochs": ours.epochs, **ours.settings})
-    return made_for(Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.settled()))
+    return resolve_image_size(
+        Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.settled())
+    )
 
 
 def reproduce(
@@ -89,21 +91,23 @@ def reproduce(
     Raises ConfigurationError for a name that is not there.
     """
     if which not in PUBLISHED:
-        raise ConfigurationError(unknown("published result", which, PUBLISHED, "`lenext reproduce` lists them"))
+        raise ConfigurationError(unknown_name("published result", which, PUBLISHED, "`lenext reproduce` lists them"))
     if not 0 < scale <= 1:
         raise ConfigurationError(f"scale={scale:g}: a share of the training images, above 0 and up to 1")
     if seeds < 1:
         raise ConfigurationError(f"seeds={seeds}: at least 1")
     one = PUBLISHED[which]
     request = {"reproduce": which, "better": better, "scale": scale, "seeds": seeds, "settings": given}
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
 
         def make() -> Plan:
             experiment = experiment_of(one, better)
             whole = load_data(experiment, data_dir, offline)
             changed = experiment.recipe
             if scale < 1:
-                changed = changed.changed({"train_samples": max(2, round(scale * len(divided(whole, changed).train)))})
+                changed = changed.changed(
+                    {"train_samples": max(2, round(scale * len(split_by_recipe(whole, changed).train)))}
+                )
             changed = changed.changed(given).settled()
             limit = epochs_of(one)
             if changed.epochs > limit:
@@ -113,12 +117,12 @@ def reproduce(
             cost = costs_of(jobs)[experiment.network]
             return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine_of(jobs))
 
-        folder, plan, was_there = settled(request, expanded(runs_dir), name, folder_name(which, better, scale), make)
-        narrator.facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
-        narrator.say("going on with what is there\n" if was_there else "")
-        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=narrator.say)
+        folder, plan, was_there = settled(request, expand_path(runs_dir), name, folder_name(which, better, scale), make)
+        console.facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
+        console.print("going on with what is there\n" if was_there else "")
+        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         found = concluded(which, one, plan, folder, outcomes, better, scale)
-        tell(found, better, narrator)
+        tell(found, better, console)
     return found
 
 
@@ -247,7 +251,7 @@ def share(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
 
 
-def tell(found: Reproduction, better: bool, narrator: Narrator) -> None:
+def tell(found: Reproduction, better: bool, console: Console) -> None:
     """The table by epoch and the conclusion."""
     columns = dict.fromkeys(found.rows[0], "right")
     rows = [
@@ -255,9 +259,9 @@ def tell(found: Reproduction, better: bool, narrator: Narrator) -> None:
         for row in found.rows
     ]
     what = "validation" if better else found.published.measured
-    narrator.say()
-    narrator.say(table(f"accuracy in per cent, {what} and training", columns, rows))
-    narrator.say(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
+    console.print()
+    console.print(table(f"accuracy in per cent, {what} and training", columns, rows))
+    console.print(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
 
 
 def command_of(which: str, better: bool, scale: float, plan: Plan) -> str:

@@ -20,12 +20,12 @@ from lenext.comparison.values import Choices, in_proportion, parse, said
 from lenext.comparison.variations import BASE, base_of, check_judged, varied
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.foundation.files import expanded
-from lenext.reporting.console import Narrator
+from lenext.foundation.files import expand_path
+from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
-from lenext.workflows.train import default_name, full
+from lenext.workflows.train import absolute_path, default_name
 
 REFUSED = "refused"  # an attribute of a trial: why
 
@@ -80,12 +80,12 @@ def seek(
     check_installed()
     data = data_of(recipe, data)
     request = {
-        "vary": network, "options": list(options), "data": full(data), "state": state_of(data, recipe, network),
-        "search": "optuna", "database": masked(database),
+        "vary": network, "options": list(options), "data": absolute_path(data),
+        "state": state_of(data, recipe, network),         "search": "optuna", "database": masked(database),
         "recipe": recipe, "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
     where: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
         kept: list[Dataset] = []
 
         def make() -> Plan:
@@ -98,22 +98,22 @@ def seek(
 
         otherwise = default_name("", Experiment(network=f"search-{network}", data=data))
         folder, plan, _ = settled(
-            request, expanded(runs_dir), name, otherwise.replace(":", "-").replace("/", "-"), make
+            request, expand_path(runs_dir), name, otherwise.replace(":", "-").replace("/", "-"), make
         )
         base = plan.contestants[0].experiment
         whole = kept[0] if kept else base_of(network, data, recipe, label_column, given, data_dir, offline)[1]
-        narrator.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
-        narrator.say()
+        console.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
+        console.print()
         sought = {key: request[key] for key in ("vary", "options", "recipe", "settings")}
         with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name, sought) as study:
             while (trial := next_trial(study, folder, trials, alone=not database)) is not None:
                 outcome = carried(study, trial, base, choices, whole, folder, where)
                 if outcome:
-                    narrator.say(f"trial {trial.number}: {outcome}")
+                    console.print(f"trial {trial.number}: {outcome}")
             found = concluded(study, plan, folder, request | {"trials": trials, "name": name}, where)
-        tell(found.standings[:20], found.notes, narrator.say)
+        tell(found.standings[:20], found.notes, console.print)
         counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
-        narrator.say(f"{counts}\n\npage: {found.page}")
+        console.print(f"{counts}\n\npage: {found.page}")
     return found
 
 

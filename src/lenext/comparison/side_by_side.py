@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.foundation.files import expanded, make_folder, write_atomic
-from lenext.reporting.console import seconds
+from lenext.foundation.files import expand_path, make_folder, write_atomic
+from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
 from lenext.reporting.svg import LOOKS, Chart, Line
 from lenext.runs.folder import Run
@@ -22,7 +22,7 @@ def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:
         raise ConfigurationError("compare needs two runs or more; `lenext list runs` shows those there are")
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
     rows = [row_of(run) for run in opened]
-    path = expanded(out)
+    path = expand_path(out)
     make_folder(path.parent)
     shown = [(row["name"], row["records"]) for row in rows if row["records"]]
     charts = [
@@ -62,7 +62,7 @@ def row_of(run: Run) -> dict[str, Any]:
         row["epochs"] = f"{len(records)}/{experiment.recipe.epochs}"
         row["validation"] = (results.get("validation") or {}).get("accuracy")
         row["test"] = (results.get("test") or {}).get("accuracy")
-        row["time"] = seconds(float(results["training_seconds"])) if "training_seconds" in results else ""
+        row["time"] = format_duration(float(results["training_seconds"])) if "training_seconds" in results else ""
         module, _ = open_weights(run)
         row["parameters"] = sum(one.numel() for one in module.parameters())
     except (LenextError, AttributeError, TypeError, ValueError) as error:

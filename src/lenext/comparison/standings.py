@@ -10,7 +10,7 @@ from typing import Any, Literal
 from lenext.comparison.statistics import Difference, deviation, paired, pareto, sentence
 from lenext.comparison.trials import Outcome
 from lenext.foundation.files import csv_text, write_atomic
-from lenext.reporting.console import seconds
+from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
 from lenext.reporting.places import without_places
 from lenext.reporting.svg import LOOKS, Chart, Line, Mark, Scatter
@@ -123,7 +123,7 @@ def rows_of(standings: Sequence[Standing], base: Standing | None, part: Part) ->
                 "multiply-adds": f"{'at least ' * cost.uncounted}{cost.multiply_adds / 1e6:,.1f} M" if cost else "",
                 "memory": f"{cost.memory / 1e6:,.0f} MB" if cost else "",
                 "latency": f"{1e3 * cost.latency:.2g} ms" if cost else "",
-                "training": seconds(one.seconds) if one.seconds is not None else "",
+                "training": format_duration(one.seconds) if one.seconds is not None else "",
                 "failures": one.failures,
             }
         )

@@ -14,15 +14,15 @@ from typing import Any
 from lenext.comparison.forecast import Forecast
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import make_folder
-from lenext.foundation.locks import held
-from lenext.models.own import is_own
-from lenext.reporting.console import Narrator, seconds
+from lenext.foundation.locks import lock_file
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import Console, format_duration
 from lenext.runs.folder import Run
 from lenext.runs.results import figures_of
 from lenext.training.notices import Samples, at_chance
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
-from lenext.workflows.identity import MAY_CHANGE
+from lenext.workflows.fingerprint import MAY_CHANGE
 from lenext.workflows.resume import resume
 from lenext.workflows.train import run_experiment
 from lenext.workflows.use import val
@@ -101,7 +101,7 @@ class Outcome:
         if self.failure:
             return f"failed: {self.failure}"
         parts = [f"{name} {value:.2%}" for name in ("validation", "test") if (value := getattr(self, name)) is not None]
-        return ", ".join([*parts, *([f"{seconds(self.seconds)} of training"] if self.seconds else [])])
+        return ", ".join([*parts, *([f"{format_duration(self.seconds)} of training"] if self.seconds else [])])
 
 
 def carry_out(
@@ -189,7 +189,7 @@ def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: 
     run = outcome.run
     if run is None or outcome.test is not None:
         return outcome
-    own = outcome.trial.experiment.network if is_own(outcome.trial.experiment.network) else ""
+    own = outcome.trial.experiment.network if is_user_network(outcome.trial.experiment.network) else ""
     seen = val(run, split="test", network=own, data_dir=data_dir, offline=offline, quiet=True)
     run.write_json("results.json", run.results | {"test": figures_of(seen, run.read_json("split.json")["classes"])})
     return Outcome(outcome.trial, run)
@@ -198,7 +198,7 @@ def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: 
 @contextmanager
 def taken(folder: Path, name: str) -> Iterator[bool]:
     """Whether this process has the name to itself, as long as it is entered; a killed process lets go of it."""
-    with held(make_folder(folder / LOCKS) / f"{name}.lock", folder) as mine:
+    with lock_file(make_folder(folder / LOCKS) / f"{name}.lock", folder) as mine:
         yield mine
 
 
@@ -209,9 +209,9 @@ def trained(
     """The trial's run, trained to its end; `watch` is called after each epoch, and may end it."""
     path, experiment = folder / trial.name, trial.experiment
     how: dict[str, Any] = {"data_dir": data_dir, "offline": offline, "report": False, "read_test": read_test}
-    how |= {"quiet": Narrator(lines=False), "watch": watch}
+    how |= {"quiet": Console(lines=False), "watch": watch}
     if (path / "recipe.yaml").is_file():
-        return resume(path, network=experiment.network if is_own(experiment.network) else "", **how)
+        return resume(path, network=experiment.network if is_user_network(experiment.network) else "", **how)
     if path.exists():
         shutil.rmtree(path)  # killed before it was a run
     return run_experiment(experiment, name=trial.name, runs_dir=folder, **how)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import convert
 from lenext.models import find_variant
-from lenext.models.own import from_text, is_own
+from lenext.models.user_network import from_text, is_user_network
 from lenext.training.recipe import Recipe, value_of_key
 
 SPLIT = {
@@ -62,9 +62,9 @@ def parse(network: str, texts: Sequence[str]) -> list[Choices]:
 
 def choices_of(network: str, key: str, text: str) -> Choices:
     recipe = get_type_hints(Recipe)
-    options = {} if is_own(network) else find_variant(network).parameters()
-    if key not in options and key not in recipe and not is_own(network):
-        raise ConfigurationError(f"{network}: {unknown('option or recipe key', key, [*options, *recipe])}")
+    options = {} if is_user_network(network) else find_variant(network).parameters()
+    if key not in options and key not in recipe and not is_user_network(network):
+        raise ConfigurationError(f"{network}: {unknown_name('option or recipe key', key, [*options, *recipe])}")
     if key == "seed":
         raise ConfigurationError("seed: --seeds says how many each variation has")
     if key not in options and key in SPLIT:
@@ -143,9 +143,9 @@ def said(value: Any) -> str:
 def base_value(network: str, experiment: Any, key: str) -> Any:
     """What a key is without a variation."""
     if key in {one.name for one in fields(Recipe)} and (
-        is_own(network) or key not in find_variant(network).parameters()
+        is_user_network(network) or key not in find_variant(network).parameters()
     ):
         return getattr(experiment.recipe, key)
     if key in experiment.options:
         return experiment.options[key]
-    return None if is_own(network) else find_variant(network).parameters()[key].default
+    return None if is_user_network(network) else find_variant(network).parameters()[key].default

@@ -21,13 +21,13 @@ from lenext.comparison.trials import Outcome, read_test_of
 from lenext.comparison.values import Choices, applied, base_value, parse, said
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import expanded
-from lenext.reporting.console import Narrator
-from lenext.training.loop import divided
+from lenext.foundation.files import expand_path
+from lenext.reporting.console import Console
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import experiment_of, load_data, made_for
-from lenext.workflows.train import default_name, full, lasting
+from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size
+from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
 
 MOST = 500  # variations at a time
 BASE = "base"
@@ -84,11 +84,11 @@ def vary(
         raise ConfigurationError(f"{spans[0]}: a range is for --search optuna; give values with commas")
     data = data_of(recipe, data)
     request = {
-        "vary": network, "options": list(options), "data": full(data),
+        "vary": network, "options": list(options), "data": absolute_path(data),
         "state": state_of(data, recipe, network), "search": search, "seeds": seeds, "recipe": recipe,
         "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
     }  # fmt: skip
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
 
         def make() -> Plan:
             base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
@@ -96,7 +96,7 @@ def vary(
             wanted, left_out = combinations(base, choices, search)
             jobs, experiments = tried(base, choices, wanted, whole, data_dir, offline, left_out)
             for why in dict.fromkeys(left_out.values()):
-                narrator.say(f"left out: {'; '.join(one for one, its in left_out.items() if its == why)}: {why}")
+                console.print(f"left out: {'; '.join(one for one, its in left_out.items() if its == why)}: {why}")
             costs = costs_of(jobs)
             found = tuple(
                 Contestant(one, experiments[one], costs[one], {key: said(value) for key, value in wanted[one].items()})
@@ -105,14 +105,14 @@ def vary(
             return Plan({}, found, seeds, machine_of(jobs), left_out)
 
         otherwise = default_name("", Experiment(network=f"vary-{network.rpartition('/')[2]}", data=data))
-        folder, plan, was_there = settled(request, expanded(runs_dir), name, otherwise.replace(":", "-"), make)
-        narrator.facts(facts_of(request, plan, folder) | plan.time(folder))
-        narrator.say("going on with what is there\n" if was_there else "")
+        folder, plan, was_there = settled(request, expand_path(runs_dir), name, otherwise.replace(":", "-"), make)
+        console.facts(facts_of(request, plan, folder) | plan.time(folder))
+        console.print("going on with what is there\n" if was_there else "")
         how: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
-        outcomes = plan.carry_out(folder, read_test=False, say=narrator.say, **how)
+        outcomes = plan.carry_out(folder, read_test=False, say=console.print, **how)
         found = concluded(plan, folder, outcomes, request, how)
-        tell(found.standings[:20], found.effects, narrator.say)
-        narrator.say(f"\npage: {found.page}")
+        tell(found.standings[:20], found.effects, console.print)
+        console.print(f"\npage: {found.page}")
     return found
 
 
@@ -122,14 +122,14 @@ def base_of(
 ) -> tuple[Experiment, Dataset]:  # fmt: skip
     """The network as it is, with its own recipe, and its data."""
     outer = {"network": network, "data": data, "label_column": label_column}
-    experiment = made_for(experiment_of(recipe, outer, given))
-    experiment = lasting(replace(experiment, recipe=experiment.recipe.settled()))
+    experiment = resolve_image_size(build_experiment(recipe, outer, given))
+    experiment = with_absolute_paths(replace(experiment, recipe=experiment.recipe.settled()))
     return experiment, load_data(experiment, data_dir, offline)
 
 
 def check_judged(base: Experiment, whole: Dataset) -> None:
     """Variations are judged on validation."""
-    if base.recipe.select_on_test or divided(whole, base.recipe).validation is None:
+    if base.recipe.select_on_test or split_by_recipe(whole, base.recipe).validation is None:
         raise ConfigurationError(
             "variations are judged on validation images; leave out validation_fraction=0 and select_on_test"
         )
@@ -188,7 +188,7 @@ def tried(
 def varied(base: Experiment, choices: Sequence[Choices], values: Mapping[str, Any]) -> Experiment:
     """The base with these values."""
     options, recipe = applied(base, choices, values)
-    return made_for(replace(base, options=options, recipe=recipe.settled()))
+    return resolve_image_size(replace(base, options=options, recipe=recipe.settled()))
 
 
 def facts_of(request: Mapping[str, Any], plan: Plan, folder: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from lenext.foundation.errors import DataError, unknown
-from lenext.foundation.files import cache_folder, expanded
+from lenext.foundation.errors import DataError, unknown_name
+from lenext.foundation.files import cache_folder, expand_path
 from lenext.foundation.settings import Fit, OnBadImage, convert
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def load(
     The other arguments are those of `Place`. Raises DataError or DownloadError.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    folder = expanded(data_dir) if data_dir is not None else cache_folder()
+    folder = expand_path(data_dir) if data_dir is not None else cache_folder()
     convert("fit", fit, Fit)
     convert("on_bad_image", on_bad_image, OnBadImage)
     place = Place(folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None)
@@ -106,19 +106,19 @@ def load_one(source: str, place: Place) -> Dataset:
         raise DataError(f"the data '{source}' cannot be loaded again; give them")
     if url:
         return import_module("lenext.data.table").load(source, place)
-    path = expanded(source)
+    path = expand_path(source)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"{source}: there is no such file or folder")
-        raise DataError(unknown("data set", source, DATASETS, "A path to your own data works too"))
+        raise DataError(unknown_name("data set", source, DATASETS, "A path to your own data works too"))
     return import_module(f"lenext.data.{recognise(path)}").load_path(path, place)
 
 
 def is_image_folder(source: str) -> bool:
     """Return whether a source is a folder of image files, where one may be broken."""
-    if source in DATASETS or "://" in source or not expanded(source).is_dir():
+    if source in DATASETS or "://" in source or not expand_path(source).is_dir():
         return False
-    return recognise(expanded(source)) == "folder"
+    return recognise(expand_path(source)) == "folder"
 
 
 def recognise(path: Path) -> str:

@@ -16,7 +16,7 @@ from lenext.data.dataset import Images, Split
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
-from lenext.foundation.memory import available
+from lenext.foundation.memory import available_bytes
 from lenext.foundation.seeds import generator
 
 Batch = tuple[Tensor, Tensor]
@@ -27,7 +27,7 @@ AHEAD = 2  # batches that are decoded before they are asked for
 SHARE = 0.3  # of an accelerator's free memory that the images may take
 
 
-def cuts(count: int, batch_size: int) -> list[slice]:
+def batch_slices(count: int, batch_size: int) -> list[slice]:
     """Where batches begin and end. A last batch of one image, on which batch norm fails, joins the one before."""
     ends = [*range(batch_size, count, batch_size), count]
     if len(ends) > 1 and batch_size > 1 and ends[-1] - ends[-2] == 1:
@@ -35,7 +35,7 @@ def cuts(count: int, batch_size: int) -> list[slice]:
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def draw_epoch(
+def draw_epoch_order(
     count: int, seed: int, epoch: int, shuffle: bool, balanced: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The order (N,) of an epoch and a table (N, DRAWS) of numbers in [0, 1) by position in it.
@@ -51,12 +51,12 @@ def draw_epoch(
     return order, table
 
 
-def resident(split: Split, compute: Compute) -> Split:
+def move_to_device(split: Split, compute: Compute) -> Split:
     """The split with its images in the accelerator's memory, where they are a tensor that fits there well."""
     images = split.images
     if compute.device.type == "cpu" or not isinstance(images, Tensor):
         return split
-    if images.nbytes > SHARE * available(compute.device):
+    if images.nbytes > SHARE * available_bytes(compute.device):
         return split
     return replace(split, images=images.to(compute.device), labels=split.labels.to(compute.device))
 
@@ -80,7 +80,7 @@ def training_batches(
     mirrored: a number by row of the split, in the place of the one that is drawn for flips.
     """
     labels = split.labels.cpu() if balanced else None
-    order, table = draw_epoch(len(split), seed, epoch, shuffle, labels)
+    order, table = draw_epoch_order(len(split), seed, epoch, shuffle, labels)
     if mirrored is not None:
         table[:, FLIP] = mirrored[order]
     order = order.to(split.labels.device)
@@ -91,16 +91,16 @@ def training_batches(
         change = partial(augmentation, numbers=table[some], blank=blank) if augmentation else None
         return batch_of(split, preprocessing, compute, order[some], change)
 
-    yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, start))
+    yield from prefetch(split, chunked(prepared, batch_slices(len(split), batch_size), preprocessing, start))
 
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
     """Every image once, in the order of the split, as it is."""
-    prepared = partial(plain_batch, split, preprocessing, compute)
-    yield from ahead(split, chunked(prepared, cuts(len(split), batch_size), preprocessing, 0))
+    prepared = partial(load_batch, split, preprocessing, compute)
+    yield from prefetch(split, chunked(prepared, batch_slices(len(split), batch_size), preprocessing, 0))
 
 
-def plain_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
+def load_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
     """These images of a split as they are."""
     rows = torch.arange(some.start, some.stop, device=split.labels.device)
     return batch_of(split, preprocessing, compute, rows)
@@ -114,12 +114,12 @@ def batch_of(
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Batch:
     """These rows of a split, their images changed before they are prepared, if so asked."""
-    pixels = compute.images(taken(split.images, rows))
+    pixels = compute.images(take_rows(split.images, rows))
     images = preprocessing(change(pixels) if change else pixels)
     return compute.images(images), split.labels[rows].to(compute.device, non_blocking=True)
 
 
-def taken(images: Images, rows: Tensor) -> Tensor:
+def take_rows(images: Images, rows: Tensor) -> Tensor:
     """These images; of a tensor by the function that takes a ninth of the time of indexing."""
     return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
@@ -139,7 +139,7 @@ def chunked(
             yield images[here], labels[here]
 
 
-def ahead(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
+def prefetch(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
     """The same batches; those of images in files are decoded by a thread while the one before is computed with."""
     if not isinstance(split.images, ImageFiles):
         yield from made

@@ -165,12 +165,12 @@ def match_classes(labels: Tensor, theirs: Sequence[str], ours: Sequence[str], wh
     """Labels that count in the order `theirs` in the order `ours`: by name. A class that ours lacks is an error."""
     used = {theirs[label] for label in labels.unique().tolist()}
     if strangers := sorted(used - set(ours)):
-        raise DataError(f"{where}: class '{strangers[0]}' is not one of the training data's: {shortened(ours)}")
+        raise DataError(f"{where}: class '{strangers[0]}' is not one of the training data's: {shorten_list(ours)}")
     place = {name: at for at, name in enumerate(ours)}
     return torch.tensor([place.get(name, -1) for name in theirs], dtype=torch.int64)[labels]
 
 
-def shortened(names: Sequence[str], most: int = 12) -> str:
+def shorten_list(names: Sequence[str], most: int = 12) -> str:
     """The first names, comma-separated."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
@@ -206,7 +206,7 @@ def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str, b
     if not by_name and flat.dtype.kind == "i":
         place = {str(at): at for at in range(len(classes))}
     if strangers := [kind for kind in kinds.tolist() if str(kind) not in place]:
-        raise DataError(f"{where}: label {strangers[0]!r} is none of the classes: {shortened(classes)}")
+        raise DataError(f"{where}: label {strangers[0]!r} is none of the classes: {shorten_list(classes)}")
     numbers = np.array([place[str(kind)] for kind in kinds.tolist()], dtype=np.int64)
     return Split(pixels, torch.from_numpy(numbers[inverse]), np.arange(len(flat)))
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from lenext.data import Place
 from lenext.data.dataset import Dataset
-from lenext.data.division import rows_apart
+from lenext.data.splitting import rows_apart
 
 TEST = 0.2
 DIVISION_SEED = 1998  # the set is published undivided; this test set is the same in every run

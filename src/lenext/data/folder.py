@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lenext.data import Place
-from lenext.data.dataset import Dataset, Split, match_classes, shortened
+from lenext.data.dataset import Dataset, Split, match_classes, shorten_list
 from lenext.data.headers import Header, read_headers
 from lenext.data.images import GREY_MODES, ImageFiles, Size, is_image
 from lenext.foundation.errors import DataError
@@ -50,7 +50,7 @@ def load_path(path: Path, place: Place) -> Dataset:
                 raise DataError(f"{pile.root / class_name}: no image in it; add some or remove the folder")
         labels = match_classes(torch.tensor(pile.labels), pile.classes, classes, str(pile.root))
         if absent := sorted(set(classes) - set(pile.classes)):
-            notes.append(f"{pile.root.name} has no images of: {shortened(absent)}")
+            notes.append(f"{pile.root.name} has no images of: {shorten_list(absent)}")
         files = ImageFiles(pile.paths, channels, size, place.fit)
         ids = np.array([file.removeprefix(prefix).replace(os.sep, "/") for file in pile.paths])
         in_memory = total <= IN_MEMORY
@@ -105,7 +105,7 @@ def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
     notes: list[str] = []
     others = sorted(set(folders.values()) - set(roots.values())) if path not in roots.values() else []
     if others:
-        notes.append(f"left out, as neither train, val nor test: {shortened([other.name for other in others])}")
+        notes.append(f"left out, as neither train, val nor test: {shorten_list([other.name for other in others])}")
     return {split: pile(split, root, notes) for split, root in roots.items()}, notes
 
 
@@ -124,7 +124,7 @@ def pile(split: str, root: Path, notes: list[str]) -> Pile:
         paths += images
         labels += [label] * len(images)
     if others:
-        notes.append(f"{root.name}: {len(others)} files that are no images were left out: {shortened(others, 3)}")
+        notes.append(f"{root.name}: {len(others)} files that are no images were left out: {shorten_list(others, 3)}")
     return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
 
 

@@ -18,7 +18,7 @@ from lenext.data.unpack import unpacked
 from lenext.foundation.download import fetch_unpublished
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import sha256
-from lenext.foundation.settings import shortened
+from lenext.foundation.settings import shorten_text
 
 LABEL_NAMES = ("label", "labels", "class", "target", "y")
 MOST_BYTES = 4 << 30
@@ -151,5 +151,5 @@ def explained(lines: list[str], first: int, columns: int, message: str) -> str:
         for at, cell in enumerate(cells, 1):
             if not is_number(cell):
                 hint = "; separate values by commas" if ";" in cell else "; labels and pixels are whole numbers"
-                return f"line {number}: '{shortened(cell, 20)}' in column {at} is not a number{hint}"
-    return f"not a table of numbers ({shortened(message)})"
+                return f"line {number}: '{shorten_text(cell, 20)}' in column {at} is not a number{hint}"
+    return f"not a table of numbers ({shorten_text(message)})"

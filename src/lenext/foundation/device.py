@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import Device, Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -29,7 +29,7 @@ def find_device(wanted: str) -> torch.device:
     if wanted == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if has[name]))
     if wanted not in has:
-        raise ConfigurationError(unknown("device", wanted, get_args(Device)))
+        raise ConfigurationError(unknown_name("device", wanted, get_args(Device)))
     if not has[wanted]:
         here = ", ".join(name for name, there in has.items() if there)
         raise ConfigurationError(f"device={wanted}: this machine has none that torch can use; here are: {here}")
@@ -39,7 +39,7 @@ def find_device(wanted: str) -> torch.device:
 def find_precision(wanted: str, device: torch.device) -> str:
     """The autocast precision for a device: what it multiplies fastest with fp32 weights, or what was asked for."""
     if wanted != "auto" and wanted not in DTYPES:
-        raise ConfigurationError(unknown("precision", wanted, get_args(Precision)))
+        raise ConfigurationError(unknown_name("precision", wanted, get_args(Precision)))
     if device.type == "cuda":
         return wanted if wanted != "auto" else ("bf16" if torch.cuda.is_bf16_supported(False) else "fp16")
     if device.type == "cpu":
@@ -86,7 +86,7 @@ class Compute:
         return f"{name}, {self.precision}{' autocast' if self.precision != 'fp32' else ''}, {layout}{threads}"
 
 
-def use_threads(threads: int | Literal["auto"]) -> int:
+def set_thread_count(threads: int | Literal["auto"]) -> int:
     """Set torch's thread count (`auto` leaves it) and return the count in force; bits depend on it."""
     if threads != "auto":
         torch.set_num_threads(threads)
@@ -94,7 +94,7 @@ def use_threads(threads: int | Literal["auto"]) -> int:
 
 
 @contextmanager
-def own_threads() -> Iterator[None]:
+def restore_thread_count() -> Iterator[None]:
     """Puts torch's thread count back at the end."""
     before = torch.get_num_threads()
     try:

@@ -45,10 +45,10 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "allocate" in said or "out of memory" in said
 
 
-def unknown(what: str, given: str, known: Iterable[str], more: str = "") -> str:
+def unknown_name(what: str, given: str, known: Iterable[str], more: str = "") -> str:
     """One line for a name that is not known: the nearest known one, or all of them; then `more`.
 
-    >>> unknown("network", "lenett", ["lenet", "resnet18"])
+    >>> unknown_name("network", "lenett", ["lenet", "resnet18"])
     "there is no network 'lenett'; did you mean 'lenet'?"
     """
     names = list(known)

@@ -27,7 +27,7 @@ def atomic(path: Path) -> Iterator[Path]:
     never replaced; permissions of a file that is replaced are kept.
     """
     if is_stream(path):
-        with through(path) as temporary:
+        with write_through(path) as temporary:
             yield temporary
         return
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -41,7 +41,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error_of(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -58,7 +58,7 @@ def is_stream(path: Path) -> bool:
 
 
 @contextmanager
-def through(path: Path) -> Iterator[Path]:
+def write_through(path: Path) -> Iterator[Path]:
     """Yield a temporary path whose content is written into the device or pipe `path` at the end."""
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder, path.name)
@@ -69,7 +69,7 @@ def through(path: Path) -> Iterator[Path]:
             with os.fdopen(target, "wb") as out, temporary.open("rb") as file:
                 shutil.copyfileobj(file, out)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise write_error_of(path, error) from error
 
 
 def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
@@ -106,14 +106,16 @@ def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview]
                     file.flush()
                     os.fsync(file.fileno())
             if read_back:
-                compare(temporary, pieces)
+                check_written(temporary, pieces)
     except LenextError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_SPACE:
-            raise LenextError(f"{error}; {sum(map(len, pieces)):,} bytes are needed there{free_words(path)}") from error
+            raise LenextError(
+                f"{error}; {sum(map(len, pieces)):,} bytes are needed there{describe_free_space(path)}"
+            ) from error
         raise
 
 
-def compare(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
+def check_written(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
     """Raise OSError where a file does not hold these pieces."""
     with path.open("rb") as file:
         same = all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
@@ -132,7 +134,7 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def unwritable(path: Path, error: OSError) -> LenextError:
+def write_error_of(path: Path, error: OSError) -> LenextError:
     what = "nothing reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
     return LenextError(f"cannot write {path}: {what}")
 
@@ -144,7 +146,7 @@ def free_space(path: Path) -> int | None:
     return None
 
 
-def free_words(path: Path) -> str:
+def describe_free_space(path: Path) -> str:
     free = free_space(path)
     return "" if free is None else f", {free:,} are free"
 
@@ -157,7 +159,7 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expand_path(path: str | os.PathLike[str]) -> Path:
     """A path as a person types it; raises LenextError where it can be none."""
     try:
         found = Path(path).expanduser()
@@ -169,7 +171,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 def cache_folder() -> Path:
     """Where published data and weights lie: `$LENEXT_DATA`, else `~/.cache/lenext`."""
-    return expanded(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
+    return expand_path(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
 
 
 def sha256(path: Path) -> str:

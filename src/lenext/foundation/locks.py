@@ -10,7 +10,7 @@ from lenext.foundation.errors import RunError
 
 
 @contextmanager
-def held(path: Path, where: Path, *, wait: bool = False, leave: bool = True) -> Iterator[bool]:
+def lock_file(path: Path, where: Path, *, wait: bool = False, leave: bool = True) -> Iterator[bool]:
     """Whether this process has the lock to itself, as long as it is entered; with `wait` it always comes to have it.
 
     where: the folder that is told of in the RunError, where it cannot be locked. leave: the file, once it is let go of;

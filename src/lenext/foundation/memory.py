@@ -10,7 +10,7 @@ import torch
 CONTAINER = Path("/sys/fs/cgroup")  # where Linux says what a container may use
 
 
-def available(device: torch.device) -> int:
+def available_bytes(device: torch.device) -> int:
     """Bytes that can still be had where a device keeps its tensors; of a container, what it is allowed."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)

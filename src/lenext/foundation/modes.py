@@ -7,7 +7,7 @@ from torch import nn
 
 
 @contextmanager
-def at_rest(network: nn.Module) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
     """In evaluation mode; each part's mode is put back."""
     modes = {module: module.training for module in network.modules()}
     network.eval()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 
-def mixed(seed: int, *position: int) -> int:
+def mix_seeds(seed: int, *position: int) -> int:
     """One 63-bit seed out of a seed and a position such as (epoch, step); near positions give unrelated seeds."""
     state = np.random.SeedSequence((seed, *position)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
@@ -22,10 +22,10 @@ def seeds(count: int, seed: int, *position: int) -> list[int]:
 
 def generator(seed: int, *position: int) -> torch.Generator:
     """A CPU generator for this position."""
-    return torch.Generator().manual_seed(mixed(seed, *position))
+    return torch.Generator().manual_seed(mix_seeds(seed, *position))
 
 
-def random_states(device: torch.device) -> dict[str, Any]:
+def save_random_states(device: torch.device) -> dict[str, Any]:
     """The states of the generators that a person's own code may draw from: Python's, NumPy's, torch's."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -37,7 +37,7 @@ def random_states(device: torch.device) -> dict[str, Any]:
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
-def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
+def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
     """Bring these generators into the states that `random_states` gave."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))

@@ -6,7 +6,7 @@ No torch here: options are parsed and helped with before anything heavy is loade
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 
 Device = Literal["auto", "cpu", "mps", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -34,8 +34,8 @@ def convert(what: str, value: object, kind: Any) -> Any:
     if origin is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         if str(value) not in choices:
-            near = unknown("", str(value), choices).partition("; ")[2]
-            raise ConfigurationError(f"{what}={spelled(value)}: {near}")
+            near = unknown_name("", str(value), choices).partition("; ")[2]
+            raise ConfigurationError(f"{what}={format_value(value)}: {near}")
         return value
     if origin in (Union, UnionType):
         for member in get_args(kind):
@@ -43,11 +43,11 @@ def convert(what: str, value: object, kind: Any) -> Any:
                 return convert(what, value, member)
             except ConfigurationError:
                 continue
-        raise wrong(what, value, kind)
+        raise wrong_value(what, value, kind)
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
-            raise wrong(what, value, kind)
+            raise wrong_value(what, value, kind)
         return tuple(convert(what, item, get_args(kind)[0]) for item in items)
     return convert_plain(what, value, kind)
 
@@ -61,44 +61,44 @@ def convert_plain(what: str, value: object, kind: Any) -> Any:
         if kind is type(None) and text in ("none", "null", ""):
             return None
         if kind not in (int, float):
-            raise wrong(what, value, kind)
+            raise wrong_value(what, value, kind)
         try:
             return kind(text)
         except ValueError:
-            raise wrong(what, value, kind) from None
+            raise wrong_value(what, value, kind) from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is kind:
         return value
-    raise wrong(what, value, kind)
+    raise wrong_value(what, value, kind)
 
 
-def wrong(what: str, value: object, kind: Any) -> ConfigurationError:
-    return ConfigurationError(f"{what}={spelled(value)}: {describe(kind)} is needed")
+def wrong_value(what: str, value: object, kind: Any) -> ConfigurationError:
+    return ConfigurationError(f"{what}={format_value(value)}: {describe_type(kind)} is needed")
 
 
-def spelled(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as a recipe spells it."""
     return (
         {True: "true", False: "false", None: "null"}[value]
         if value is None or isinstance(value, bool)
-        else shortened(str(value))
+        else shorten_text(str(value))
     )
 
 
-def shortened(text: str, most: int = 80) -> str:
+def shorten_text(text: str, most: int = 80) -> str:
     """In one line of at most so many characters."""
     line = " ".join(text[: 4 * most].split())
     return line if len(line) <= most else f"{line[: most - 4]} ..."
 
 
-def describe(kind: Any) -> str:
+def describe_type(kind: Any) -> str:
     """A type in words: `a whole number or 'auto'`."""
     origin = get_origin(kind)
     if origin is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
     if origin in (Union, UnionType):
-        return " or ".join(describe(member) for member in get_args(kind) if member is not type(None))
+        return " or ".join(describe_type(member) for member in get_args(kind) if member is not type(None))
     if origin is tuple:
-        return f"a list such as 3,4,6 ({describe(get_args(kind)[0])} each)"
+        return f"a list such as 3,4,6 ({describe_type(get_args(kind)[0])} each)"
     return WORDS.get(kind, str(kind))

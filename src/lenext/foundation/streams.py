@@ -46,7 +46,7 @@ def open_streams() -> None:
 
 
 @contextmanager
-def heeded_interrupts() -> Iterator[None]:
+def interrupts_in_callbacks() -> Iterator[None]:
     """Ask again for a Ctrl-C that fell into a destructor or a weak reference, where Python only prints it."""
     before = sys.unraisablehook
 
@@ -65,7 +65,7 @@ def heeded_interrupts() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def abandon(stream: IO[str]) -> None:
+def discard_stream(stream: IO[str]) -> None:
     """Send what a stream still holds, and all that follows, nowhere: its disk is full, or its reader has gone."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

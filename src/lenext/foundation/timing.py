@@ -6,7 +6,7 @@ from contextlib import ContextDecorator
 import torch
 
 
-def wait(device: torch.device | str | None = None) -> None:
+def synchronize(device: torch.device | str | None = None) -> None:
     """Until an accelerator (without a device: the one there is) has done what it was given; a CPU always has."""
     kind = torch.device(device).type if device is not None else ("cuda" if torch.cuda.is_available() else "mps")
     if kind == "cuda" and torch.cuda.is_available():
@@ -37,10 +37,10 @@ class timed(ContextDecorator):  # noqa: N801, read as a verb
         return self.times[-1]
 
     def __enter__(self) -> "timed":
-        wait(self.device)
+        synchronize(self.device)
         self.begun.append(time.perf_counter())
         return self
 
     def __exit__(self, *_: object) -> None:
-        wait(self.device)
+        synchronize(self.device)
         self.times.append(time.perf_counter() - self.begun.pop())

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from lenext.foundation.errors import ConfigurationError, unknown
-from lenext.foundation.modes import at_rest
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.summary import blank, block_names
 from lenext.models.blocks import Whitening
 
@@ -105,7 +105,7 @@ def record(network: nn.Module, input_shape: tuple[int, ...], units: Mapping[str,
     image = blank(network, input_shape)
     image.lenext_from = (0,)  # type: ignore[attr-defined]
     try:
-        with at_rest(network), torch.no_grad(), recorder:
+        with evaluation_mode(network), torch.no_grad(), recorder:
             network(image)
     finally:
         for handle in handles:
@@ -168,12 +168,14 @@ def block(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[N
     parts = dict(network.named_modules())
     if name not in parts or not name:
         raise ConfigurationError(
-            unknown("part of the network", name, sorted((one for one in parts if one), key=lambda one: one.count(".")))
+            unknown_name(
+                "part of the network", name, sorted((one for one in parts if one), key=lambda one: one.count("."))
+            )
         )
     shapes: list[tuple[int, ...]] = []
     handle = parts[name].register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape[1:])))
     try:
-        with at_rest(network), torch.no_grad():
+        with evaluation_mode(network), torch.no_grad():
             network(blank(network, input_shape))
     finally:
         handle.remove()

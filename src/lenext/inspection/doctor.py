@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.summary import blank, is_layer, watched
 
 LARGEST = 512  # px; the search for a size that works ends here
@@ -41,7 +41,7 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
             inside.pop()
 
     try:
-        with torch.no_grad(), at_rest(network), watched(network, before, after):
+        with torch.no_grad(), evaluation_mode(network), watched(network, before, after):
             output = network(blank(network, input_shape))
     except Exception as error:
         layer, given = inside[-1] if inside else ("", ())

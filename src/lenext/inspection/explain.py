@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.errors import ConfigurationError, unknown
-from lenext.foundation.modes import at_rest
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.places import of_image
 from lenext.inspection.trace import Trace, mark, seen_by
 
@@ -25,7 +25,7 @@ def kept(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
     layers = dict(network.named_modules())
     for name in names:
         if name not in layers:
-            raise ConfigurationError(unknown("layer", name, [one for one in layers if one]))
+            raise ConfigurationError(unknown_name("layer", name, [one for one in layers if one]))
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., Any]:
@@ -47,7 +47,7 @@ def kept(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
 
 def feature_maps(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     """What these layers give for the images, (N, channels, height, width) or (N, features)."""
-    with at_rest(network), kept(network, names) as found, torch.no_grad():
+    with evaluation_mode(network), kept(network, names) as found, torch.no_grad():
         network(images)
     return {name: found[name].cpu() for name in names if name in found}
 
@@ -65,7 +65,7 @@ def map_layers(network: nn.Module, images: Tensor) -> list[str]:
 
     hooks = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
     try:
-        with at_rest(network), torch.no_grad():
+        with evaluation_mode(network), torch.no_grad():
             network(images[:1])
     finally:
         for one in hooks:
@@ -84,7 +84,7 @@ def last_map(network: nn.Module, images: Tensor) -> str:
 def saliency(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """How much the logit of a class (N,) changes with each pixel (Simonyan et al., arXiv:1312.6034)."""
     inputs = images.detach().clone().requires_grad_()
-    with at_rest(network), torch.enable_grad():
+    with evaluation_mode(network), torch.enable_grad():
         score = network(inputs).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, inputs)
     return scaled(grads.abs().amax(1))
@@ -98,7 +98,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "
     layer = layer or last_map(network, images)
     inputs = images.detach().clone()
     mark(inputs, of_image(inputs.shape))
-    with at_rest(network), kept(network, [layer]) as found, torch.enable_grad():
+    with evaluation_mode(network), kept(network, [layer]) as found, torch.enable_grad():
         with Trace():
             score = network(inputs.requires_grad_()).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, found[layer])
@@ -140,7 +140,7 @@ def occlusion(network: nn.Module, images: Tensor, classes: Tensor, side: int = 0
     tops, lefts = corners(height, side, step), corners(width, side, step)
     places = [(top, left) for top in tops for left in lefts]
     maps = torch.zeros(len(images), len(places))
-    with at_rest(network), torch.no_grad():
+    with evaluation_mode(network), torch.no_grad():
         for row, (image, label) in enumerate(zip(images, classes.tolist(), strict=True)):
             whole = network(image[None]).float().softmax(1)[0, label]
             for start in range(0, len(places), BATCH):

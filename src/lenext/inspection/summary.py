@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.counting import Counter
 from lenext.inspection.places import Seen, of_image
 from lenext.inspection.trace import Trace, mark, seen_by
@@ -254,7 +254,7 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
     mark(image, of_image(image.shape))
     hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
     with (
-        at_rest(network), watched(network, recording.before, recording.after), attention_in_steps(),
+        evaluation_mode(network), watched(network, recording.before, recording.after), attention_in_steps(),
         torch.enable_grad(), Trace(), recording.counter, hooks,
     ):  # fmt: skip
         output = network(image)

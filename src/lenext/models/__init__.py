@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lenext.foundation.errors import ConfigurationError, unknown
-from lenext.foundation.files import cache_folder, expanded
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.files import cache_folder, expand_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,7 +42,9 @@ MODELS = {name: family for family, names in FAMILIES.items() for name in names}
 def find_variant(name: str) -> Variant:
     """The Variant of this name. Raises ConfigurationError with the nearest name where there is none."""
     if name not in MODELS:
-        raise ConfigurationError(unknown("network", name, MODELS, "A network of your own is given as FILE.py:Class"))
+        raise ConfigurationError(
+            unknown_name("network", name, MODELS, "A network of your own is given as FILE.py:Class")
+        )
     return import_module(f"lenext.models.{MODELS[name]}").VARIANTS[name]
 
 
@@ -89,8 +91,8 @@ def load_pretrained(
     from lenext.models.pretrained import load_published, load_state, read_state
 
     if pretrained is not True:
-        load_state(network, read_state(expanded(pretrained)), name)
+        load_state(network, read_state(expand_path(pretrained)), name)
         return
     if options.get("in_channels", 3) != 3:
         raise ConfigurationError(f"{name}: the published weights are for 3 channels, not {options['in_channels']}")
-    load_published(network, name, expanded(data_dir) if data_dir else cache_folder(), offline)
+    load_published(network, name, expand_path(data_dir) if data_dir else cache_folder(), offline)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.download import RemoteFile, fetch
-from lenext.foundation.errors import ConfigurationError, RunError, unknown
+from lenext.foundation.errors import ConfigurationError, RunError, unknown_name
 from lenext.foundation.files import open_regular
 from lenext.foundation.normalization import Normalization
 
@@ -74,7 +74,7 @@ def normalization_of(name: str) -> Normalization:
 def published_file(name: str) -> RemoteFile:
     """Where the published weights are. Raises ConfigurationError for a network that has none."""
     if name not in PUBLISHED:
-        raise ConfigurationError(f"{name} has no published weights; {unknown('such network', name, PUBLISHED)}")
+        raise ConfigurationError(f"{name} has no published weights; {unknown_name('such network', name, PUBLISHED)}")
     stem = PUBLISHED[name]
     return RemoteFile(f"{stem}.pth", 0, stem.rpartition("-")[2], (f"{ADDRESS}{stem}.pth",))
 
@@ -163,7 +163,7 @@ def freeze(network: nn.Module, stages: Any) -> list[str]:
                 "backbone",
                 *(name for name, part in network.named_children() if any(True for _ in part.parameters())),
             ]
-            raise ConfigurationError(unknown("part to freeze", stage, parts))
+            raise ConfigurationError(unknown_name("part to freeze", stage, parts))
         frozen += found
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name not in frozen)

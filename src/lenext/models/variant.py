@@ -8,7 +8,7 @@ from typing import Any, Literal, get_type_hints
 
 from torch import nn
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import convert
 
 Kind = Literal["as taught", "as published", "small images"]
@@ -46,7 +46,7 @@ class Variant:
         known = self.parameters()
         for key in options:
             if key not in known:
-                raise ConfigurationError(f"{name}: {unknown('option', key, known)}")
+                raise ConfigurationError(f"{name}: {unknown_name('option', key, known)}")
         found = {key: convert(f"{name}: {key}", value, known[key].annotation) for key, value in options.items()}
         for key, value in found.items():
             numbers = value if isinstance(value, tuple) else (value,)

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenext.foundation.files import unwritable
+from lenext.foundation.files import write_error_of
 from lenext.foundation.streams import printable
 from lenext.foundation.terminal import SafeConsole
 from lenext.reporting.braille import chart
@@ -25,68 +25,68 @@ LINES = (("train", "bright_black"), ("val", "bold cyan"))
 SAY = 30.0  # seconds between lines within an epoch where there is no terminal
 
 
-class Narrator:
+class Console:
     """Prints lines and tables, and keeps what was printed in a run's log."""
 
     def __init__(self, quiet: bool = False, lines: bool = True) -> None:
         """lines: whether lines are printed; without them there is the live bar alone, on a terminal."""
-        self.console = SafeConsole(quiet=quiet, soft_wrap=True)
-        if not self.console.is_terminal:
-            self.console.width = 160  # for tables
+        self.terminal = SafeConsole(quiet=quiet, soft_wrap=True)
+        if not self.terminal.is_terminal:
+            self.terminal.width = 160  # for tables
         self.lines = lines
-        self.log: IO[str] | None = None
+        self.log_file: IO[str] | None = None
         self.pending: list[str] = []
 
     def write_log(self, path: Path) -> None:
         """From now on into this file, with what was said before."""
         try:
-            self.log = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
+            self.log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise write_error_of(path, error) from error
         pending, self.pending = self.pending, []
         self.write("".join(pending))
 
-    def __enter__(self) -> "Narrator":
+    def __enter__(self) -> "Console":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.log:
+        if self.log_file:
             with suppress(OSError):
-                self.log.close()
+                self.log_file.close()
 
-    def say(self, what: Any = "", style: str = "") -> None:
+    def print(self, what: Any = "", style: str = "") -> None:
         """A line or a table."""
         try:
             if self.lines:
-                self.console.print(what, style=style or None, markup=False)
+                self.terminal.print(what, style=style or None, markup=False)
         except OSError:  # the terminal or the pipe has gone; that is no reason to stop training
-            self.console.quiet = True
+            self.terminal.quiet = True
         recorder = SafeConsole(width=100, file=(sink := io.StringIO()), soft_wrap=True)
         recorder.print(what, markup=False)
         self.write(sink.getvalue())
 
-    def note(self, line: str) -> None:
+    def log(self, line: str) -> None:
         """A line for the log alone."""
         self.write(printable(line) + "\n")
 
     def write(self, text: str) -> None:
         """Into the log; where that is not possible any more, there is none from now on."""
-        if not self.log:
+        if not self.log_file:
             self.pending.append(text)
             return
         try:
-            self.log.write(text)
+            self.log_file.write(text)
         except OSError as error:
-            self.log = None
-            self.say(f"note: the log cannot be written any more ({error.strerror or error})")
+            self.log_file = None
+            self.print(f"note: the log cannot be written any more ({error.strerror or error})")
 
     def facts(self, pairs: dict[str, str]) -> None:
         """Names and what they are, aligned."""
         wide = max(map(len, pairs)) + 2
         for name, value in pairs.items():
-            self.say(f"{name:<{wide}}{value}")
+            self.print(f"{name:<{wide}}{value}")
 
     @contextmanager
     def epochs(self, total: int, samples: int) -> Iterator["EpochBar"]:
@@ -98,25 +98,25 @@ class Narrator:
             bar.close()
 
 
-def narrator_of(quiet: bool | Narrator) -> Narrator:
+def open_console(quiet: bool | Console) -> Console:
     """The one that is given, or a new one."""
-    return quiet if isinstance(quiet, Narrator) else Narrator(quiet)
+    return quiet if isinstance(quiet, Console) else Console(quiet)
 
 
 class EpochBar:
     """Shows steps as they come; reads tensors only when it is due, so that nothing waits for the device."""
 
-    def __init__(self, narrator: Narrator, total: int, samples: int) -> None:
-        self.narrator, self.total, self.samples = narrator, total, samples
-        self.live = narrator.console.is_terminal and not narrator.console.quiet
+    def __init__(self, console: Console, total: int, samples: int) -> None:
+        self.console, self.total, self.samples = console, total, samples
+        self.live = console.terminal.is_terminal and not console.terminal.quiet
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[total_epochs]}"),
             BarColumn(bar_width=28),
             TextColumn("{task.fields[words]}"),
             TimeRemainingColumn(),
-            console=narrator.console,
+            console=console.terminal,
         )
-        self.board = Live(console=narrator.console, transient=True, auto_refresh=False)
+        self.board = Live(console=console.terminal, transient=True, auto_refresh=False)
         self.task: TaskID | None = None
         self.records: list[Record] = []
         self.seen = 0
@@ -140,7 +140,7 @@ class EpochBar:
             self.draw(words)
         elif now - self.said > SAY:
             self.said = now
-            self.narrator.say(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
+            self.console.print(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
 
     def draw(self, words: str) -> None:
         done = (self.epoch - 1) * self.samples + self.seen
@@ -178,9 +178,10 @@ class EpochBar:
         again += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
         self.records.append(record)
         width = len(str(self.total))
-        self.narrator.say(
+        self.console.print(
             f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "
-            f"{record.train_accuracy:7.2%}{again}{validation}   {seconds(record.seconds)}{'   best' if best else ''}"
+            f"{record.train_accuracy:7.2%}{again}{validation}   {format_duration(record.seconds)}"
+            f"{'   best' if best else ''}"
         )
 
     def close(self) -> None:
@@ -189,7 +190,7 @@ class EpochBar:
                 self.board.stop()
 
 
-def seconds(value: float) -> str:
+def format_duration(value: float) -> str:
     """A duration as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
     if round(value, 1) < 10:
         return f"{value:.1f} s"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import csv_text, expanded, make_folder, read_regular, write_atomic
-from lenext.foundation.locks import held
+from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
+from lenext.foundation.locks import lock_file
 from lenext.training.recipe import Experiment, Recipe, read_settings
 from lenext.training.state import Record
 
@@ -86,7 +86,7 @@ class Run:
                 raise RunError(
                     f"{inside}: a link; a run writes into its own folder alone, so put the file itself there"
                 )
-        with held(self.checkpoints / ".lock", self.path) as mine:
+        with lock_file(self.checkpoints / ".lock", self.path) as mine:
             if not mine:
                 raise RunError(f"{self.path}: another process is training in it; wait for it, or end it")
             yield
@@ -94,7 +94,7 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> "Run":
         """A run that is there. Raises RunError where it is not."""
-        folder = expanded(path)
+        folder = expand_path(path)
         if not folder.is_dir():
             raise RunError(f"{folder}: there is no such run folder; `lenext list runs` shows those there are")
         if not (folder / "recipe.yaml").is_file():

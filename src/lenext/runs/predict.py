@@ -15,7 +15,7 @@ from lenext.data.images import ImageFiles, is_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
-from lenext.foundation.files import expanded
+from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
 
 BATCH = 32
@@ -34,7 +34,7 @@ def find_images(sources: Sequence[str | Path]) -> list[str]:
     """The images that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
     found: list[str] = []
     for source in map(str, sources):
-        path = expanded(source)
+        path = expand_path(source)
         if path.is_dir():
             inside = [str(file) for file in sorted(path.rglob("*")) if is_image(file) and is_visible(file, path)]
             if not inside:

@@ -15,7 +15,7 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import Fit, Resize, convert
 from lenext.models import create
-from lenext.models.own import create_own, is_own
+from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.signed import read_signed, unknown_make, write_signed
 
@@ -84,7 +84,7 @@ def restore(
     Raises RunError.
     """
     if not isinstance(network, nn.Module):
-        if not is_own(network or description.network):
+        if not is_user_network(network or description.network):
             with torch.device("meta"):  # what the description asks for may be far larger than the file
                 check_shapes(build(description, path, network), tensors, path)
         network = build(description, path, network)
@@ -112,16 +112,16 @@ def check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
 def build(description: Description, path: Path, named: str) -> nn.Module:
     """The network that a description names, with the weights it starts from."""
     if named:
-        if description.network and not is_own(description.network):
+        if description.network and not is_user_network(description.network):
             raise RunError(f"{path}: its network is {description.network}; leave network={named} out")
-        if not is_own(named):
+        if not is_user_network(named):
             return create(named, **description.options)
         follows = {key: description.options[key] for key in SET_BY_DATA if key in description.options}
         own = {key: value for key, value in description.options.items() if key not in follows}
-        return create_own(named, own, **follows)
+        return create_user_network(named, own, **follows)
     if not description.network:
         raise RunError(f"{path}: weights of a network that was made in Python; give it (network=...)")
-    if is_own(description.network):
+    if is_user_network(description.network):
         raise RunError(
             f"{path}: weights of a network of your own; give --network {description.network}, and that file is run"
         )

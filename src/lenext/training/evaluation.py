@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.data.batches import batches, cuts, plain_batch, resident
+from lenext.data.batches import batch_slices, batches, load_batch, move_to_device
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
-from lenext.foundation.modes import at_rest
+from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.settings import TestTimeAugmentation
 
 STATELESS = ("torch.nn.", "lenext.models.")  # whose modules keep nothing of a forward pass in evaluation mode
@@ -60,8 +60,8 @@ def evaluate_split(
     network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, tta: TestTimeAugmentation = "none"
 ) -> Evaluation:
     """Measure a network that is on its device already, each image once, or by the mean over its `tta`."""
-    size, split = measured_together(prepare, compute), resident(split, compute)
-    with at_rest(network):
+    size, split = measured_together(prepare, compute), move_to_device(split, compute)
+    with evaluation_mode(network):
         if can_be_shared_out(network, compute):
             scores = torch.cat(list(shared_out(network, split, prepare, compute, size, tta)))
         else:
@@ -113,12 +113,12 @@ def shared_out(
     better than all threads on the same one. A few batches are under way at a time, so that memory stays flat."""
 
     def work(some: slice) -> Tensor:
-        return answers(network, plain_batch(split, prepare, compute, some)[0], compute, tta)
+        return answers(network, load_batch(split, prepare, compute, some)[0], compute, tta)
 
     workers = torch.get_num_threads()
     waiting: deque[Future[Tensor]] = deque()
     try:
-        for some in cuts(len(split), size):
+        for some in batch_slices(len(split), size):
             if len(waiting) == 2 * workers:
                 yield waiting.popleft().result()
             waiting.append(single_threads(workers).submit(work, some))

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lenext.data.batches import batches, cuts, resident, taken
+from lenext.data.batches import batch_slices, batches, move_to_device, take_rows
 from lenext.data.dataset import Dataset, Split
-from lenext.data.division import divide
 from lenext.data.preprocessing import Preprocessing
+from lenext.data.splitting import split_dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
@@ -24,13 +24,13 @@ from lenext.training.recipe import Recipe
 from lenext.training.state import Record, Step, Totals, TrainingState
 
 
-def divided(data: Dataset, recipe: Recipe) -> Dataset:
+def split_by_recipe(data: Dataset, recipe: Recipe) -> Dataset:
     """The data with the validation and test splits that the recipe asks for."""
     if recipe.select_on_test and not data.divided:
         if data.test is None:
             raise DataError(f"select_on_test: {data.name} has no test set of its own")
         data = replace(data, validation=data.test)
-    return divide(
+    return split_dataset(
         data,
         validation_fraction="auto" if recipe.select_on_test else recipe.validation_fraction,
         test_fraction=recipe.test_fraction,
@@ -44,7 +44,7 @@ def sample_images(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Te
     """Training images, evenly out of all, as the network takes them, on the CPU."""
     count = min(most, len(data.train))
     rows = torch.arange(count) * len(data.train) // count
-    return prepare(taken(data.train.images, rows.to(data.train.labels.device)).cpu())
+    return prepare(take_rows(data.train.images, rows.to(data.train.labels.device)).cpu())
 
 
 def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
@@ -62,7 +62,7 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
     With `ema_decay`, the records measure the averaged weights, which the network is given at the end; to save them on
     the way, go through `events` and take `state.trained`.
     """
-    data = divided(data, recipe)
+    data = split_by_recipe(data, recipe)
     state = TrainingState.begin(network, recipe, partial(sample_images, data, preprocessing(data, recipe)))
     try:
         for event in events(state, data, recipe, loss):
@@ -87,7 +87,7 @@ def events(
     """
     recipe = recipe.settled()
     prepare = prepare or preprocessing(data, recipe)
-    held = data.validation and resident(data.validation, state.compute)
+    held = data.validation and move_to_device(data.validation, state.compute)
     training = Passes(state, data, recipe, loss, prepare)
     if state.underway.position > training.per_epoch:
         raise RunError(f"the saved state is at step {state.underway.position} of {training.per_epoch}")
@@ -105,9 +105,18 @@ def events(
         again = yield from measured(
             "train again", state, training.split if recipe.evaluate_training else None, prepare, epoch
         )
-        taken, mean_rate = under.seconds + time.perf_counter() - begun, under.rates / training.batches_of(epoch)
+        take_rows, mean_rate = under.seconds + time.perf_counter() - begun, under.rates / training.batches_of(epoch)
         record = Record(
-            epoch, taken, train_loss, train_accuracy, seen[0], seen[1], mean_rate, again[0], again[1], under.left_out
+            epoch,
+            take_rows,
+            train_loss,
+            train_accuracy,
+            seen[0],
+            seen[1],
+            mean_rate,
+            again[0],
+            again[1],
+            under.left_out,
         )
         state.add(record)
         yield record
@@ -130,7 +139,7 @@ def measured(
     if split is None:
         return None, None
     network, batch_size = state.trained.eval(), measured_together(prepare, state.compute)
-    totals, parts = Totals(), len(cuts(len(split), batch_size))
+    totals, parts = Totals(), len(batch_slices(len(split), batch_size))
     for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
         with torch.no_grad(), state.compute.autocast():
             value, correct = figures(network(images).float(), labels)
@@ -146,7 +155,7 @@ def evaluate(
     split: Literal["train", "validation", "test"] = "test",
 ) -> Evaluation:
     """Measure a network on a split of the data, divided and prepared as the recipe says. Its mode is left as it was."""
-    data = divided(data, recipe)
+    data = split_by_recipe(data, recipe)
     there = data.splits()
     if split not in there:
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.data.augment import Augmentation
-from lenext.data.batches import Batch, cuts, draw_epoch, resident, training_batches
-from lenext.data.dataset import Dataset, Split, shortened
+from lenext.data.batches import Batch, batch_slices, draw_epoch_order, move_to_device, training_batches
+from lenext.data.dataset import Dataset, Split, shorten_list
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError, TrainingError
@@ -38,7 +38,7 @@ class Passes:
         self, state: TrainingState, data: Dataset, recipe: Recipe, loss: Loss | None, prepare: Preprocessing
     ) -> None:
         self.state, self.recipe, self.prepare = state, recipe, prepare
-        self.split, self.augment = resident(data.train, state.compute), augmentation(data, recipe)
+        self.split, self.augment = move_to_device(data.train, state.compute), augmentation(data, recipe)
         self.batch_size = size_of_batch(recipe)
         self.loss = loss or default_loss(recipe, self.split.labels.to(state.compute.device), len(data.classes))
         self.bare = Objective(state.network, self.loss)
@@ -51,7 +51,7 @@ class Passes:
         plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         self.reported = plain and recipe.compile != "cuda_graphs"
         self.samples = recipe.samples(len(self.split))
-        self.cuts = cuts(self.samples, self.batch_size)
+        self.cuts = batch_slices(self.samples, self.batch_size)
         self.per_epoch = len(self.cuts)
         self.updates, self.total = recipe.updates(self.per_epoch)
         self.epochs = -(-self.total // self.updates)
@@ -119,7 +119,7 @@ class Passes:
     def order(self, epoch: int) -> Tensor:
         """In which the images of the epoch that has begun come."""
         labels = self.split.labels.cpu() if self.recipe.balanced_sampling else None
-        return draw_epoch(self.samples, self.recipe.seed, epoch, self.recipe.shuffle, labels)[0]
+        return draw_epoch_order(self.samples, self.recipe.seed, epoch, self.recipe.shuffle, labels)[0]
 
     def batches_of(self, epoch: int) -> int:
         """How many batches an epoch has; the last one may be cut short."""
@@ -188,7 +188,7 @@ class Passes:
     def which(self, epoch: int, position: int) -> str:
         """Which images a batch has."""
         ids = self.taken().ids[self.order(epoch)[self.cuts[position]].numpy()]
-        return f" (samples {shortened([str(one) for one in ids.tolist()], 4)})"
+        return f" (samples {shorten_list([str(one) for one in ids.tolist()], 4)})"
 
 
 def figures(logits: Tensor, labels: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -12,8 +12,8 @@ from lenext.data.batches import training_batches
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
-from lenext.foundation.seeds import mixed
-from lenext.training.loop import divided, preprocessing, sample_images
+from lenext.foundation.seeds import mix_seeds
+from lenext.training.loop import preprocessing, sample_images, split_by_recipe
 from lenext.training.losses import batch_weight, default_loss
 from lenext.training.passes import augmentation, set_training, size_of_batch, use_seed
 from lenext.training.recipe import Recipe
@@ -45,7 +45,7 @@ def find_learning_rate(
 ) -> RateSearch:
     """Try rates from `lowest` to `highest`, one a step; the network itself is left alone. Ends early where the loss is
     three times the best, or not finite. Raises TrainingError where no rate made it fall."""
-    data, recipe = divided(data, recipe), replace(recipe.settled(), ema_decay=0.0)
+    data, recipe = split_by_recipe(data, recipe), replace(recipe.settled(), ema_decay=0.0)
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     state = TrainingState.begin(copy.deepcopy(network), recipe, partial(sample_images, data, prepare))
     loss = default_loss(recipe, data.train.labels.to(state.compute.device), len(data.classes))
@@ -67,7 +67,7 @@ def find_learning_rate(
         group = list(islice(batches, recipe.accumulate_batches))  # of one update
         weights = [float(batch_weight(loss, labels)) for _, labels in group]
         shares = [weight / sum(weights) for weight in weights]
-        use_seed(mixed(recipe.seed, 0, step), state.compute.device)
+        use_seed(mix_seeds(recipe.seed, 0, step), state.compute.device)
         seen = 0.0
         for at, (images, labels) in enumerate(group):
             with state.compute.autocast():

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 
 import yaml
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.files import read_regular
 from lenext.foundation.settings import (
     Device,
@@ -212,7 +212,7 @@ class Recipe:
         known = [one.name for one in fields(Recipe)]
         for name in settings:
             if name not in known:
-                raise ConfigurationError(unknown("recipe key", name, known))
+                raise ConfigurationError(unknown_name("recipe key", name, known))
         new = dict(settings)
         if new.get("optimizer", self.optimizer) != self.optimizer:
             own = {"learning_rate": "auto", "weight_decay": "auto", "nesterov": "auto", "momentum": 0.9}
@@ -366,7 +366,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     recipe_keys = [one.name for one in fields(Recipe)]
     for name in [*found, *inner]:
         if name not in (recipe_keys if name in inner else outer_keys + recipe_keys):
-            raise ConfigurationError(f"{path}: {unknown('key', str(name), outer_keys + recipe_keys)}")
+            raise ConfigurationError(f"{path}: {unknown_name('key', str(name), outer_keys + recipe_keys)}")
     options = found.get("options") or {}
     if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
         raise ConfigurationError(f"{path}: under `options:` there must be lines of `option: value`")

@@ -6,7 +6,7 @@ Which setting wins: the option given, then `--recipe`, then the network's own re
 from pathlib import Path
 from typing import Any
 
-from lenext.foundation.errors import ConfigurationError, unknown
+from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.training.recipe import read_settings
 
 LENET: dict[str, Any] = {
@@ -124,7 +124,7 @@ ABOUT = {
 }
 
 
-def named(name: str) -> dict[str, Any]:
+def load_recipe(name: str) -> dict[str, Any]:
     """What a recipe sets: `{"recipe": {...}}`, and for a YAML file also the network and data that it names."""
     if name in RECIPES:
         return {"recipe": RECIPES[name]} | ({"network": NETWORKS[name]} if name in NETWORKS else {})
@@ -135,4 +135,4 @@ def named(name: str) -> dict[str, Any]:
         return read_settings(path)
     if path.suffix in (".yaml", ".yml"):
         raise ConfigurationError(f"{name}: there is no such recipe file")
-    raise ConfigurationError(unknown("recipe", name, RECIPES, "A YAML file works too"))
+    raise ConfigurationError(unknown_name("recipe", name, RECIPES, "A YAML file works too"))

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from statistics import fmean
 
-from lenext.data.batches import cuts
+from lenext.data.batches import batch_slices
 from lenext.training.optim import learning_rate
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record
@@ -20,7 +20,7 @@ def batches_per_epoch(recipe: Recipe, samples: int) -> int:
     """Return the number of batches per epoch, given the size of the training set; 0 where it is not known."""
     if isinstance(recipe.batch_size, str) or not samples:
         return 0
-    return len(cuts(recipe.samples(samples), recipe.batch_size))
+    return len(batch_slices(recipe.samples(samples), recipe.batch_size))
 
 
 def is_warming_up(recipe: Recipe, batches: int, epoch: int) -> bool:

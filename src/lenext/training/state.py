@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.device import Compute, use_threads
+from lenext.foundation.device import Compute, set_thread_count
 from lenext.foundation.errors import ConfigurationError, RunError
-from lenext.foundation.seeds import mixed, random_states, restore_random
+from lenext.foundation.seeds import mix_seeds, restore_random_states, save_random_states
 from lenext.models.blocks import Whitening
 from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
@@ -133,10 +133,10 @@ class TrainingState:
         """
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
-        use_threads(recipe.threads)
+        set_thread_count(recipe.threads)
         compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
         if recipe.initialization != "default":
-            torch.manual_seed(mixed(recipe.seed))
+            torch.manual_seed(mix_seeds(recipe.seed))
             initialize(network, recipe.initialization)
         if images:
             fit_whitening(network, images)
@@ -173,7 +173,7 @@ class TrainingState:
                 "totals": under.totals.snapshot(),
             },
             "selection": self.selection.snapshot() if self.selection else None,
-            "random": random_states(self.compute.device),
+            "random": save_random_states(self.compute.device),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
@@ -194,7 +194,7 @@ class TrainingState:
                     f"{len(self.records)} records and {done} steps, but at {self.epoch}, {under['position']}"
                 )
             self.selection = Selection.of(saved.get("selection"), self.compute.device)
-            restore_random(saved["random"], self.compute.device)
+            restore_random_states(saved["random"], self.compute.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
             what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise RunError(f"the saved state does not fit this training ({what})") from error

@@ -16,8 +16,8 @@ from lenext.data.dataset import Dataset, Split
 from lenext.data.duplicates import Place, exact
 from lenext.data.folder import gather
 from lenext.data.images import open_image
-from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown
-from lenext.foundation.files import csv_text, expanded, make_folder, write_atomic
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown_name
+from lenext.foundation.files import csv_text, expand_path, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
 from lenext.reporting.page import LARGEST, Gallery, Shown, address, render
 from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
@@ -111,10 +111,10 @@ def audit(
     if chosen and not labels:
         raise ConfigurationError(f"audit: {chosen[0]} has no effect without labels; leave it out, or search for labels")
     if suspect is not None and suspect not in RULES:
-        raise ConfigurationError(unknown("rule for suspect labels", str(suspect), RULES))
+        raise ConfigurationError(unknown_name("rule for suspect labels", str(suspect), RULES))
     findings: list[Finding] = []
     if not isinstance(data, Dataset):
-        path = expanded(data)
+        path = expand_path(data)
         if str(data) not in DATASETS and path.is_dir() and has_images(path):
             findings += look_at_files(path)
         size: Literal["auto"] | int = 64 if findings or (path.is_dir() and has_images(path)) else "auto"
@@ -130,7 +130,7 @@ def audit(
         notes += [note] if note else []
     order = list(ABOUT)
     findings.sort(key=lambda one: (order.index(one.kind), -one.score))
-    folder = make_folder(expanded(out))
+    folder = make_folder(expand_path(out))
     write_atomic(folder / "audit.csv", as_csv(findings))
     write_atomic(folder / "audit.html", as_page(findings, data, notes))
     return Audit(tuple(findings), folder / "audit.csv", folder / "audit.html", tuple(notes))

@@ -14,10 +14,10 @@ from lenext.inspection.diagram import block, draw, whole
 from lenext.inspection.doctor import needs_values, without_weights
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
-from lenext.models.own import is_own
+from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run, find_runs
 from lenext.training.recipe import Experiment
-from lenext.workflows.prepare import check_fit, draw_network, made_for, network_options
+from lenext.workflows.prepare import check_fit, draw_network, network_options, resolve_image_size
 
 
 def describe_models() -> list[dict[str, Any]]:
@@ -95,13 +95,13 @@ def network_named(
     experiment = Experiment(network=network, options=options)
     if image_size is not None:
         experiment = Experiment(network, options, recipe=experiment.recipe.changed({"image_size": image_size}))
-    if is_own(network):
+    if is_user_network(network):
         if image_size is None:
             raise ConfigurationError(f"{network}: for which images? Give --image-size")
         defaults = {"in_channels": 3, "num_classes": 10}
     else:
         defaults = {key: one.default for key, one in find_variant(network).parameters().items()}
-    experiment = made_for(experiment)
+    experiment = resolve_image_size(experiment)
     size = int(experiment.recipe.image_size)
     shape = (channels or defaults["in_channels"], size, size)
     number = classes or defaults["num_classes"]
@@ -143,7 +143,7 @@ def differences(first: Summary, second: Summary, options: Mapping[str, Any] | No
 
 def option_differences(first: str, second: str, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The options in which two variants of one constructor differ, such as a norm that has no parameters."""
-    if is_own(first) or is_own(second) or MODELS[first] != MODELS[second]:
+    if is_user_network(first) or is_user_network(second) or MODELS[first] != MODELS[second]:
         return []
     ours, theirs = (
         {key: one.default for key, one in find_variant(name).parameters().items()} for name in (first, second)

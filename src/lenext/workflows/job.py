@@ -12,22 +12,22 @@ from typing import Any, Literal
 
 from torch import nn
 
-from lenext.data.batches import cuts
+from lenext.data.batches import batch_slices
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, TrainingError, out_of_memory
 from lenext.inspection.doctor import check
 from lenext.models import find_variant
-from lenext.models.own import is_own
-from lenext.reporting.console import seconds
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import format_duration
 from lenext.runs.weights import Description
 from lenext.training.loop import events
 from lenext.training.passes import augmentation, grown, has_compiler
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
-from lenext.workflows.fits import fitting_batch
-from lenext.workflows.prepare import build_network, check_fit, network_options, prepared
+from lenext.workflows.batch_size import find_batch_size
+from lenext.workflows.prepare import build_network, build_preprocessing, check_fit, network_options
 
 HOW = (
     "keep_weight_norms", "newton_schulz_steps", "freeze_stem_after", "accumulate_batches", "ema_decay",
@@ -51,7 +51,7 @@ class Job:
         """bare: leave the weights to begin with as they are drawn, since a checkpoint brings others."""
         self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
         self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
-        self.prepare = prepared(data, experiment)
+        self.prepare = build_preprocessing(data, experiment)
         shape, classes = self.prepare.input_shape, len(data.classes)
         options: dict[str, Any] = {}
         if isinstance(network, nn.Module):
@@ -61,7 +61,7 @@ class Job:
             start = replace(experiment, pretrained="") if bare else experiment
             self.network = build_network(start, options, data_dir, offline)
         check_fit(self.network, experiment, shape, classes)
-        self.batch_size = fitting_batch(self.network, shape, self.compute, self.recipe, len(data.train))
+        self.batch_size = find_batch_size(self.network, shape, self.compute, self.recipe, len(data.train))
         self.recipe = replace(self.recipe, batch_size=self.batch_size, compile=self.compiles())
         self.experiment = replace(experiment, recipe=self.recipe)
         self.check_progressive(shape, classes)
@@ -69,7 +69,7 @@ class Job:
 
     @property
     def is_own(self) -> bool:
-        return not self.experiment.network or is_own(self.experiment.network)
+        return not self.experiment.network or is_user_network(self.experiment.network)
 
     @property
     def title(self) -> str:
@@ -94,7 +94,7 @@ class Job:
     @cached_property
     def batches(self) -> int:
         """Of training images, in an epoch."""
-        return len(cuts(self.samples, self.batch_size))
+        return len(batch_slices(self.samples, self.batch_size))
 
     @property
     def epochs(self) -> int:
@@ -157,7 +157,7 @@ class Job:
     def notes(self) -> list[str]:
         """What else a person should know, one line each."""
         data, notes = self.data, list[str]()
-        last = cuts(self.samples, self.batch_size)[-1]
+        last = batch_slices(self.samples, self.batch_size)[-1]
         if last.stop - last.start == self.batch_size + 1:
             notes.append(f"the last batch has {self.batch_size + 1} images; one alone breaks batch norm")
         if self.prepare.network_channels > self.prepare.channels:
@@ -190,12 +190,12 @@ class Job:
         if not times:
             return "not known"
         epoch, (each, total) = self.epoch_seconds(median(times[1:] or times)), self.recipe.updates(self.batches)
-        whole = f", {seconds(epoch * total / each)} for {self.epochs}" if self.epochs > 1 else ""
-        return f"about {seconds(epoch)} an epoch{whole} (from {len(times)} steps)"
+        whole = f", {format_duration(epoch * total / each)} for {self.epochs}" if self.epochs > 1 else ""
+        return f"about {format_duration(epoch)} an epoch{whole} (from {len(times)} steps)"
 
     def epoch_seconds(self, step: float) -> float:
         """Of an epoch and its measuring, at so many seconds a step of whole images; measuring takes a third of it."""
-        measured = len(cuts(len(self.data.validation), self.batch_size)) if self.data.validation else 0
+        measured = len(batch_slices(len(self.data.validation), self.batch_size)) if self.data.validation else 0
         measured += self.batches if self.recipe.evaluate_training else 0
         return step * self.mean_area() * (self.batches + measured / 3)
 

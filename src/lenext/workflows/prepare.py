@@ -12,38 +12,38 @@ from lenext.data import is_image_folder, load
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DataError
-from lenext.foundation.files import expanded
-from lenext.foundation.seeds import mixed
+from lenext.foundation.files import expand_path
+from lenext.foundation.seeds import mix_seeds
 from lenext.inspection.doctor import UnfitError, check, least_size
 from lenext.models import FAMILIES, MODELS, create, find_variant, load_pretrained
-from lenext.models.own import create_own, is_own
 from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
+from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.folder import Run
-from lenext.training.loop import divided, preprocessing
+from lenext.training.loop import preprocessing, split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
-from lenext.training.recipes import OF_NETWORKS, named
-from lenext.workflows.identity import split_fingerprint
+from lenext.training.recipes import OF_NETWORKS, load_recipe
+from lenext.workflows.fingerprint import split_fingerprint
 
 
-def experiment_of(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
+def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
     """Put together what is given: the settings win over the recipe, it over the network's own, that over defaults.
 
     outer: keys of an Experiment but `recipe`; those that are empty are not given. Raises ConfigurationError.
     """
-    base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else named(recipe)
-    if is_own(str(base.get("network", ""))) and not outer.get("network"):
+    base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else load_recipe(recipe)
+    if is_user_network(str(base.get("network", ""))) and not outer.get("network"):
         raise ConfigurationError(
             f"{recipe}: its network is code of its own; name it too, {base['network']}, and that file is run"
         )
-    experiment = Experiment(**merged(base, outer))
+    experiment = Experiment(**merge_experiment_keys(base, outer))
     if isinstance(recipe, Recipe):
         return replace(experiment, recipe=recipe.changed(settings))
     keys = Recipe().changed(OF_NETWORKS.get(experiment.network, {})).changed(base.get("recipe", {})).changed(settings)
     return replace(experiment, recipe=keys)
 
 
-def merged(base: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
+def merge_experiment_keys(base: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
     """Return keys of an Experiment but `recipe`: those in `outer` that are not empty, then those that a recipe names.
 
     Options that a recipe names are for its network alone.
@@ -54,18 +54,18 @@ def merged(base: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
     return chosen | {key: value for key, value in outer.items() if value} | {"options": options}
 
 
-def recipe_of(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe that a network has of its own, or one by name."""
     own = name in MODELS
-    return experiment_of("" if own else name, {"network": name} if own else {}, {}).recipe
+    return build_experiment("" if own else name, {"network": name} if own else {}, {}).recipe
 
 
-def made_for(experiment: Experiment) -> Experiment:
+def resolve_image_size(experiment: Experiment) -> Experiment:
     """`image_size=auto` replaced by the size that the named network is made for; options checked."""
     recipe, network = experiment.recipe, experiment.network
     if experiment.pretrained and recipe.initialization != "default":
         raise ConfigurationError(f"initialization={recipe.initialization}: it would overwrite the pretrained weights")
-    if not network or is_own(network):
+    if not network or is_user_network(network):
         return experiment
     if experiment.pretrained == "imagenet":
         published_file(network)
@@ -114,7 +114,7 @@ def open_data(
     """
     experiment = run.experiment
     whole = data or load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
-    parts = divided(whole, experiment.recipe)
+    parts = split_by_recipe(whole, experiment.recipe)
     for name, split in parts.splits().items():
         check_unchanged(run, name, split, parts)
     return parts
@@ -134,13 +134,13 @@ def check_unchanged(run: Run, name: str, split: Split, data: Dataset) -> None:
 def network_options(experiment: Experiment, channels: int, classes: int, size: int) -> dict[str, Any]:
     """All that the network is built with: the options, and what follows from the data."""
     follows = {"in_channels": channels, "num_classes": classes, "image_size": size}
-    if not is_own(experiment.network):
+    if not is_user_network(experiment.network):
         known = find_variant(experiment.network).parameters()
         follows = {key: value for key, value in follows.items() if key in known}
     return {**experiment.options, **follows}
 
 
-def prepared(data: Dataset, experiment: Experiment) -> Preprocessing:
+def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
     """How the data's images go into the network; published weights bring their own normalization and channels."""
     found = preprocessing(data, experiment.recipe)
     if experiment.pretrained != "imagenet":
@@ -158,10 +158,10 @@ def build_network(
     """The named network, its weights drawn from the recipe's seed, or pretrained; the parts to freeze frozen."""
     network = draw_network(experiment, options)
     if experiment.pretrained:
-        if is_own(experiment.network):
+        if is_user_network(experiment.network):
             if experiment.pretrained == "imagenet":
                 raise ConfigurationError(f"{experiment.network}: a network of your own has no published weights")
-            load_state(network, read_state(expanded(experiment.pretrained)), experiment.network)
+            load_state(network, read_state(expand_path(experiment.pretrained)), experiment.network)
         else:
             weights: Literal[True] | str = True if experiment.pretrained == "imagenet" else experiment.pretrained
             load_pretrained(network, experiment.network, weights, data_dir, offline, options)
@@ -172,11 +172,11 @@ def build_network(
 
 def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Module:
     """The named network, its weights drawn from the recipe's seed."""
-    torch.manual_seed(mixed(experiment.recipe.seed))
-    if is_own(experiment.network):
+    torch.manual_seed(mix_seeds(experiment.recipe.seed))
+    if is_user_network(experiment.network):
         own = {key: value for key, value in options.items() if key in experiment.options}
         follows = {key: int(value) for key, value in options.items() if key not in own}
-        return create_own(experiment.network, own, **follows)
+        return create_user_network(experiment.network, own, **follows)
     return create(experiment.network, **options)
 
 
@@ -196,14 +196,14 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
         least = least_size(build, channels, classes, above=height)
         hint = f"; the least size above it that works is --image-size {least}" if least else ""
         hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
-        if height <= 64 and (small := for_small_images(experiment.network)):
+        if height <= 64 and (small := small_image_variant(experiment.network)):
             hint += f"; {small} is made for small images"
         raise ConfigurationError(f"{name} {error}{hint}") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{name} {error}") from error
 
 
-def for_small_images(network: str) -> str:
+def small_image_variant(network: str) -> str:
     """The variant of a network's family that is made for small images; empty where it is that one already."""
     family = FAMILIES.get(MODELS.get(network, ""), ())
     return next((one for one in family if one != network and find_variant(one).kind == "small images"), "")

@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import expanded, provisional_folder
-from lenext.reporting.console import Narrator
+from lenext.foundation.files import expand_path, provisional_folder
+from lenext.reporting.console import Console
 from lenext.reporting.figures import learning_rates, save_figure
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.rates import RateSearch, find_learning_rate
 from lenext.training.recipe import NOT_FOR_FEW_STEPS
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import experiment_of, load_data, made_for
+from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size
 
 
 def lr_find(
@@ -39,17 +39,17 @@ def lr_find(
         if key in NOT_FOR_FEW_STEPS:
             raise ConfigurationError(f"{key}: it has no effect on the search for a learning rate; leave it out")
     outer = {"network": network, "data": str(data), "label_column": label_column, "options": dict(options or {})}
-    experiment = experiment_of(recipe, outer, settings)
-    experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
-    path = expanded(out)
-    with provisional_folder(path.parent), own_threads():
-        use_threads(experiment.recipe.threads)
+    experiment = build_experiment(recipe, outer, settings)
+    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.settled()))
+    path = expand_path(out)
+    with provisional_folder(path.parent), restore_thread_count():
+        set_thread_count(experiment.recipe.threads)
         whole = load_data(experiment, data_dir, offline)
-        job = Job(experiment, divided(whole, experiment.recipe), experiment.network, data_dir, offline)
+        job = Job(experiment, split_by_recipe(whole, experiment.recipe), experiment.network, data_dir, offline)
         found = find_learning_rate(job.network, job.data, job.recipe, prepare=job.prepare)
         save_figure(learning_rates(found, job.title), path)
-    with Narrator(quiet) as narrator:
+    with Console(quiet) as console:
         now = float(experiment.recipe.learning_rate)
-        narrator.say(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")
-        narrator.say(f"--learning-rate {found.suggestion:.2g} tries it; the curve is in {path}")
+        console.print(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")
+        console.print(f"--learning-rate {found.suggestion:.2g} tries it; the curve is in {path}")
     return found

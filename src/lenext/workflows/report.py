@@ -15,8 +15,8 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
 from lenext.inspection.diagram import draw, whole
 from lenext.inspection.summary import summarize
-from lenext.models.own import is_own
-from lenext.reporting.console import Narrator, seconds
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import Console, format_duration
 from lenext.reporting.page import (
     MOST_CELLS,
     confusion_cells,
@@ -53,19 +53,19 @@ def report(
     network, data: of a run whose network or data were made in Python. Raises RunError where there is no such run.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    if isinstance(network, str) and network and not is_own(run.experiment.network):
+    if isinstance(network, str) and network and not is_user_network(run.experiment.network):
         raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
     return Page(run, network, data, data_dir, offline).write()
 
 
-def write_report(run: Run, narrator: Narrator, network: nn.Module | str, data: Dataset) -> None:
+def write_report(run: Run, console: Console, network: nn.Module | str, data: Dataset) -> None:
     """The page at the end of a training; what keeps it from being written is told, and is no reason to fail."""
     try:
-        own = copy.deepcopy(network) if isinstance(network, nn.Module) or is_own(network) else ""
+        own = copy.deepcopy(network) if isinstance(network, nn.Module) or is_user_network(network) else ""
         report(run, network=own, data=data)
-        narrator.say(f"report: {run.path / 'report.html'}")
+        console.print(f"report: {run.path / 'report.html'}")
     except (LenextError, OSError, RuntimeError, ValueError) as error:
-        narrator.say(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
+        console.print(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
 
 
 class Page:
@@ -150,7 +150,9 @@ class Page:
         if self.module:
             found.append((f"{sum(one.numel() for one in self.module.parameters()):,}", "parameters"))
         if "training_seconds" in self.results:
-            found.append((seconds(self.results["training_seconds"]), f"of training, {len(self.records)} epochs"))
+            found.append(
+                (format_duration(self.results["training_seconds"]), f"of training, {len(self.records)} epochs")
+            )
         reads = self.results.get("test_reads", 0)
         return [*found, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
 
@@ -236,7 +238,7 @@ class Page:
         took = ""
         if "training_seconds" in self.results and self.records:
             epoch = sum(one.seconds for one in self.records) / len(self.records)
-            took = f"{seconds(self.results['training_seconds'])}, {seconds(epoch)} an epoch"
+            took = f"{format_duration(self.results['training_seconds'])}, {format_duration(epoch)} an epoch"
         facts = [
             ("training", took), ("device", found.get("device")), ("processor", found.get("device_name")),
             ("threads", found.get("threads")), ("precision", found.get("precision")), ("system", found.get("platform")),

@@ -9,15 +9,15 @@ from torch import nn
 
 from lenext.data import IN_PYTHON
 from lenext.data.dataset import Dataset
-from lenext.foundation.device import own_threads, use_threads
+from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import remove_leftovers, write_atomic
 from lenext.foundation.signals import StopSignal
-from lenext.models.own import is_own
-from lenext.reporting.console import Narrator, narrator_of
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import Console, open_console
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.job import Job
@@ -25,7 +25,7 @@ from lenext.workflows.machine import environment
 from lenext.workflows.prepare import load_data
 from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
-from lenext.workflows.train import lasting_network
+from lenext.workflows.train import absolute_network
 
 MATTERS = ("versions", "platform", "device", "device_name", "precision", "memory_format", "threads")
 """What the bits of a result depend on, besides the recipe and the data."""
@@ -39,7 +39,7 @@ def resume(
     data: Dataset | None = None,
     data_dir: str | Path | None = None,
     offline: bool = False,
-    quiet: bool | Narrator = False,
+    quiet: bool | Console = False,
     report: bool = True,
     read_test: bool = True,
     watch: Callable[[Record], None] | None = None,
@@ -58,7 +58,7 @@ def resume(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     experiment = asked_for(run, run.experiment, epochs)
-    with narrator_of(quiet) as narrator, StopSignal() as stop:
+    with open_console(quiet) as console, StopSignal() as stop:
         stop.at_once = True  # nothing is lost before training goes on
         check_named(run, experiment, network, data)
         if run.is_finished(experiment):
@@ -72,33 +72,33 @@ def resume(
             ):
                 if value:
                     raise ConfigurationError(f"--{option}: {run.path} has ended, so it has no effect; {why}")
-            narrator.say(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
+            console.print(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
             return run
         if isinstance(network, str) and network:  # the file may be elsewhere now
-            experiment = replace(experiment, network=lasting_network(network))
+            experiment = replace(experiment, network=absolute_network(network))
         environment_then = run.environment
         data_dir = data_dir or environment_then.get("data_dir")
-        with own_threads(), run.locked():
+        with restore_thread_count(), run.locked():
             for folder in (run.path, run.path / "weights"):
                 remove_leftovers(folder)
             threads = experiment.recipe.threads
-            use_threads(environment_then.get("threads", threads) if threads == "auto" else threads)
-            found = checkpoint.load_newest(run.checkpoints, lambda line: narrator.say(f"note: {line}"))
+            set_thread_count(environment_then.get("threads", threads) if threads == "auto" else threads)
+            found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
             whole = data or load_data(experiment, data_dir, offline)
-            split = divided(whole, experiment.recipe)
+            split = split_by_recipe(whole, experiment.recipe)
             job = Job(experiment, split, network or experiment.network, data_dir, offline, bare=found is not None)
-            narrator.write_log(run.path / "train.log")
-            session = Session(job, run, narrator, reads_test=read_test, watch=watch)
+            console.write_log(run.path / "train.log")
+            session = Session(job, run, console, reads_test=read_test, watch=watch)
             if found:
                 session.go_on_from(found[1])
-                tell(narrator, run, session, environment_then)
+                tell(console, run, session, environment_then)
             else:
                 if run.records or run.results or run.weights().exists():
                     raise RunError(
                         f"{run.path}: its checkpoints are gone, so it cannot be gone on with; `lenext train` with "
                         f"--weights {run.weights()} begins anew from what it learned"
                     )
-                narrator.say(f"{run.path}: no checkpoint was made yet; it begins at the start")
+                console.print(f"{run.path}: no checkpoint was made yet; it begins at the start")
                 session.write_facts(data_dir)
             write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
             if run.results:  # of fewer epochs; what is left of them is how often the test set was read
@@ -106,7 +106,7 @@ def resume(
             stop.at_once = False
             session.carry_out(stop)
             if report:
-                write_report(run, narrator, network or experiment.network, whole)
+                write_report(run, console, network or experiment.network, whole)
     return run
 
 
@@ -121,7 +121,7 @@ def asked_for(run: Run, experiment: Experiment, epochs: int | None) -> Experimen
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
     """What was made in Python, or is code, has to be given again; nothing else may be."""
-    own = is_own(experiment.network)
+    own = is_user_network(experiment.network)
     if isinstance(network, str) and own and class_of(network) != class_of(experiment.network):
         raise RunError(f"{run.path}: a network of your own; give --network {experiment.network}, and that file is run")
     if not experiment.network and not isinstance(network, nn.Module):
@@ -138,17 +138,17 @@ def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data
 
 def class_of(network: str) -> str:
     """The class in FILE.py:Class, wherever the file is."""
-    return network.rpartition(":")[2] if is_own(network) else ""
+    return network.rpartition(":")[2] if is_user_network(network) else ""
 
 
-def tell(narrator: Narrator, run: Run, session: Session, then: Mapping[str, Any]) -> None:
+def tell(console: Console, run: Run, session: Session, then: Mapping[str, Any]) -> None:
     """Say where it goes on, and what differs from the machine that it was begun on; keep both with the run."""
     state, now = session.state, environment(session.job.compute)
     place = f"epoch {state.epoch + 1} of {session.job.recipe.epochs}, after {state.underway.position} steps"
-    narrator.say(f"{run.path}: going on in {place}")
+    console.print(f"{run.path}: going on in {place}")
     differing = [f"{key} {then.get(key)} -> {now[key]}" for key in MATTERS if then.get(key) != now[key]]
     if differing:
-        narrator.say(f"note: not the machine it was begun on, so bits may differ: {'; '.join(differing)}")
-    narrator.say()
+        console.print(f"note: not the machine it was begun on, so bits may differ: {'; '.join(differing)}")
+    console.print()
     history = [*then.get("resumed", []), {"at": place, "command": now["command"], "differing": differing}]
     run.write_json("environment.json", {**then, "resumed": history})

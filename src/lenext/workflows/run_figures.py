@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from lenext.data.batches import plain_batch
+from lenext.data.batches import load_batch
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import LenextError
@@ -150,5 +150,5 @@ def pixels_of(split: Split, rows: np.ndarray) -> np.ndarray:
 
 def prepared(split: Split, description: Description, row: int) -> Tensor:
     """An image as the network takes it, (1, C, H, W)."""
-    images, _ = plain_batch(split, description.preprocessing, Compute.choose(*looks.CPU), slice(row, row + 1))
+    images, _ = load_batch(split, description.preprocessing, Compute.choose(*looks.CPU), slice(row, row + 1))
     return images

@@ -14,10 +14,10 @@ import yaml
 
 from lenext.data.dataset import Split
 from lenext.foundation.errors import LenextError, RunError, TrainingError
-from lenext.foundation.files import expanded, free_space, write_atomic
+from lenext.foundation.files import expand_path, free_space, write_atomic
 from lenext.foundation.memory import keep_freed_memory
 from lenext.foundation.signals import StoppedError, StopSignal
-from lenext.reporting.console import Narrator, seconds
+from lenext.reporting.console import Console, format_duration
 from lenext.reporting.run_images import write_curves, write_test_figures
 from lenext.reporting.tables import table
 from lenext.reporting.tensorboard import Board
@@ -31,7 +31,7 @@ from lenext.training.notices import Samples, chance_notice
 from lenext.training.passes import allowed_tta
 from lenext.training.schedule import learning_rate_curve
 from lenext.training.state import Record, Step, TrainingState
-from lenext.workflows.identity import MAY_CHANGE, combined, fingerprints, flat, parts_of
+from lenext.workflows.fingerprint import MAY_CHANGE, combined, fingerprints, flat, parts_of
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 
@@ -49,12 +49,12 @@ class Session:
     """A job at work: it trains, and writes the run as it goes."""
 
     def __init__(
-        self, job: Job, run: Run, narrator: Narrator, *, reads_test: bool = True,
+        self, job: Job, run: Run, console: Console, *, reads_test: bool = True,
         watch: Callable[[Record], None] | None = None,
     ) -> None:  # fmt: skip
         """reads_test: whether the test set is measured at the end; among many runs only the chosen one should.
         watch: called after each epoch."""
-        self.job, self.run, self.narrator, self.reads_test, self.watch = job, run, narrator, reads_test, watch
+        self.job, self.run, self.console, self.reads_test, self.watch = job, run, console, reads_test, watch
         self.state = TrainingState.begin(job.network, job.recipe, partial(sample_images, job.data, job.prepare))
         self.parts = parts_of(job.network)
         self.usual = set(not_finite(job.network))  # a mask of a person's own network, perhaps
@@ -70,7 +70,7 @@ class Session:
         """Write what is known before training. Raises RunError where the disk has no room for what will come."""
         job, splits = self.job, self.job.data.splits()
         self.check_space()
-        place = {"data_dir": str(expanded(data_dir).resolve())} if data_dir else {}
+        place = {"data_dir": str(expand_path(data_dir).resolve())} if data_dir else {}
         self.run.write_json("environment.json", environment(job.compute) | place)
         kept = [*job.data.carved, *(["train"] if job.recipe.train_samples != "all" else [])]
         self.run.write_json(
@@ -107,8 +107,8 @@ class Session:
         keep_freed_memory()
         every = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
-        board = Board(self.run.path / "tensorboard", self.narrator.say) if job.recipe.tensorboard else None
-        with self.narrator.epochs(job.epochs, job.samples) as bar:
+        board = Board(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
+        with self.console.epochs(job.epochs, job.samples) as bar:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.step(event)
@@ -127,7 +127,7 @@ class Session:
                     if self.watch:
                         self.watch(event)
                     if notice := self.notice():
-                        self.narrator.say(f"note: {notice}")
+                        self.console.print(f"note: {notice}")
                 if stop:
                     if isinstance(event, Step) and event.phase == "train" and not last:
                         self.save()  # elsewhere the checkpoint of the epoch's end is there, and is gone on from
@@ -137,7 +137,7 @@ class Session:
         self.before, self.begun = self.seconds, time.perf_counter()
         if not stop and state.best and stopped_early(state, job.recipe):
             waited, best_epoch = state.epoch - state.best.epoch, state.best.epoch
-            self.narrator.say(f"stopped early: {waited} epochs without a better validation than in epoch {best_epoch}")
+            self.console.print(f"stopped early: {waited} epochs without a better validation than in epoch {best_epoch}")
         return bool(stop)
 
     def events(self) -> Iterator[Step | Record]:
@@ -147,12 +147,12 @@ class Session:
         except TrainingError as error:
             there = checkpoint.newest_first(self.run.checkpoints)
             told = TrainingError(f"{error}{f'; the last good checkpoint is {there[0]}' if there else ''}")
-            self.narrator.note(f"stopped: {told}")
+            self.console.log(f"stopped: {told}")
             if self.is_sound():
                 weights.save(self.run.weights("last"), self.state.trained, self.job.description)
             raise told from error
         except LenextError as error:  # between two steps, as where an image cannot be read
-            self.narrator.note(f"stopped: {error}")
+            self.console.log(f"stopped: {error}")
             with suppress(LenextError):
                 self.save()
             raise
@@ -234,7 +234,7 @@ class Session:
                 self.finish()
                 return
         said = f"stopped after {len(records)} of {self.job.epochs} epochs"
-        self.narrator.say(f"\n{said}; `lenext resume {shlex.quote(str(self.run.path))}` goes on")
+        self.console.print(f"\n{said}; `lenext resume {shlex.quote(str(self.run.path))}` goes on")
         raise StoppedError(stop.number)
 
     def finish(self) -> None:
@@ -256,7 +256,7 @@ class Session:
             results |= self.measure_test(job.data.test)
         run.write_json("results.json", results)
         figures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
-        self.narrator.say(f"figures: {figures} in {run.path}")
+        self.console.print(f"figures: {figures} in {run.path}")
 
     def chosen_by(self) -> str:
         """What the best weights are the best of."""
@@ -278,11 +278,11 @@ class Session:
         write_predictions(run, seen, test, job.data.classes)
         write_test_figures(run, seen, test, job.data.classes, job.title)
         used = f"best weights, epoch {best.epoch}" if best and job.data.validation else "last weights"
-        self.narrator.say()
-        tell_classes(self.narrator, by_class, "test images by class")
-        self.narrator.say(
+        self.console.print()
+        print_class_table(self.console, by_class, "test images by class")
+        self.console.print(
             f"\ntest accuracy {seen.accuracy:.2%}, loss {seen.loss:.4f} on {len(seen.labels):,} images "
-            f"({used}{TTA_VIEWS[views]}); {seconds(self.before)} of training"
+            f"({used}{TTA_VIEWS[views]}); {format_duration(self.before)} of training"
         )
         return {
             "test": figures_of(seen, job.data.classes),
@@ -292,7 +292,7 @@ class Session:
         }
 
 
-def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) -> None:
+def print_class_table(console: Console, figures: list[dict[str, Any]], title: str) -> None:
     """The table by class; of many classes the worst."""
     if len(figures) > MOST_CLASSES:
         figures = sorted(figures, key=lambda row: float(row["f1"]))[:MOST_CLASSES]
@@ -300,4 +300,4 @@ def tell_classes(narrator: Narrator, figures: list[dict[str, Any]], title: str) 
     numbers = ("precision", "recall", "f1")
     rows = [[row["class"], str(row["images"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
     columns = {"class": "left", "images": "right", "precision": "right", "recall": "right", "F1": "right"}
-    narrator.say(table(title, columns, rows))
+    console.print(table(title, columns, rows))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lenext.data import load
-from lenext.data.batches import plain_batch
+from lenext.data.batches import load_batch
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import read_image
 from lenext.foundation.device import Compute
@@ -80,7 +80,7 @@ def opened_image(path: str | Path, description: Description) -> tuple[Tensor, np
     prepare = description.preprocessing
     pixels = torch.from_numpy(read_image(path, prepare.channels, prepare.stored_size, prepare.stored_fit).copy())
     split = Split(pixels[None], torch.zeros(1, dtype=torch.int64), np.array([str(path)]))
-    images, _ = plain_batch(split, prepare, Compute.choose(*looks.CPU), slice(0, 1))
+    images, _ = load_batch(split, prepare, Compute.choose(*looks.CPU), slice(0, 1))
     return images, looks.resized(pixels.numpy(), prepare.image_size)
 
 

@@ -9,20 +9,20 @@ from torch import nn
 
 from lenext.data import DATASETS, IN_PYTHON
 from lenext.data.dataset import Dataset
-from lenext.foundation.device import own_threads, use_threads
-from lenext.foundation.files import expanded
+from lenext.foundation.device import restore_thread_count, set_thread_count
+from lenext.foundation.files import expand_path
 from lenext.foundation.signals import StopSignal
-from lenext.models.own import is_own
-from lenext.reporting.console import Narrator, narrator_of
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
-from lenext.training.loop import divided
+from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.state import Record
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import (
-    experiment_of,
+    build_experiment,
     load_data,
-    made_for,
+    resolve_image_size,
 )
 from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
@@ -43,7 +43,7 @@ def train(
     on_bad_image: str = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
-    quiet: bool | Narrator = False,
+    quiet: bool | Console = False,
     report: bool = True,
     read_test: bool = True,
     watch: Callable[[Record], None] | None = None,
@@ -75,7 +75,7 @@ def train(
         "pretrained": "imagenet" if pretrained is True else str(pretrained or ""),
         "freeze": freeze,
     }
-    experiment = experiment_of(recipe, outer, settings)
+    experiment = build_experiment(recipe, outer, settings)
     if isinstance(network, nn.Module):
         experiment = replace(experiment, network="")
     if isinstance(data, Dataset):
@@ -99,7 +99,7 @@ def run_experiment(
     dataset: Dataset | None = None,
     data_dir: str | Path | None = None,
     offline: bool = False,
-    quiet: bool | Narrator = False,
+    quiet: bool | Console = False,
     report: bool = True,
     read_test: bool = True,
     watch: Callable[[Record], None] | None = None,
@@ -113,50 +113,54 @@ def run_experiment(
 
     The others, and what is raised, are as for `train`.
     """
-    experiment = made_for(replace(experiment, recipe=experiment.recipe.settled()))
+    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.settled()))
     network: str | nn.Module = module if module is not None else experiment.network
-    folder = (expanded(runs_dir), name, default_name(network, experiment))
+    folder = (expand_path(runs_dir), name, default_name(network, experiment))
     Run.choose(*folder)
-    with own_threads(), narrator_of(quiet) as narrator, StopSignal() as stop:
+    with restore_thread_count(), open_console(quiet) as console, StopSignal() as stop:
         stop.at_once = True  # there is nothing to lose yet
-        use_threads(experiment.recipe.threads)
+        set_thread_count(experiment.recipe.threads)
         whole = dataset or load_data(experiment, data_dir, offline)
-        job = Job(lasting(experiment), divided(whole, experiment.recipe), network, data_dir, offline)
+        job = Job(
+            with_absolute_paths(experiment), split_by_recipe(whole, experiment.recipe), network, data_dir, offline
+        )
         plan = job.plan()
         stop.at_once = False
         run = Run.create(*folder)
         with run.locked():
-            narrator.write_log(run.path / "train.log")
-            narrator.facts(plan | {"run": str(run.path)})
+            console.write_log(run.path / "train.log")
+            console.facts(plan | {"run": str(run.path)})
             for note in job.notes():
-                narrator.say(f"note: {note}")
-            narrator.say()
-            session = Session(job, run, narrator, reads_test=read_test, watch=watch)
+                console.print(f"note: {note}")
+            console.print()
+            session = Session(job, run, console, reads_test=read_test, watch=watch)
             session.write_facts(data_dir)
             session.carry_out(stop)
             if report:
-                write_report(run, narrator, network, whole)
+                write_report(run, console, network, whole)
     return run
 
 
-def lasting(experiment: Experiment) -> Experiment:
+def with_absolute_paths(experiment: Experiment) -> Experiment:
     """The same with paths that hold from any folder."""
 
-    network = lasting_network(experiment.network)
-    data = experiment.data if experiment.data in DATASETS else full(experiment.data)
-    weights = full(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
-    return replace(experiment, network=network, data=data, test_data=full(experiment.test_data), pretrained=weights)
+    network = absolute_network(experiment.network)
+    data = experiment.data if experiment.data in DATASETS else absolute_path(experiment.data)
+    weights = absolute_path(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
+    return replace(
+        experiment, network=network, data=data, test_data=absolute_path(experiment.test_data), pretrained=weights
+    )
 
 
-def lasting_network(network: str) -> str:
+def absolute_network(network: str) -> str:
     """FILE.py:Class with the whole path; other names as they are."""
     file, colon, name = network.rpartition(":")
-    return f"{full(file)}{colon}{name}" if is_own(network) else network
+    return f"{absolute_path(file)}{colon}{name}" if is_user_network(network) else network
 
 
-def full(path: str) -> str:
+def absolute_path(path: str) -> str:
     """The whole path of a file or folder; what is none as it is."""
-    return str(expanded(path).resolve()) if path and "://" not in path and expanded(path).exists() else path
+    return str(expand_path(path).resolve()) if path and "://" not in path and expand_path(path).exists() else path
 
 
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:

@@ -12,11 +12,11 @@ from lenext.data.dataset import Dataset, Split, match_classes
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
-from lenext.foundation.files import expanded
+from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
 from lenext.models import MODELS, create
 from lenext.models.pretrained import SHORTER_SIDE, SIZE, imagenet_classes, normalization_of, published_file
-from lenext.reporting.console import Narrator
+from lenext.reporting.console import Console
 from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_images, predictions
@@ -25,7 +25,7 @@ from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.passes import allowed_tta
 from lenext.workflows.prepare import check_unchanged, load_data
-from lenext.workflows.session import TTA_VIEWS, tell_classes
+from lenext.workflows.session import TTA_VIEWS, print_class_table
 
 Which = Literal["best", "last"]
 
@@ -37,9 +37,9 @@ def open_weights(
 
     which: of a run's weights; the best where it is None.
     """
-    if isinstance(model, str | Path) and str(model) in MODELS and not expanded(model).exists():
+    if isinstance(model, str | Path) and str(model) in MODELS and not expand_path(model).exists():
         raise RunError(f"{model} is a network, not a run; with --pretrained its published weights answer")
-    path = model.path if isinstance(model, Run) else expanded(model)
+    path = model.path if isinstance(model, Run) else expand_path(model)
     if path.is_dir():
         path = Run.open(path).weights(which or "best")
         if not path.is_file():
@@ -111,15 +111,15 @@ def val(
     views = allowed_tta(whole, recipe)
     seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
     title = f"{run.path.name}: {title} by class{TTA_VIEWS[views]}"
-    with Narrator(quiet) as narrator:
-        tell_classes(narrator, class_figures(seen, description.classes), title)
+    with Console(quiet) as console:
+        print_class_table(console, class_figures(seen, description.classes), title)
         figures = figures_of(seen, description.classes)
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
-        narrator.say(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} images")
+        console.print(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} images")
         if split == "test" and not data:
             reads = int(results.get("test_reads", 0)) + 1
             run.write_json("results.json", results | {"test_reads": reads})
-            narrator.say(f"the test set of this run was read {reads} times; choosing by it spoils it as a test")
+            console.print(f"the test set of this run was read {reads} times; choosing by it spoils it as a test")
     return seen
 
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.memory import available
+from lenext.foundation.memory import available_bytes
 from lenext.inspection.summary import summarize
 from lenext.training.recipe import Recipe
 
@@ -12,7 +12,7 @@ MOST = 1024  # images a step that `auto` takes: more rarely train faster, and le
 BY_WEIGHT = 16  # bytes a parameter needs: itself, its gradient, the optimizer's two averages
 
 
-def fitting_batch(
+def find_batch_size(
     network: nn.Module, input_shape: tuple[int, int, int], compute: Compute, recipe: Recipe, images: int
 ) -> int:
     """The recipe's batch size; `auto` is the largest power of two, up to 1,024, that fits into the memory there is.
@@ -29,7 +29,7 @@ def fitting_batch(
         return recipe.batch_size
     kept = seen.training_bytes + seen.evaluation_bytes
     one = max(1.0, kept * (1 if compute.precision == "fp32" else 0.75))  # some layers stay fp32
-    free = available(compute.device)
+    free = available_bytes(compute.device)
     fixed = BY_WEIGHT * seen.parameters
     most = int((free - fixed) / one)
     if most < 1:

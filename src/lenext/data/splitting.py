@@ -14,7 +14,7 @@ from lenext.foundation.settings import Fraction, Method
 VALIDATION, TEST = 0.1, 0.2  # what `auto` takes where the source has no such split
 
 
-def divide(
+def split_dataset(
     data: Dataset,
     *,
     validation_fraction: Fraction = "auto",

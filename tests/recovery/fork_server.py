@@ -1,6 +1,6 @@
 """Processes of their own that run `lenext` and start in milliseconds: forked from one that has everything imported.
 
-`python -m tests.recovery.nursery` reads an order a line and answers with a line; `Nursery` is its other end.
+`python -m tests.recovery.fork_server` reads an order a line and answers with a line; `ForkServer` is its other end.
 """
 
 import json
@@ -21,11 +21,11 @@ IMPORTED = (
 )  # fmt: skip
 
 
-class Nursery:
+class ForkServer:
     """Starts processes, tells their numbers, and waits for their ends."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-m", "tests.recovery.nursery"]
+        command = [sys.executable, "-m", "tests.recovery.fork_server"]
         place = Path(__file__).parents[2]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=place, bufsize=1

@@ -11,25 +11,25 @@ from types import ModuleType
 
 from torch import nn
 
-from lenext.foundation.errors import ConfigurationError, unknown
-from lenext.foundation.files import expanded
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.files import expand_path
 
 MODULE_PREFIX = "lenext_own_"
 
 
-def is_own(name: str) -> bool:
+def is_user_network(name: str) -> bool:
     """Whether a network's name is `FILE.py:Class`, or a file whose class was forgotten."""
     return ".py:" in name or name.endswith(".py")
 
 
-def create_own(name: str, options: Mapping[str, object], **follows: int) -> nn.Module:
+def create_user_network(name: str, options: Mapping[str, object], **follows: int) -> nn.Module:
     """Build `FILE.py:Class` with the options, and with those of `follows` (in_channels, num_classes, image_size) that
     its constructor names.
 
     The file is run, as `import` would run it. Raises ConfigurationError where it or the class is missing or fails.
     """
     file, _, wanted = name.rpartition(":") if ".py:" in name else (name, "", "")
-    path = expanded(file)
+    path = expand_path(file)
     if not path.is_file():
         raise ConfigurationError(f"{file}: there is no such file for the network {name}")
     module = run_file(path)
@@ -37,12 +37,12 @@ def create_own(name: str, options: Mapping[str, object], **follows: int) -> nn.M
     if wanted not in classes:
         if not wanted:
             raise ConfigurationError(f"{file}: which class is the network? Give {file}:{next(iter(classes), 'Class')}")
-        raise ConfigurationError(f"{file}: {unknown('network class', wanted, classes)}")
+        raise ConfigurationError(f"{file}: {unknown_name('network class', wanted, classes)}")
     taken = inspect.signature(classes[wanted]).parameters
     anything = any(one.kind == one.VAR_KEYWORD for one in taken.values())
     for key in options:
         if key not in taken and not anything:
-            raise ConfigurationError(f"{name}: {unknown('option', key, taken)}")
+            raise ConfigurationError(f"{name}: {unknown_name('option', key, taken)}")
     given = {key: value for key, value in follows.items() if key in taken or anything}
     given |= {key: from_text(value) for key, value in options.items()}  # type: ignore[misc]
     try:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from lenext.data.dataset import Dataset
-from lenext.data.division import divide, rows_apart, shares
+from lenext.data.splitting import rows_apart, shares, split_dataset
 from lenext.foundation.errors import DataError
 
 labels = st.lists(st.integers(0, 4), min_size=4, max_size=200).map(torch.tensor)
@@ -50,24 +50,24 @@ def test_random_is_torchs_random_split() -> None:
 
 
 def test_another_seed_divides_otherwise(digits: Dataset) -> None:
-    first, second = (divide(digits, seed=seed).validation for seed in (0, 1))
+    first, second = (split_dataset(digits, seed=seed).validation for seed in (0, 1))
     assert first is not None
     assert second is not None
     assert set(first.ids.tolist()) != set(second.ids.tolist())
 
 
 def test_auto_takes_a_tenth_and_keeps_the_sources_test(digits: Dataset) -> None:
-    divided = divide(digits)
+    divided = split_dataset(digits)
     assert divided.validation is not None
     assert divided.test is digits.test
     assert len(divided.validation) == 144
     assert len(divided.train) == len(digits.train) - 144
-    assert divide(divided) is divided
+    assert split_dataset(divided) is divided
 
 
 def test_data_without_a_test_set_are_split_in_three(digits: Dataset) -> None:
     alone = Dataset("alone", digits.classes, digits.train)
-    divided = divide(alone, validation_fraction=0.25, test_fraction=0.5)
+    divided = split_dataset(alone, validation_fraction=0.25, test_fraction=0.5)
     sizes = {name: len(split) for name, split in divided.splits().items()}
     assert sizes == {"train": 539, "validation": 180, "test": 719}
     assert divided.carved == ("test", "validation")
@@ -76,7 +76,7 @@ def test_data_without_a_test_set_are_split_in_three(digits: Dataset) -> None:
 def test_a_validation_set_of_the_sources_is_kept_and_not_called_carved(digits: Dataset) -> None:
     rows = torch.arange(100)
     data = Dataset("own", digits.classes, digits.train, validation=digits.train.take(rows), test=digits.test)
-    divided = divide(data)
+    divided = split_dataset(data)
     assert divided.validation is data.validation
     assert divided.carved == ()
     assert divided.divided
@@ -84,18 +84,18 @@ def test_a_validation_set_of_the_sources_is_kept_and_not_called_carved(digits: D
 
 def test_few_samples_are_exactly_so_many(digits: Dataset) -> None:
     for number in (2, 5, 10, 13):
-        assert len(divide(digits, train_samples=number).train) == number
+        assert len(split_dataset(digits, train_samples=number).train) == number
 
 
 def test_no_validation_if_none_is_wanted(digits: Dataset) -> None:
-    divided = divide(digits, validation_fraction=0)
+    divided = split_dataset(digits, validation_fraction=0)
     assert divided.validation is None
     assert len(divided.train) == len(digits.train)
 
 
 @pytest.mark.parametrize("method", ["stratified", "random", "ordered"])
 def test_fewer_training_samples(digits: Dataset, method: str) -> None:
-    divided = divide(digits, method=method, train_samples=200)  # type: ignore[arg-type]
+    divided = split_dataset(digits, method=method, train_samples=200)  # type: ignore[arg-type]
     assert len(divided.train) == 200
     if method == "ordered":
         assert divided.train.ids.tolist() == digits.train.ids[:200].tolist()
@@ -103,16 +103,16 @@ def test_fewer_training_samples(digits: Dataset, method: str) -> None:
 
 def test_a_fraction_for_a_split_that_is_there_is_refused(digits: Dataset) -> None:
     with pytest.raises(DataError, match="has a test split of its own"):
-        divide(digits, test_fraction=0.2)
+        split_dataset(digits, test_fraction=0.2)
     with pytest.raises(DataError, match="only 1,294 are left"):
-        divide(digits, train_samples=5000)
+        split_dataset(digits, train_samples=5000)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1000))
 def test_ids_find_their_rows(seed: int) -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1)
-    data = divide(Dataset.from_arrays(images, torch.arange(50) % 5), seed=seed)
+    data = split_dataset(Dataset.from_arrays(images, torch.arange(50) % 5), seed=seed)
     assert data.validation is not None
     whole = Dataset.from_arrays(images, torch.arange(50) % 5).train
     rows = whole.find(data.validation.ids.tolist())
