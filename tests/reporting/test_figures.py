@@ -45,7 +45,9 @@ def test_curves_without_validation_and_of_one_epoch() -> None:
 def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The costliest mistake (row 1) is not the most confident one (row 0)."""
     captions: list[str] = []
-    monkeypatch.setattr(run_images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure())
+    monkeypatch.setattr(
+        run_images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
+    )
     scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
     seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
     run_images.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")

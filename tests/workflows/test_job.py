@@ -9,12 +9,13 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.workflows import job
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 
 
 def job_of(data: Dataset, network: str, **settings: object) -> Job:
     experiment = Experiment(network, data="digits", recipe=Recipe(device="cpu").changed(settings).settled())
-    return Job(experiment, split_by_recipe(data, experiment.recipe), network, None, offline=True)
+    return Job(experiment, split_by_recipe(data, experiment.recipe), Context(offline=True))
 
 
 def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from lenext.inspection.summary import summarize
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
 from lenext.workflows.batch_size import BY_WEIGHT
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data
@@ -36,7 +37,7 @@ def jobs_of(
     for name, experiment in experiments.items():
         try:
             split = split_by_recipe(at_size(data, experiment, data_dir, offline), experiment.recipe)
-            found[name] = Job(experiment, split, experiment.network, data_dir, offline)
+            found[name] = Job(experiment, split, Context(data_dir, offline))
         except LenextError as error:
             misfits.append(str(error))
     if misfits:
@@ -56,7 +57,7 @@ def at_size(data: Dataset, experiment: Experiment, data_dir: str | Path | None, 
     """The data, loaded anew where they are files that are brought to another size for this experiment."""
     size = experiment.recipe.image_size
     if isinstance(data.train.images, ImageFiles) and size not in ("auto", *data.shape[1:]):
-        return load_data(experiment, data_dir, offline)
+        return load_data(experiment, Context(data_dir, offline))
     return data
 
 

@@ -21,6 +21,7 @@ from lenext.foundation.modes import evaluation_mode
 from lenext.reporting.console import Console
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
+from lenext.workflows.context import Context
 from lenext.workflows.prepare import load_data, resolve_image_size
 from lenext.workflows.use import open_weights
 
@@ -216,7 +217,7 @@ def lesson(
             raise ConfigurationError(f"{key}: it is of what lesson {which} compares, or needs; leave it out")
     experiments = {called: experiment_of(one, setup, given) for called, setup in one.setups.items()}
     with Console(quiet) as console:
-        whole = load_data(next(iter(experiments.values())), data_dir, offline)
+        whole = load_data(next(iter(experiments.values())), Context(data_dir, offline))
 
         def make() -> Plan:
             jobs = jobs_of(experiments, whole, data_dir, offline)

@@ -18,6 +18,7 @@ from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, load_recipe
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import load_data, merge_experiment_keys, resolve_image_size
 from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
@@ -121,7 +122,7 @@ def prepared(
     for network in networks:
         keys = merge_experiment_keys(base, {"network": network, "data": data, "label_column": label_column})
         found[network] = resolve_image_size(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
-    whole = load_data(next(iter(found.values())), data_dir, offline)
+    whole = load_data(next(iter(found.values())), Context(data_dir, offline))
     side, files = min(whole.shape[1:]), isinstance(whole.train.images, ImageFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
         "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)

@@ -21,6 +21,7 @@ from lenext.reporting.tables import table
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
+from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
 from lenext.workflows.prepare import load_data, resolve_image_size
 
@@ -102,7 +103,7 @@ def reproduce(
 
         def make() -> Plan:
             experiment = experiment_of(one, better)
-            whole = load_data(experiment, data_dir, offline)
+            whole = load_data(experiment, Context(data_dir, offline))
             changed = experiment.recipe
             if scale < 1:
                 changed = changed.changed(

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from lenext.runs.results import figures_of
 from lenext.training.notices import Samples, at_chance
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
+from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
-from lenext.workflows.resume import resume
-from lenext.workflows.train import run_experiment
+from lenext.workflows.resume import resume_run
+from lenext.workflows.train import absolute_network, run_experiment
 from lenext.workflows.use import val
 
 LOCKS = ".locks"
@@ -208,10 +209,14 @@ def trained(
 ) -> Run:  # fmt: skip
     """The trial's run, trained to its end; `watch` is called after each epoch, and may end it."""
     path, experiment = folder / trial.name, trial.experiment
-    how: dict[str, Any] = {"data_dir": data_dir, "offline": offline, "report": False, "read_test": read_test}
-    how |= {"quiet": Console(lines=False), "watch": watch}
+    how: dict[str, Any] = {"report": False, "read_test": read_test, "watch": watch}
+    context = Context(data_dir, offline, Console(lines=False))
     if (path / "recipe.yaml").is_file():
-        return resume(path, network=experiment.network if is_user_network(experiment.network) else "", **how)
+        own: dict[str, Any] = (
+            {"network": absolute_network(experiment.network)} if is_user_network(experiment.network) else {}
+        )
+        run = Run.open(path)
+        return resume_run(run, replace(run.experiment, **own), context, **how)
     if path.exists():
         shutil.rmtree(path)  # killed before it was a run
-    return run_experiment(experiment, name=trial.name, runs_dir=folder, **how)
+    return run_experiment(experiment, path, context, **how)

@@ -25,6 +25,7 @@ from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size
 from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
@@ -124,7 +125,7 @@ def base_of(
     outer = {"network": network, "data": data, "label_column": label_column}
     experiment = resolve_image_size(build_experiment(recipe, outer, given))
     experiment = with_absolute_paths(replace(experiment, recipe=experiment.recipe.settled()))
-    return experiment, load_data(experiment, data_dir, offline)
+    return experiment, load_data(experiment, Context(data_dir, offline))
 
 
 def check_judged(base: Experiment, whole: Dataset) -> None:

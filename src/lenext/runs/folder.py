@@ -43,28 +43,42 @@ class Run:
     path: Path
 
     @staticmethod
-    def choose(runs_dir: Path, name: str, otherwise: str) -> Path:
-        """The folder of a new run. A name that was given must be free; `otherwise` takes the next free suffix."""
-        if name and (name != Path(name).name or not name.isprintable() or len(name) > 200 or name.startswith(".")):
+    def named(runs_dir: str | Path, name: str) -> Path:
+        """Return the folder of a run by its name. Raises RunError where the name is not that of a folder."""
+        if name != Path(name).name or not name.isprintable() or len(name) > 200 or name.startswith("."):
             raise RunError(f"{name!r}: no name for a run; it is a folder's name, without slashes, in --runs-dir")
+        return expand_path(runs_dir) / name
+
+    @staticmethod
+    def choose(path: Path, *, numbered: bool = False) -> Path:
+        """Return the folder of a new run.
+
+        Args:
+            path: The folder wanted.
+            numbered: Whether a number is added to the name of a folder that exists.
+
+        Raises:
+            RunError: The folder exists already, or it cannot be made.
+        """
+        runs_dir, name = path.parent, path.name
         there = next((folder for folder in (runs_dir, *runs_dir.parents) if folder.exists()), Path("."))
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise RunError(
                 f"cannot make the folder {runs_dir}: {there} is {'not writable' if there.is_dir() else 'a file'}"
             )
-        path, number = runs_dir / (name or otherwise), 1
+        number = 1
         while path.exists():
-            if name:
-                raise RunError(f"{path} is there already; give another --name, or remove it")
+            if not numbered:
+                raise RunError(f"{path} exists already; give another --name, or remove it")
             number += 1
-            path = runs_dir / f"{otherwise}-{number}"
+            path = runs_dir / f"{name}-{number}"
         return path
 
     @classmethod
-    def create(cls, runs_dir: Path, name: str, otherwise: str) -> "Run":
-        """Make the folder that `choose` names; another process may have taken it meanwhile."""
+    def create(cls, wanted: Path, *, numbered: bool = False) -> "Run":
+        """Make the folder that `choose` returns; another process may have made it meanwhile."""
         while True:
-            path = cls.choose(runs_dir, name, otherwise)
+            path = cls.choose(wanted, numbered=numbered)
             try:
                 path.mkdir(parents=True)
             except FileExistsError as error:

@@ -6,11 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from statistics import median
 from typing import Any, Literal
-
-from torch import nn
 
 from lenext.data.batches import batch_slices
 from lenext.data.dataset import Dataset
@@ -27,6 +24,7 @@ from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
 from lenext.workflows.batch_size import find_batch_size
+from lenext.workflows.context import Context
 from lenext.workflows.prepare import build_network, build_preprocessing, check_fit, network_options
 
 HOW = (
@@ -43,23 +41,32 @@ class Job:
         self,
         experiment: Experiment,
         data: Dataset,
-        network: str | nn.Module,
-        data_dir: str | Path | None,
-        offline: bool,
-        bare: bool = False,
+        context: Context,
+        *,
+        load_weights: bool = True,
     ) -> None:
-        """bare: leave the weights to begin with as they are drawn, since a checkpoint brings others."""
+        """Build the network and check it against the data.
+
+        Args:
+            experiment: What is trained, how, on which data.
+            data: The data, split.
+            context: Where data and published weights are found.
+            load_weights: Whether pretrained weights are loaded; not needed before a checkpoint is restored.
+
+        Raises:
+            ConfigurationError: The network, the recipe and the data do not fit together.
+        """
         self.experiment, self.recipe, self.data = experiment, experiment.recipe, data
         self.compute = Compute.choose(self.recipe.device, self.recipe.precision, self.recipe.memory_format)
         self.prepare = build_preprocessing(data, experiment)
         shape, classes = self.prepare.input_shape, len(data.classes)
         options: dict[str, Any] = {}
-        if isinstance(network, nn.Module):
-            self.network = network
+        if context.network is not None:
+            self.network = context.network
         else:
             options = network_options(experiment, shape[0], classes, shape[1])
-            start = replace(experiment, pretrained="") if bare else experiment
-            self.network = build_network(start, options, data_dir, offline)
+            initial = experiment if load_weights else replace(experiment, pretrained="")
+            self.network = build_network(initial, options, context)
         check_fit(self.network, experiment, shape, classes)
         self.batch_size = find_batch_size(self.network, shape, self.compute, self.recipe, len(data.train))
         self.recipe = replace(self.recipe, batch_size=self.batch_size, compile=self.compiles())

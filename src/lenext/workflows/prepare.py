@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,6 +22,7 @@ from lenext.runs.folder import Run
 from lenext.training.loop import preprocessing, split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.recipes import OF_NETWORKS, load_recipe
+from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import split_fingerprint
 
 
@@ -80,8 +80,10 @@ def resolve_image_size(experiment: Experiment) -> Experiment:
     return replace(experiment, options=options, recipe=recipe.settled())
 
 
-def load_data(experiment: Experiment, data_dir: str | Path | None = None, offline: bool = False) -> Dataset:
-    """The experiment's data, its files brought to the image size where they are files."""
+def load_data(experiment: Experiment, context: Context) -> Dataset:
+    """Load the experiment's data; image files are resized to its image size."""
+    if context.dataset is not None:
+        return context.dataset
     if experiment.on_bad_image != "stop" and not any(
         map(is_image_folder, filter(None, (experiment.data, experiment.test_data)))
     ):
@@ -91,8 +93,8 @@ def load_data(experiment: Experiment, data_dir: str | Path | None = None, offlin
     return load(
         experiment.data,
         test=experiment.test_data or None,
-        data_dir=data_dir,
-        offline=offline,
+        data_dir=context.data_dir,
+        offline=context.offline,
         image_size=experiment.recipe.image_size,
         fit="pad" if experiment.recipe.resize == "pad" else "crop",
         label_column=experiment.label_column,
@@ -100,24 +102,22 @@ def load_data(experiment: Experiment, data_dir: str | Path | None = None, offlin
     )
 
 
-def open_data(
-    run: Run, data_dir: str | Path | None = None, offline: bool = False, data: Dataset | None = None
-) -> Dataset:
-    """Return a run's data, divided as they were for its training.
-
-    Args:
-        data_dir: where published data lie; the run's own folder for them where it is None.
-        data: of a run whose data were made in Python.
+def open_data(run: Run, context: Context) -> Dataset:
+    """Return a run's data, split as for its training.
 
     Raises:
-        DataError: also where the samples are not those that the run was trained on.
+        DataError: The data cannot be read, or differ from those that the run was trained on.
     """
     experiment = run.experiment
-    whole = data or load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
-    parts = split_by_recipe(whole, experiment.recipe)
+    parts = split_by_recipe(load_data(experiment, context_of(run, context)), experiment.recipe)
     for name, split in parts.splits().items():
         check_unchanged(run, name, split, parts)
     return parts
+
+
+def context_of(run: Run, context: Context) -> Context:
+    """Return the context with the run's own data folder, unless it names another."""
+    return replace(context, data_dir=context.data_dir or run.environment.get("data_dir"))
 
 
 def check_unchanged(run: Run, name: str, split: Split, data: Dataset) -> None:
@@ -152,10 +152,8 @@ def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
     return replace(found, normalization=normalization_of(experiment.network), network_channels=3)
 
 
-def build_network(
-    experiment: Experiment, options: Mapping[str, Any], data_dir: str | Path | None = None, offline: bool = False
-) -> nn.Module:
-    """The named network, its weights drawn from the recipe's seed, or pretrained; the parts to freeze frozen."""
+def build_network(experiment: Experiment, options: Mapping[str, Any], context: Context) -> nn.Module:
+    """Build the named network with weights from the recipe's seed or pretrained, and freeze what is to be frozen."""
     network = draw_network(experiment, options)
     if experiment.pretrained:
         if is_user_network(experiment.network):
@@ -164,7 +162,7 @@ def build_network(
             load_state(network, read_state(expand_path(experiment.pretrained)), experiment.network)
         else:
             weights: Literal[True] | str = True if experiment.pretrained == "imagenet" else experiment.pretrained
-            load_pretrained(network, experiment.network, weights, data_dir, offline, options)
+            load_pretrained(network, experiment.network, weights, context.data_dir, context.offline, options)
     if experiment.freeze:
         freeze(network, experiment.freeze.split(","))
     return network

@@ -13,6 +13,7 @@ from lenext.reporting.figures import learning_rates, save_figure
 from lenext.training.loop import split_by_recipe
 from lenext.training.rates import RateSearch, find_learning_rate
 from lenext.training.recipe import NOT_FOR_FEW_STEPS
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size
 
@@ -44,8 +45,8 @@ def lr_find(
     path = expand_path(out)
     with provisional_folder(path.parent), restore_thread_count():
         set_thread_count(experiment.recipe.threads)
-        whole = load_data(experiment, data_dir, offline)
-        job = Job(experiment, split_by_recipe(whole, experiment.recipe), experiment.network, data_dir, offline)
+        context = Context(data_dir, offline)
+        job = Job(experiment, split_by_recipe(load_data(experiment, context), experiment.recipe), context)
         found = find_learning_rate(job.network, job.data, job.recipe, prepare=job.prepare)
         save_figure(learning_rates(found, job.title), path)
     with Console(quiet) as console:

@@ -16,7 +16,7 @@ from lenext.foundation.files import write_atomic
 from lenext.inspection.diagram import draw, whole
 from lenext.inspection.summary import summarize
 from lenext.models.user_network import is_user_network
-from lenext.reporting.console import Console, format_duration
+from lenext.reporting.console import format_duration
 from lenext.reporting.page import (
     MOST_CELLS,
     confusion_cells,
@@ -29,7 +29,9 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
 from lenext.training.notices import Samples, calibration_notice, noticed
+from lenext.training.recipe import Experiment
 from lenext.training.schedule import Curve, batches_per_epoch, learning_rate_curve
+from lenext.workflows.context import Context
 from lenext.workflows.prepare import open_data
 from lenext.workflows.run_figures import RunFigures
 from lenext.workflows.use import open_weights
@@ -55,14 +57,15 @@ def report(
     run = run if isinstance(run, Run) else Run.open(run)
     if isinstance(network, str) and network and not is_user_network(run.experiment.network):
         raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
-    return Page(run, network, data, data_dir, offline).write()
+    return Page(run, network, Context(data_dir, offline, dataset=data)).write()
 
 
-def write_report(run: Run, console: Console, network: nn.Module | str, data: Dataset) -> None:
-    """The page at the end of a training; what keeps it from being written is told, and is no reason to fail."""
+def write_report(run: Run, experiment: Experiment, context: Context) -> None:
+    """Write the page at the end of a training; a failure is printed and does not end the training."""
+    console, network = context.console, context.network
     try:
-        own = copy.deepcopy(network) if isinstance(network, nn.Module) or is_user_network(network) else ""
-        report(run, network=own, data=data)
+        own = experiment.network if is_user_network(experiment.network) else ""
+        report(run, network=own if network is None else copy.deepcopy(network), data=context.dataset)
         console.print(f"report: {run.path / 'report.html'}")
     except (LenextError, OSError, RuntimeError, ValueError) as error:
         console.print(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
@@ -71,9 +74,7 @@ def write_report(run: Run, console: Console, network: nn.Module | str, data: Dat
 class Page:
     """What goes into a run's page, gathered part by part; a part that fails says why, and the others go on."""
 
-    def __init__(
-        self, run: Run, network: nn.Module | str, data: Dataset | None, data_dir: str | Path | None, offline: bool
-    ) -> None:
+    def __init__(self, run: Run, network: nn.Module | str, context: Context) -> None:
         self.run, self.experiment = run, run.experiment
         self.missing: list[str] = []
         self.fine = ": no overfitting to speak of, no collapse"
@@ -92,7 +93,7 @@ class Page:
         if self.answers is None:
             self.missing.append("There are no results by class yet: the run has not read its test set.")
         try:
-            self.data = open_data(run, data_dir, offline, data)
+            self.data = open_data(run, context)
         except LenextError as error:
             self.missing.append(f"Without the data there are no images here: {error}")
 

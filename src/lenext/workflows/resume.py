@@ -20,9 +20,10 @@ from lenext.runs.folder import Run
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
-from lenext.workflows.prepare import load_data
+from lenext.workflows.prepare import context_of, load_data
 from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
 from lenext.workflows.train import absolute_network
@@ -57,60 +58,89 @@ def resume(
     that another process trains, one with no good checkpoint left.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    experiment = asked_for(run, run.experiment, epochs)
-    with open_console(quiet) as console, StopSignal() as stop:
-        stop.at_once = True  # nothing is lost before training goes on
-        check_named(run, experiment, network, data)
-        if run.is_finished(experiment):
-            early = run.results.get("stopped_early")
-            why = "it stopped early, and would at once again" if early else "--epochs gives it more"
-            for option, value in (
-                ("epochs", epochs),
-                ("network", network),
-                ("data-dir", data_dir),
-                ("offline", offline),
-            ):
-                if value:
-                    raise ConfigurationError(f"--{option}: {run.path} has ended, so it has no effect; {why}")
-            console.print(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why}")
-            return run
-        if isinstance(network, str) and network:  # the file may be elsewhere now
-            experiment = replace(experiment, network=absolute_network(network))
-        environment_then = run.environment
-        data_dir = data_dir or environment_then.get("data_dir")
-        with restore_thread_count(), run.locked():
-            for folder in (run.path, run.path / "weights"):
-                remove_leftovers(folder)
-            threads = experiment.recipe.threads
-            set_thread_count(environment_then.get("threads", threads) if threads == "auto" else threads)
-            found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
-            whole = data or load_data(experiment, data_dir, offline)
-            split = split_by_recipe(whole, experiment.recipe)
-            job = Job(experiment, split, network or experiment.network, data_dir, offline, bare=found is not None)
-            console.write_log(run.path / "train.log")
-            session = Session(job, run, console, reads_test=read_test, watch=watch)
-            if found:
-                session.go_on_from(found[1])
-                tell(console, run, session, environment_then)
-            else:
-                if run.records or run.results or run.weights().exists():
-                    raise RunError(
-                        f"{run.path}: its checkpoints are gone, so it cannot be gone on with; `lenext train` with "
-                        f"--weights {run.weights()} begins anew from what it learned"
-                    )
-                console.print(f"{run.path}: no checkpoint was made yet; it begins at the start")
-                session.write_facts(data_dir)
-            write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
-            if run.results:  # of fewer epochs; what is left of them is how often the test set was read
-                run.write_json("results.json", {"test_reads": run.test_reads})
-            stop.at_once = False
-            session.carry_out(stop)
-            if report:
-                write_report(run, console, network or experiment.network, whole)
+    experiment = with_epochs(run, run.experiment, epochs)
+    check_named(run, experiment, network, data)
+    if run.is_finished(experiment):
+        options = {"epochs": epochs, "network": network, "data-dir": data_dir, "offline": offline}
+        refuse_options(run, options)
+    if isinstance(network, str) and network:  # the file may be elsewhere now
+        experiment = replace(experiment, network=absolute_network(network))
+    with open_console(quiet) as console:
+        module = network if isinstance(network, nn.Module) else None
+        context = Context(data_dir, offline, console, network=module, dataset=data)
+        return resume_run(run, experiment, context, report=report, read_test=read_test, watch=watch)
+
+
+def resume_run(
+    run: Run,
+    experiment: Experiment,
+    context: Context,
+    *,
+    report: bool = True,
+    read_test: bool = True,
+    watch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Continue a run to the end of its experiment, from its newest good checkpoint.
+
+    Args:
+        run: A run that was stopped, killed, or has ended after fewer epochs.
+        experiment: The run's own, possibly with more epochs.
+        context: Where data are found and output goes.
+        report: Whether the page is written at the end.
+        read_test: Whether the test set is measured at the end.
+        watch: Called after each epoch; an exception from it stops the training, which can be resumed.
+    """
+    console = context.console
+    if run.is_finished(experiment):
+        console.print(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why_done(run)}")
+        return run
+    first_environment, context = run.environment, context_of(run, context)
+    with restore_thread_count(), StopSignal() as stop, run.locked():
+        stop.at_once = True  # nothing is lost before training continues
+        for folder in (run.path, run.path / "weights"):
+            remove_leftovers(folder)
+        threads = experiment.recipe.threads
+        set_thread_count(first_environment.get("threads", threads) if threads == "auto" else threads)
+        found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
+        dataset = load_data(experiment, context)
+        job = Job(experiment, split_by_recipe(dataset, experiment.recipe), context, load_weights=found is None)
+        console.write_log(run.path / "train.log")
+        session = Session(job, run, console, reads_test=read_test, watch=watch)
+        if found:
+            session.go_on_from(found[1])
+            tell(console, run, session, first_environment)
+        else:
+            if run.records or run.results or run.weights().exists():
+                raise RunError(
+                    f"{run.path}: its checkpoints are gone, so it cannot be resumed; `lenext train` with "
+                    f"--weights {run.weights()} starts again from what it learned"
+                )
+            console.print(f"{run.path}: no checkpoint was made yet; it begins at the start")
+            session.write_facts(context.data_dir)
+        write_atomic(run.path / "recipe.yaml", job.experiment.to_yaml())
+        if run.results:  # of fewer epochs; only the number of readings of the test set is kept
+            run.write_json("results.json", {"test_reads": run.test_reads})
+        stop.at_once = False
+        session.carry_out(stop)
+        if report:
+            write_report(run, experiment, replace(context, dataset=dataset))
     return run
 
 
-def asked_for(run: Run, experiment: Experiment, epochs: int | None) -> Experiment:
+def refuse_options(run: Run, options: Mapping[str, object]) -> None:
+    """Raise ConfigurationError for options that have no effect on a run that has ended."""
+    for option, value in options.items():
+        if value:
+            raise ConfigurationError(f"--{option}: {run.path} has ended, so it has no effect; {why_done(run)}")
+
+
+def why_done(run: Run) -> str:
+    """Return why a run that has ended is not continued."""
+    early = run.results.get("stopped_early")
+    return "it stopped early, and would at once again" if early else "--epochs gives it more"
+
+
+def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experiment:
     """The run's experiment with so many epochs."""
     if epochs is None:
         return experiment

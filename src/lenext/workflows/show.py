@@ -26,6 +26,7 @@ from lenext.runs.results import class_figures
 from lenext.runs.weights import Description
 from lenext.training.recipe import Recipe, value_of_key
 from lenext.workflows import looks
+from lenext.workflows.context import Context
 from lenext.workflows.describe import network_named
 from lenext.workflows.prepare import open_data
 from lenext.workflows.use import open_weights
@@ -162,7 +163,7 @@ def embedding(
     """The test images as points, by what the network makes of them before its last layer."""
     run = run if isinstance(run, Run) else Run.open(run)
     module, description = open_weights(run, "best", network)
-    data = open_data(run, data_dir, offline)
+    data = open_data(run, Context(data_dir, offline))
     return looks.embedding(module, data.test or data.validation or data.train, description, run.path.name, method)
 
 

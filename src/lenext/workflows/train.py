@@ -18,6 +18,7 @@ from lenext.runs.folder import Run
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Experiment, Recipe
 from lenext.training.state import Record
+from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import (
     build_experiment,
@@ -80,64 +81,65 @@ def train(
         experiment = replace(experiment, network="")
     if isinstance(data, Dataset):
         experiment = replace(experiment, data=f"{IN_PYTHON}{data.name}")
-    module, dataset = (
-        (network if isinstance(network, nn.Module) else None),
-        (data if isinstance(data, Dataset) else None),
-    )
-    return run_experiment(
-        experiment, name=name, runs_dir=runs_dir, module=module, dataset=dataset, data_dir=data_dir, offline=offline,
-        quiet=quiet, report=report, read_test=read_test, watch=watch,
-    )  # fmt: skip
+    with open_console(quiet) as console:
+        context = Context(
+            data_dir, offline, console,
+            network=network if isinstance(network, nn.Module) else None,
+            dataset=data if isinstance(data, Dataset) else None,
+        )  # fmt: skip
+        folder = Run.named(runs_dir, name) if name else expand_path(runs_dir) / default_name(network, experiment)
+        return run_experiment(
+            experiment, folder, context, numbered=not name, report=report, read_test=read_test, watch=watch
+        )
 
 
 def run_experiment(
     experiment: Experiment,
+    folder: Path,
+    context: Context,
     *,
-    name: str = "",
-    runs_dir: str | Path = "runs",
-    module: nn.Module | None = None,
-    dataset: Dataset | None = None,
-    data_dir: str | Path | None = None,
-    offline: bool = False,
-    quiet: bool | Console = False,
+    numbered: bool = False,
     report: bool = True,
     read_test: bool = True,
     watch: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Carry out an experiment in a folder of its own: what `train` and every trial of a comparison call.
+    """Carry out an experiment in a new run folder. `train` and every trial of a comparison call this function.
 
     Args:
-        experiment: all that the run is made from.
-        module: the network, where the experiment names none.
-        dataset: the data, where they were made in Python.
+        experiment: What is trained, how, on which data.
+        folder: The run's folder; it must not exist.
+        context: Where data are found and output goes.
+        numbered: Whether an existing folder is avoided by a number after the name.
+        report: Whether the page is written at the end.
+        read_test: Whether the test set is measured at the end.
+        watch: Called after each epoch; an exception from it stops the training, which can be resumed.
 
-    The others, and what is raised, are as for `train`.
+    Raises:
+        LenextError: The user can fix it.
+        StoppedError: A signal stopped the training after a checkpoint was saved.
     """
     experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.settled()))
-    network: str | nn.Module = module if module is not None else experiment.network
-    folder = (expand_path(runs_dir), name, default_name(network, experiment))
-    Run.choose(*folder)
-    with restore_thread_count(), open_console(quiet) as console, StopSignal() as stop:
-        stop.at_once = True  # there is nothing to lose yet
+    Run.choose(folder, numbered=numbered)
+    with restore_thread_count(), StopSignal() as stop:
+        stop.at_once = True  # nothing is lost yet
         set_thread_count(experiment.recipe.threads)
-        whole = dataset or load_data(experiment, data_dir, offline)
-        job = Job(
-            with_absolute_paths(experiment), split_by_recipe(whole, experiment.recipe), network, data_dir, offline
-        )
+        dataset = load_data(experiment, context)
+        job = Job(with_absolute_paths(experiment), split_by_recipe(dataset, experiment.recipe), context)
         plan = job.plan()
         stop.at_once = False
-        run = Run.create(*folder)
+        run = Run.create(folder, numbered=numbered)
         with run.locked():
+            console = context.console
             console.write_log(run.path / "train.log")
             console.facts(plan | {"run": str(run.path)})
             for note in job.notes():
                 console.print(f"note: {note}")
             console.print()
             session = Session(job, run, console, reads_test=read_test, watch=watch)
-            session.write_facts(data_dir)
+            session.write_facts(context.data_dir)
             session.carry_out(stop)
             if report:
-                write_report(run, console, network, whole)
+                write_report(run, experiment, replace(context, dataset=dataset))
     return run
 
 

@@ -24,7 +24,8 @@ from lenext.runs.results import class_figures, figures_of
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.passes import allowed_tta
-from lenext.workflows.prepare import check_unchanged, load_data
+from lenext.workflows.context import Context
+from lenext.workflows.prepare import check_unchanged, context_of, load_data
 from lenext.workflows.session import TTA_VIEWS, print_class_table
 
 Which = Literal["best", "last"]
@@ -95,7 +96,7 @@ def val(
         labels = match_classes(part.labels, whole.classes, description.classes, whole.name)
         chosen, title = Split(part.images, labels, part.ids), whole.name
     else:
-        whole = load_data(experiment, data_dir or run.environment.get("data_dir"), offline)
+        whole = load_data(experiment, context_of(run, Context(data_dir, offline)))
         chosen, title = split_of(run, whole, split), f"{split} images"
     shape = (description.preprocessing.channels, *description.preprocessing.stored_size)
     if tuple(chosen.images.shape[1:]) != shape:

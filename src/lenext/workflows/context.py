@@ -1,0 +1,28 @@
+"""The context of a training: everything it needs that does not belong to its experiment."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from lenext.data.dataset import Dataset
+from lenext.reporting.console import Console
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where data are found, where output goes, and objects made in Python.
+
+    Attributes:
+        data_dir: The folder of the published data sets; None for the default.
+        offline: Whether the network must not be used.
+        console: Where progress is printed.
+        network: The network, when the experiment does not name one.
+        dataset: The data, when they were made in Python.
+    """
+
+    data_dir: str | Path | None = None
+    offline: bool = False
+    console: Console = field(default_factory=lambda: Console(quiet=True))
+    network: nn.Module | None = None
+    dataset: Dataset | None = None
