@@ -72,10 +72,10 @@ def train(name: str, seed: int) -> dict[str, Any]:
     changes = {key: value for key, value in part.items() if key not in OPTIONS}
     recipe = (
         Recipe()
-        .changed(SPEEDRUN | {"epochs": EPOCHS})
-        .changed(changes)
-        .changed({"validation_fraction": 0.1, "seed": seed})
-        .settled()
+        .with_keys(SPEEDRUN | {"epochs": EPOCHS})
+        .with_keys(changes)
+        .with_keys({"validation_fraction": 0.1, "seed": seed})
+        .with_defaults()
     )
     data = split_by_recipe(lenext.load("cifar10"), recipe)
     held, prepare = data.validation, preprocessing(data, recipe)
@@ -97,8 +97,8 @@ def step(replicas: int, steps: int = 8) -> float:
     """Seconds of a step of whole images with all threads, the first ones left out."""
     recipe = (
         Recipe()
-        .changed(SPEEDRUN | {"replicas": replicas, "progressive_resizing": 1.0, "train_samples": 10_000})
-        .settled()
+        .with_keys(SPEEDRUN | {"replicas": replicas, "progressive_resizing": 1.0, "train_samples": 10_000})
+        .with_defaults()
     )
     data = split_by_recipe(lenext.load("cifar10"), recipe)
     state = TrainingState.begin(create(NETWORKS["speedrun"], num_classes=10), recipe)

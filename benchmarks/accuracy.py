@@ -69,7 +69,7 @@ def by_hand(train: Rows, test: Rows, wanted: float, seed: int) -> tuple[float, f
 
 def ours(data: lenext.Dataset, wanted: float, seed: int, **settings: Any) -> tuple[float, float, int]:
     """The same for lenext, with LeNet's own recipe but for these settings."""
-    recipe = lenext.Recipe().changed(OF_NETWORKS["lenet"] | settings | {"seed": seed}).settled()
+    recipe = lenext.Recipe().with_keys(OF_NETWORKS["lenet"] | settings | {"seed": seed}).with_defaults()
     data = split_by_recipe(data, recipe)
     torch.manual_seed(seed)
     begun = time.perf_counter()

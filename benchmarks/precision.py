@@ -22,7 +22,7 @@ def main() -> None:
         for seed in SEEDS:
             for precision, some in found.items():
                 own = OF_NETWORKS[network] | settings | {"seed": seed, "precision": precision}
-                recipe = lenext.Recipe().changed(own).settled()
+                recipe = lenext.Recipe().with_keys(own).with_defaults()
                 data = split_by_recipe(whole, recipe)
                 torch.manual_seed(seed)
                 state = TrainingState.begin(lenext.create(network, in_channels=data.shape[0], num_classes=10), recipe)

@@ -34,7 +34,7 @@ def measure(name: str, run: Run) -> dict[str, Any]:
     samples = round(samples * (1 - float(taught.recipe.validation_fraction)))
     seen = run.read_json("split.json")["samples"]["train"]
     document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * epochs_of(one)
-    mine = times["lenext"] * ours.recipe.updates(-(-seen // int(ours.recipe.batch_size)))[1]
+    mine = times["lenext"] * ours.recipe.length(-(-seen // int(ours.recipe.batch_size)))[1]
     results = run.results
     reached = results["validation" if one.measured == "validation" else "test"]["accuracy"]
     return {

@@ -45,7 +45,7 @@ def ours(seed: int) -> dict[str, Any]:
         results, recipe = run.results, run.experiment.recipe
         tensors, description = load(run.weights("best"))
         network, prepare = restore(tensors, description, run.weights("best")), description.preprocessing
-    macs, samples = 0, recipe.samples(50_000)
+    macs, samples = 0, recipe.samples_per_epoch(50_000)
     for epoch in range(1, recipe.epochs + 1):
         shape = grown(prepare, recipe, epoch, recipe.epochs).input_shape
         macs += TRAINING * samples * summarize(network, shape).multiply_adds

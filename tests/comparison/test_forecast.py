@@ -48,19 +48,19 @@ def test_after_a_round_of_all_the_rest_is_known(each: list[float], pace: float, 
 
 def test_a_training_is_its_epochs_or_its_steps() -> None:
     cost = Cost(1, 1, 1, 0.1, step=0.5, epoch=60.0, batches=100)
-    recipe = Recipe().changed({"epochs": 3})
+    recipe = Recipe().with_keys({"epochs": 3})
     assert Contestant("a", Experiment(recipe=recipe), cost).seconds == 180
-    assert Contestant("a", Experiment(recipe=recipe.changed({"steps": 250})), cost).seconds == 150
+    assert Contestant("a", Experiment(recipe=recipe.with_keys({"steps": 250})), cost).seconds == 150
     assert (
-        Contestant("a", Experiment(recipe=recipe.changed({"accumulate_batches": 2, "steps": 25})), cost).seconds == 30
+        Contestant("a", Experiment(recipe=recipe.with_keys({"accumulate_batches": 2, "steps": 25})), cost).seconds == 30
     )
     assert Contestant("a", Experiment(recipe=recipe), Cost(1, 1, 1, 0.1)).seconds is None  # a plan from before
 
 
 def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
     """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the images."""
-    recipe = Recipe().changed({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
-    experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.settled())}
+    recipe = Recipe().with_keys({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
+    experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.with_defaults())}
     jobs = jobs_of(experiments, digits, None, True)
     costs = costs_of(jobs, "in turn")
     (one,) = entered(experiments, jobs, costs, Budget.parse("20s"), "20s")

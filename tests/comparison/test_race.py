@@ -142,11 +142,11 @@ def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_another_run_is_not_taken_for_the_trial(tmp_path: Path) -> None:
-    recipe = Recipe().changed({"epochs": 1, "train_samples": 100})
+    recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trial = Trial("a", Experiment(network="lenet", recipe=recipe))
     (first,) = carry_out([trial], tmp_path)
     assert not first.failure
-    (other,) = carry_out([Trial("a", Experiment(network="lenet", recipe=recipe.changed({"shift": 1})))], tmp_path)
+    (other,) = carry_out([Trial("a", Experiment(network="lenet", recipe=recipe.with_keys({"shift": 1})))], tmp_path)
     assert "a run of other shift lies there" in other.failure
     (again,) = carry_out([trial], tmp_path)
     assert again.test == first.test
@@ -226,7 +226,7 @@ def test_another_request_of_the_same_name(raced: Any) -> None:
 
 def test_two_processes_share_the_trials(tmp_path: Path) -> None:
     """A trial that another is at is waited for, and then taken as it is."""
-    recipe = Recipe().changed({"epochs": 1, "train_samples": 100})
+    recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trials = [Trial("a", Experiment(network="lenet", recipe=recipe)), Trial("b", Experiment(network="lenet5"))]
     with taken(tmp_path, trials[0].name) as mine:
         assert mine

@@ -133,14 +133,14 @@ def test_what_cannot_be_reproduced(tmp_path: Path, which: str, more: dict[str, A
 
 
 def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
-    recipe = Recipe().changed({"select_on_test": True, "validation_fraction": 0.0})
+    recipe = Recipe().with_keys({"select_on_test": True, "validation_fraction": 0.0})
     parts = split_by_recipe(few, recipe)
     assert parts.validation is parts.test is few.test
     assert len(parts.train) == len(few.train)
     with pytest.raises(DataError, match="no test set of its own"):
         split_by_recipe(Dataset("bare", few.classes, few.train), recipe)
     with pytest.raises(ConfigurationError, match="takes the place of validation"):
-        Recipe().changed({"select_on_test": True, "validation_fraction": 0.2})
+        Recipe().with_keys({"select_on_test": True, "validation_fraction": 0.2})
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (4, 1), (5, 2), (7, 2), (100, 3)])
@@ -153,7 +153,7 @@ def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accu
     seen = list(lenext.events(state, data, recipe))
     batches = [event for event in seen if isinstance(event, lenext.Step) and event.phase == "train"]
     records = [event for event in seen if isinstance(event, lenext.Record)]
-    updates, whole = recipe.updates(4)
+    updates, whole = recipe.length(4)
     assert (updates, whole) == (4 // accumulate, min(steps, 12 // accumulate))
     assert len(batches) == whole * accumulate
     assert len(records) == -(-whole // updates)

@@ -30,7 +30,7 @@ def test_training_fits_the_whitening_once(digits: lenext.Dataset) -> None:
     list(lenext.fit(network, digits, recipe))
     fitted = layer.weight.clone()
     assert not torch.equal(fitted, random)
-    list(lenext.fit(network, digits, recipe.changed({"scaling": "unit"})))
+    list(lenext.fit(network, digits, recipe.with_keys({"scaling": "unit"})))
     assert torch.equal(layer.weight, fitted)
     assert "whiten.weight" not in dict(network.named_parameters())
 

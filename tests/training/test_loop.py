@@ -178,7 +178,7 @@ def test_it_learns(digits: Dataset) -> None:
 )  # fmt: skip
 def test_every_means_can_be_repeated_and_learns(digits: Dataset, settings: dict[str, Any]) -> None:
     recipe = replace(QUICK, epochs=3, train_samples=500, optimizer="adamw", learning_rate=3e-3)
-    recipe = recipe.changed({"learning_rate": 3e-3} | settings)
+    recipe = recipe.with_keys({"learning_rate": 3e-3} | settings)
     first, second = network(), network()
     records, again = list(fit(first, digits, recipe)), list(fit(second, digits, recipe))
     assert figures(records) == figures(again)
@@ -259,7 +259,7 @@ def test_image_sizes_grow_to_the_whole(few: Dataset) -> None:
     assert seen == [16, 20, 24, 28]
     assert sizes[-3:-1] == [28, 28]
     sizes.clear()
-    list(fit(Sized(), few, recipe.changed({"epochs": 1})))
+    list(fit(Sized(), few, recipe.with_keys({"epochs": 1})))
     assert set(sizes) == {28, 0}
 
 

@@ -144,7 +144,7 @@ def test_the_same_accuracy_is_rarely_called_a_gap(count: int, accuracy: float, s
 def test_miscalibration_is_told_with_its_cause(
     error: float, confidence: float, accuracy: float, settings: dict[str, float], said: list[str]
 ) -> None:
-    found = calibration_notice(error, 0.02, confidence, accuracy, Recipe().changed(settings))
+    found = calibration_notice(error, 0.02, confidence, accuracy, Recipe().with_keys(settings))
     assert all(words in found for words in said)
     assert ("softens" in found) == (confidence < accuracy and bool(settings))
     assert calibration_notice(error, 0.10, confidence, accuracy, Recipe()) == ""  # as large by chance

@@ -15,7 +15,7 @@ from lenext.workflows.prepare import build_experiment
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_one_and_says_what_it_is(name: str) -> None:
-    assert Recipe().changed(RECIPES[name]) != Recipe()
+    assert Recipe().with_keys(RECIPES[name]) != Recipe()
     assert ABOUT[name]
 
 
@@ -24,7 +24,7 @@ def test_every_networks_recipe_is_one(name: str) -> None:
     from lenext.models import MODELS
 
     assert name in MODELS
-    Recipe().changed(OF_NETWORKS[name])
+    Recipe().with_keys(OF_NETWORKS[name])
 
 
 def test_every_key_has_help() -> None:
@@ -48,7 +48,7 @@ def test_a_recipe_brings_the_network_that_it_is_made_for() -> None:
 
 
 def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
-    recipe = build_experiment("", {"network": "lenet"}, {"optimizer": "sgd"}).recipe.settled()
+    recipe = build_experiment("", {"network": "lenet"}, {"optimizer": "sgd"}).recipe.with_defaults()
     assert recipe.learning_rate == 0.05
     assert (
         build_experiment("", {"network": "lenet"}, {"optimizer": "sgd", "learning_rate": 0.3}).recipe.learning_rate
@@ -92,7 +92,7 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
 )
 def test_what_makes_no_sense_is_refused(settings: dict[str, object], reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
-        Recipe().changed(settings)
+        Recipe().with_keys(settings)
 
 
 recipes = st.builds(
@@ -119,7 +119,7 @@ def test_yaml_holds_an_experiment_exactly(
     experiment = Experiment("lenet", options, data=data, recipe=recipe)
     path.write_text(experiment.to_yaml(), encoding="utf-8")
     found = read_settings(path)
-    assert Experiment(**(found | {"recipe": Recipe().changed(found["recipe"])})) == experiment
+    assert Experiment(**(found | {"recipe": Recipe().with_keys(found["recipe"])})) == experiment
 
 
 def test_a_short_yaml_sets_only_what_it_names(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def record(epoch: int, rate: float) -> Record:
 
 @pytest.mark.parametrize("settings", RECIPES, ids=lambda one: one.get("schedule", "one_cycle"))
 def test_the_curve_is_what_the_optimizer_used(few: Dataset, settings: dict[str, Any]) -> None:
-    recipe = Recipe(batch_size=16, learning_rate=0.08).changed(settings)
+    recipe = Recipe(batch_size=16, learning_rate=0.08).with_keys(settings)
     data = split_by_recipe(few, recipe)
     state = TrainingState.begin(lenext.create("lenet"), recipe)
     used, ends, records = list[float](), list[float](), list[Record]()
@@ -95,5 +95,5 @@ def test_an_epoch_of_another_schedule_is_its_mean() -> None:
     ],
 )
 def test_when_the_rate_still_rises(settings: dict[str, Any], rising: list[bool]) -> None:
-    recipe = Recipe(learning_rate=0.1).changed(settings)
+    recipe = Recipe(learning_rate=0.1).with_keys(settings)
     assert [is_warming_up(recipe, 391, epoch) for epoch in range(1, len(rising) + 1)] == rising

@@ -26,7 +26,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "muon"}, {"optimizer": "adamw"}, {"replicas": 2}])
 def test_the_first_layer_learns_in_its_epochs_alone(digits: Dataset, changes: dict[str, object]) -> None:
-    recipe = RECIPE.changed(changes)
+    recipe = RECIPE.with_keys(changes)
     network = create("lenet", in_channels=1, num_classes=10)
     state = TrainingState.begin(network, recipe)
     stems, heads = [stem(network)], [network.state_dict()["fc3.weight"].clone()]
@@ -55,5 +55,5 @@ def test_the_only_layer_that_learns_is_no_stem(digits: Dataset) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     list(fit(network, digits, RECIPE))
     before = [one.detach().clone() for one in network.parameters()]
-    list(fit(network, digits, RECIPE.changed({"freeze_stem_after": 0})))
+    list(fit(network, digits, RECIPE.with_keys({"freeze_stem_after": 0})))
     assert not same(before, [one.detach() for one in network.parameters()])

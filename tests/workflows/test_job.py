@@ -14,7 +14,7 @@ from lenext.workflows.job import Job
 
 
 def job_of(data: Dataset, network: str, **settings: object) -> Job:
-    experiment = Experiment(network, data="digits", recipe=Recipe(device="cpu").changed(settings).settled())
+    experiment = Experiment(network, data="digits", recipe=Recipe(device="cpu").with_keys(settings).with_defaults())
     return Job(experiment, split_by_recipe(data, experiment.recipe), Context(offline=True))
 
 

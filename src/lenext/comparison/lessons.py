@@ -190,7 +190,7 @@ def describe() -> list[dict[str, Any]]:
 
 def experiment_of(lesson: Lesson, setup: Setup, given: Mapping[str, Any]) -> Experiment:
     """A setup as an experiment: plain descent, so that the one thing that is varied is what is seen."""
-    recipe = Recipe().changed(PLAIN).changed(setup.recipe).changed(given).settled()
+    recipe = Recipe().with_keys(PLAIN).with_keys(setup.recipe).with_keys(given).with_defaults()
     return resolve_image_size(Experiment(network=setup.network, options=setup.options, data=lesson.data, recipe=recipe))
 
 

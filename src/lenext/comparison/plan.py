@@ -36,7 +36,7 @@ class Contestant:
         """That a training of it will take, by the few steps that were timed; None where none were."""
         if self.cost.epoch is None or not self.cost.batches:
             return None
-        each, total = self.experiment.recipe.updates(self.cost.batches)
+        each, total = self.experiment.recipe.length(self.cost.batches)
         return self.cost.epoch * total / each
 
 
@@ -115,7 +115,7 @@ def contestant(found: Mapping[str, Any]) -> Contestant:
     """As `save` wrote it."""
     given = dict(found["experiment"])
     known = {one.name for one in fields(Experiment)}
-    recipe = Recipe().changed(given.pop("recipe"))
+    recipe = Recipe().with_keys(given.pop("recipe"))
     experiment = Experiment(**{key: value for key, value in given.items() if key in known}, recipe=recipe)
     return Contestant(found["name"], experiment, Cost(**found["cost"]), dict(found["settings"]))
 

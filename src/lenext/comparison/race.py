@@ -121,15 +121,15 @@ def prepared(
     found = {}
     for network in networks:
         keys = merge_experiment_keys(base, {"network": network, "data": data, "label_column": label_column})
-        found[network] = resolve_image_size(Experiment(**keys, recipe=Recipe().changed(own_keys(network))))
+        found[network] = resolve_image_size(Experiment(**keys, recipe=Recipe().with_keys(own_keys(network))))
     whole = load_data(next(iter(found.values())), Context(data_dir, offline))
     side, files = min(whole.shape[1:]), isinstance(whole.train.images, ImageFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
         "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)
     }  # fmt: skip
     for network, experiment in found.items():
-        changed = experiment.recipe.changed(common).changed(base.get("recipe", {})).changed(given)
-        found[network] = with_absolute_paths(resolve_image_size(replace(experiment, recipe=changed.settled())))
+        changed = experiment.recipe.with_keys(common).with_keys(base.get("recipe", {})).with_keys(given)
+        found[network] = with_absolute_paths(resolve_image_size(replace(experiment, recipe=changed.with_defaults())))
     return found, whole
 
 
@@ -154,11 +154,11 @@ def entered(
             continue
         batches = job.recipe.accumulate_batches  # of an update
         step, adds = (cost.step or 1.0) * batches, float(TRAINING * cost.multiply_adds * job.batch_size * batches)
-        steps, (each, _) = limit.steps(step, adds), job.recipe.updates(job.batches)
+        steps, (each, _) = limit.steps(step, adds), job.recipe.length(job.batches)
         if steps < each:
             least.append((each * (step if limit.kind == "seconds" else adds), name, limit.of_steps(each, step, adds)))
             continue
-        recipe = experiment.recipe.changed({"steps": steps, "epochs": -(-steps // each)})
+        recipe = experiment.recipe.with_keys({"steps": steps, "epochs": -(-steps // each)})
         found.append(Contestant(name, replace(experiment, recipe=recipe), cost))
     if least:
         _, name, enough = max(least)

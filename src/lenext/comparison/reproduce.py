@@ -59,12 +59,12 @@ def describe() -> list[dict[str, Any]]:
 def experiment_of(one: Published, better: bool) -> Experiment:
     """As published: nothing but what the document says; better: the recipe of our network for small images."""
     if not better:
-        recipe = Recipe().changed(RECIPES[one.recipe]).changed(one.settings)
-        return resolve_image_size(Experiment(network=one.network, data=one.data, recipe=recipe.settled()))
+        recipe = Recipe().with_keys(RECIPES[one.recipe]).with_keys(one.settings)
+        return resolve_image_size(Experiment(network=one.network, data=one.data, recipe=recipe.with_defaults()))
     ours = one.better
-    recipe = Recipe().changed(OF_NETWORKS.get(ours.network, {})).changed({"epochs": ours.epochs, **ours.settings})
+    recipe = Recipe().with_keys(OF_NETWORKS.get(ours.network, {})).with_keys({"epochs": ours.epochs, **ours.settings})
     return resolve_image_size(
-        Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.settled())
+        Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.with_defaults())
     )
 
 
@@ -106,10 +106,10 @@ def reproduce(
             whole = load_data(experiment, Context(data_dir, offline))
             changed = experiment.recipe
             if scale < 1:
-                changed = changed.changed(
+                changed = changed.with_keys(
                     {"train_samples": max(2, round(scale * len(split_by_recipe(whole, changed).train)))}
                 )
-            changed = changed.changed(given).settled()
+            changed = changed.with_keys(given).with_defaults()
             limit = epochs_of(one)
             if changed.epochs > limit:
                 raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; give no more")

@@ -128,7 +128,7 @@ def applied(experiment: Any, choices: Sequence[Choices], values: Mapping[str, An
     """The options and the recipe of an experiment with these values."""
     of_recipe = {one.key for one in choices if one.of_recipe}
     options = {**experiment.options, **{key: value for key, value in values.items() if key not in of_recipe}}
-    return options, experiment.recipe.changed({key: value for key, value in values.items() if key in of_recipe})
+    return options, experiment.recipe.with_keys({key: value for key, value in values.items() if key in of_recipe})
 
 
 def said(value: Any) -> str:

@@ -124,7 +124,7 @@ def base_of(
     """The network as it is, with its own recipe, and its data."""
     outer = {"network": network, "data": data, "label_column": label_column}
     experiment = resolve_image_size(build_experiment(recipe, outer, given))
-    experiment = with_absolute_paths(replace(experiment, recipe=experiment.recipe.settled()))
+    experiment = with_absolute_paths(replace(experiment, recipe=experiment.recipe.with_defaults()))
     return experiment, load_data(experiment, Context(data_dir, offline))
 
 
@@ -189,7 +189,7 @@ def tried(
 def varied(base: Experiment, choices: Sequence[Choices], values: Mapping[str, Any]) -> Experiment:
     """The base with these values."""
     options, recipe = applied(base, choices, values)
-    return resolve_image_size(replace(base, options=options, recipe=recipe.settled()))
+    return resolve_image_size(replace(base, options=options, recipe=recipe.with_defaults()))
 
 
 def facts_of(request: Mapping[str, Any], plan: Plan, folder: Path) -> dict[str, str]:

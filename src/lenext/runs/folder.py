@@ -119,7 +119,7 @@ class Run:
     def experiment(self) -> Experiment:
         """What recipe.yaml holds."""
         found = read_settings(self.path / "recipe.yaml")
-        return Experiment(**(found | {"recipe": Recipe().changed(found["recipe"])}))
+        return Experiment(**(found | {"recipe": Recipe().with_keys(found["recipe"])}))
 
     def is_finished(self, experiment: Experiment) -> bool:
         """Whether its results are those of all the epochs that the experiment asks for."""

@@ -85,7 +85,7 @@ def events(
 
     prepare: how images go in, where it is not as the recipe says (with weights that bring their own normalization).
     """
-    recipe = recipe.settled()
+    recipe = recipe.with_defaults()
     prepare = prepare or preprocessing(data, recipe)
     held = data.validation and move_to_device(data.validation, state.compute)
     training = Passes(state, data, recipe, loss, prepare)

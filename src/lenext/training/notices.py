@@ -83,7 +83,7 @@ def chance_bound(count: int, chance: float) -> tuple[int, bool]:
 def can_tell_chance(recipe: Recipe, batches: int, epoch: int) -> bool:
     """Whether a network that learns would have left chance by the end of an epoch: its learning rate has been up, and
     there were enough updates."""
-    each, total = recipe.updates(batches)
+    each, total = recipe.length(batches)
     return min(epoch * each, total) >= MIN_UPDATES and not is_warming_up(recipe, batches, epoch)
 
 
@@ -103,11 +103,11 @@ def chance_notice(records: Sequence[Record], samples: Samples, recipe: Recipe, b
         return ""
     if not all(at_chance(record, samples) for record in records):
         return ""
-    rate = recipe.settled().learning_rate
+    rate = recipe.with_defaults().learning_rate
     advice = [f"a learning_rate other than {rate:g} (a tenth of it first)"]
     advice += [] if normed else ["a variant with batch norm (vgg11_bn, ..., or one that ends in _32px)"]
     advice += ["initialization=kaiming"] if recipe.initialization == "default" and not normed else []
-    each, total = recipe.updates(batches)
+    each, total = recipe.length(batches)
     after = f"after {last.epoch} epoch{'s' * (last.epoch > 1)}"
     stop = "stop it (Ctrl-C) and " if last.epoch * each < total else ""
     guesses = f"the network still guesses ({samples.largest_share:.0%} is chance)"

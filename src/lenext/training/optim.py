@@ -42,7 +42,7 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
 
     muon: for weights of two and more dimensions but the last layer's; the rest goes with AdamW at the same rate.
     """
-    recipe = recipe.settled()
+    recipe = recipe.with_defaults()
     learning = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     if recipe.optimizer != "muon":
         return [plain_optimizer(recipe.optimizer, list(learning.values()), recipe, compute)]
@@ -88,7 +88,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int, steps_per_epoch: int) -
     over the warm-up.
     """
     rate = recipe.learning_rate
-    top = float(recipe.settled().learning_rate if rate == "auto" else rate)
+    top = float(recipe.with_defaults().learning_rate if rate == "auto" else rate)
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return top * (step + 1) / (warmup + 1)

@@ -50,10 +50,10 @@ class Passes:
         )
         plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         self.reported = plain and recipe.compile != "cuda_graphs"
-        self.samples = recipe.samples(len(self.split))
+        self.samples = recipe.samples_per_epoch(len(self.split))
         self.cuts = batch_slices(self.samples, self.batch_size)
         self.per_epoch = len(self.cuts)
-        self.updates, self.total = recipe.updates(self.per_epoch)
+        self.updates, self.total = recipe.length(self.per_epoch)
         self.epochs = -(-self.total // self.updates)
         self.stem = stem_of(state.network) if recipe.freeze_stem_after < 1 else []
         self.usual = set(not_finite(state.network))

@@ -45,7 +45,7 @@ def find_learning_rate(
 ) -> RateSearch:
     """Try rates from `lowest` to `highest`, one a step; the network itself is left alone. Ends early where the loss is
     three times the best, or not finite. Raises TrainingError where no rate made it fall."""
-    data, recipe = split_by_recipe(data, recipe), replace(recipe.settled(), ema_decay=0.0)
+    data, recipe = split_by_recipe(data, recipe), replace(recipe.with_defaults(), ema_decay=0.0)
     prepare, augment = prepare or preprocessing(data, recipe), augmentation(data, recipe)
     state = TrainingState.begin(copy.deepcopy(network), recipe, partial(sample_images, data, prepare))
     loss = default_loss(recipe, data.train.labels.to(state.compute.device), len(data.classes))

@@ -1,11 +1,12 @@
 """The Recipe, how to train, and the Experiment, what to train on what: both flat, frozen, and to and from YAML."""
 
 import errno
+import math
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import yaml
 
@@ -26,6 +27,18 @@ from lenext.foundation.settings import (
 )
 
 Auto = Literal["auto"]
+
+
+class Length(NamedTuple):
+    """The length of a training, in updates of the weights."""
+
+    updates_per_epoch: int
+    updates: int
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs; the last one may be cut short."""
+        return math.ceil(self.updates / self.updates_per_epoch)
 
 
 def key(default: Any, group: str, about: str) -> Any:
@@ -186,28 +199,29 @@ class Recipe:
         if self.nesterov is True and (self.optimizer != "sgd" or self.momentum == 0):
             raise ConfigurationError("nesterov=true: it needs optimizer=sgd and a momentum above 0")
 
-    def settled(self) -> "Recipe":
-        """The same with the optimizer's `auto` settings as numbers."""
+    def with_defaults(self) -> "Recipe":
+        """Return the recipe with the optimizer's `auto` keys as numbers."""
         sgd = self.optimizer == "sgd"
         rate = (0.05 if sgd else 1e-3) if self.learning_rate == "auto" else self.learning_rate
         decay = (5e-4 if sgd else 1e-2) if self.weight_decay == "auto" else self.weight_decay
         nesterov = (sgd and self.momentum > 0) if self.nesterov == "auto" else self.nesterov
         return replace(self, learning_rate=rate, weight_decay=decay, nesterov=nesterov)
 
-    def samples(self, count: int) -> int:
-        """How many of so many training images an epoch takes."""
+    def samples_per_epoch(self, count: int) -> int:
+        """Return the number of samples per epoch, given the size of the training set."""
         return max(min(2, count), round(self.hardest_fraction * count))
 
-    def updates(self, batches: int) -> tuple[int, int]:
-        """How many updates an epoch of so many batches has, and how many there are in all."""
-        each = -(-batches // self.accumulate_batches)
-        whole = each * self.epochs
-        return each, whole if self.steps == "all" else min(self.steps, whole)
+    def length(self, batches: int) -> "Length":
+        """Return the length of the training in updates, given the number of batches per epoch."""
+        per_epoch = math.ceil(batches / self.accumulate_batches)
+        updates = per_epoch * self.epochs
+        return Length(per_epoch, updates if self.steps == "all" else min(self.steps, updates))
 
-    def changed(self, settings: Mapping[str, object]) -> "Recipe":
-        """The same with these settings. A new optimizer takes its own learning rate and decay, if none is given.
+    def with_keys(self, settings: Mapping[str, object]) -> "Recipe":
+        """Return the recipe with these keys changed; a new optimizer brings its own learning rate and weight decay.
 
-        Raises ConfigurationError for a key or a value that does not exist.
+        Raises:
+            ConfigurationError: A key or a value does not exist.
         """
         known = [one.name for one in fields(Recipe)]
         for name in settings:

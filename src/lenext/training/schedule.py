@@ -20,12 +20,12 @@ def batches_per_epoch(recipe: Recipe, samples: int) -> int:
     """Return the number of batches per epoch, given the size of the training set; 0 where it is not known."""
     if isinstance(recipe.batch_size, str) or not samples:
         return 0
-    return len(batch_slices(recipe.samples(samples), recipe.batch_size))
+    return len(batch_slices(recipe.samples_per_epoch(samples), recipe.batch_size))
 
 
 def is_warming_up(recipe: Recipe, batches: int, epoch: int) -> bool:
     """Whether the learning rate still rises at the end of an epoch."""
-    each, total = recipe.updates(batches)
+    each, total = recipe.length(batches)
     done = epoch * each
     return 0 < done < total and (
         learning_rate(recipe, done, total, each) > learning_rate(recipe, done - 1, total, each)
@@ -47,7 +47,7 @@ def learning_rate_curve(recipe: Recipe, batches: int, records: Sequence[Record])
         Up to `MAX_POINTS` points, or one per epoch where there are more epochs. An update lies where it ends: the last
         one of epoch 3 at 3.0.
     """
-    each, total = recipe.updates(batches) if batches else (0, 0)
+    each, total = recipe.length(batches) if batches else (0, 0)
     done = min(total, max((record.epoch for record in records), default=0) * each)
     shown = shown_updates(recipe, done, total, each) if done else []
     epochs, rates = list[float](), list[float]()
@@ -80,4 +80,4 @@ def shown_updates(recipe: Recipe, done: int, total: int, each: int) -> list[int]
 def is_scheduled(recipe: Recipe, record: Record, first: int, end: int, total: int, each: int) -> bool:
     """Whether an epoch's recorded mean is that of the schedule's updates from `first` to `end`."""
     mean = fmean(learning_rate(recipe, update, total, each) for update in range(first, end))
-    return abs(mean - record.learning_rate) <= SAME_RATE * float(recipe.settled().learning_rate)
+    return abs(mean - record.learning_rate) <= SAME_RATE * float(recipe.with_defaults().learning_rate)

@@ -94,7 +94,7 @@ def network_named(
             raise ConfigurationError(f"{what}={value}: it must be at least 1")
     experiment = Experiment(network=network, options=options)
     if image_size is not None:
-        experiment = Experiment(network, options, recipe=experiment.recipe.changed({"image_size": image_size}))
+        experiment = Experiment(network, options, recipe=experiment.recipe.with_keys({"image_size": image_size}))
     if is_user_network(network):
         if image_size is None:
             raise ConfigurationError(f"{network}: for which images? Give --image-size")

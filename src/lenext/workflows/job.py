@@ -96,7 +96,7 @@ class Job:
     @property
     def samples(self) -> int:
         """Training images that an epoch takes."""
-        return self.recipe.samples(len(self.data.train))
+        return self.recipe.samples_per_epoch(len(self.data.train))
 
     @cached_property
     def batches(self) -> int:
@@ -106,7 +106,7 @@ class Job:
     @property
     def epochs(self) -> int:
         """Those there will be; fewer than the recipe's where it ends after so many steps."""
-        each, total = self.recipe.updates(self.batches)
+        each, total = self.recipe.length(self.batches)
         return -(-total // each)
 
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
@@ -156,7 +156,7 @@ class Job:
 
     def how_long(self) -> str:
         """Epochs, or steps."""
-        recipe, exact = self.recipe, self.recipe.updates(self.batches)
+        recipe, exact = self.recipe, self.recipe.length(self.batches)
         if recipe.steps == "all":
             return f"{recipe.epochs} epochs"
         return f"{exact[1]:,} steps ({exact[1] / exact[0]:.2f} epochs)"
@@ -196,7 +196,7 @@ class Job:
             return f"not known ({type(self.network).__name__} cannot be copied: {error})"
         if not times:
             return "not known"
-        epoch, (each, total) = self.epoch_seconds(median(times[1:] or times)), self.recipe.updates(self.batches)
+        epoch, (each, total) = self.epoch_seconds(median(times[1:] or times)), self.recipe.length(self.batches)
         whole = f", {format_duration(epoch * total / each)} for {self.epochs}" if self.epochs > 1 else ""
         return f"about {format_duration(epoch)} an epoch{whole} (from {len(times)} steps)"
 

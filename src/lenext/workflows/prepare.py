@@ -38,8 +38,13 @@ def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: M
         )
     experiment = Experiment(**merge_experiment_keys(base, outer))
     if isinstance(recipe, Recipe):
-        return replace(experiment, recipe=recipe.changed(settings))
-    keys = Recipe().changed(OF_NETWORKS.get(experiment.network, {})).changed(base.get("recipe", {})).changed(settings)
+        return replace(experiment, recipe=recipe.with_keys(settings))
+    keys = (
+        Recipe()
+        .with_keys(OF_NETWORKS.get(experiment.network, {}))
+        .with_keys(base.get("recipe", {}))
+        .with_keys(settings)
+    )
     return replace(experiment, recipe=keys)
 
 
@@ -76,8 +81,8 @@ def resolve_image_size(experiment: Experiment) -> Experiment:
             raise ConfigurationError(f"{network}: {key} follows from the data; {hint}")
     options = variant.checked(network, experiment.options)
     if recipe.image_size == "auto":
-        recipe = recipe.changed({"image_size": variant.image_size})
-    return replace(experiment, options=options, recipe=recipe.settled())
+        recipe = recipe.with_keys({"image_size": variant.image_size})
+    return replace(experiment, options=options, recipe=recipe.with_defaults())
 
 
 def load_data(experiment: Experiment, context: Context) -> Dataset:

@@ -41,7 +41,7 @@ def lr_find(
             raise ConfigurationError(f"{key}: it has no effect on the search for a learning rate; leave it out")
     outer = {"network": network, "data": str(data), "label_column": label_column, "options": dict(options or {})}
     experiment = build_experiment(recipe, outer, settings)
-    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.settled()))
+    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.with_defaults()))
     path = expand_path(out)
     with provisional_folder(path.parent), restore_thread_count():
         set_thread_count(experiment.recipe.threads)

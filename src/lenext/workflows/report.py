@@ -170,7 +170,7 @@ class Page:
             counts = self.data.train.labels.bincount()
             share = float(counts.max() / counts.sum())
         recipe, sizes = self.experiment.recipe, self.split.get("samples", {})
-        trained = recipe.samples(sizes["train"]) if "train" in sizes else 0
+        trained = recipe.samples_per_epoch(sizes["train"]) if "train" in sizes else 0
         found = noticed(self.records, Samples(max(len(self.classes), 2), share, trained, sizes.get("validation", 0)))
         if self.answers is not None and len(self.answers):
             confidence, accuracy = self.answers.confidence

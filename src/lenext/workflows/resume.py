@@ -146,7 +146,7 @@ def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experim
         return experiment
     if epochs < experiment.recipe.epochs:
         raise ConfigurationError(f"epochs={epochs}: {run.path} has {experiment.recipe.epochs} already; give more")
-    return replace(experiment, recipe=experiment.recipe.changed({"epochs": epochs}))
+    return replace(experiment, recipe=experiment.recipe.with_keys({"epochs": epochs}))
 
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:

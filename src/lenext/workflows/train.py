@@ -118,7 +118,7 @@ def run_experiment(
         LenextError: The user can fix it.
         StoppedError: A signal stopped the training after a checkpoint was saved.
     """
-    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.settled()))
+    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.with_defaults()))
     Run.choose(folder, numbered=numbered)
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True  # nothing is lost yet
