@@ -1,14 +1,21 @@
-"""lenext: from LeNet to ConvNeXt. Build, look inside, train, compare and ship the classic convolutional networks.
+"""lenext: from LeNet to ConvNeXt. Build, inspect, train, compare and ship the classic convolutional networks.
+
+Train a network and leave a run folder with its weights, figures and predictions:
 
 >>> import lenext
->>> run = lenext.train("lenet", data="digits")                    # doctest: +SKIP
+>>> run = lenext.train("lenet", data="digits")  # doctest: +SKIP
 
-or in the open, with any nn.Module:
+Or write the training loop yourself, with any `nn.Module`:
 
->>> data = lenext.load("digits")                                   # doctest: +SKIP
->>> network = lenext.create("lenet")                               # doctest: +SKIP
->>> for record in lenext.fit(network, data, lenext.Recipe(epochs=3)):  # doctest: +SKIP
-...     print(record.epoch, record.val_accuracy)
+>>> data = lenext.load("digits")
+>>> network = lenext.create("lenet")
+>>> recipe = lenext.Recipe(epochs=2)
+>>> for record in lenext.fit(network, data, recipe):
+...     print("epoch", record.epoch)
+epoch 1
+epoch 2
+>>> lenext.evaluate(network, data, recipe).accuracy > 0.5
+True
 """
 
 from importlib import import_module
@@ -86,7 +93,7 @@ HOMES = {
     "val": "workflows.use",
     "vary": "comparison.variations",
 }
-"""Where each public name lives; it is imported when it is first asked for, so that `import lenext` costs nothing."""
+"""The module of each public name, imported on first use: `import lenext` alone loads nothing heavy."""
 
 __all__ = ["__version__", *HOMES]
 
