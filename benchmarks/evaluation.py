@@ -33,7 +33,7 @@ def ours(network: str) -> Work:
 
     data, compute = load(network), Compute.choose("cpu")
     assert data.test is not None
-    prepare = Preprocessing.of(data, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(data, "auto", "interpolate", "standardize")
     model = compute.place(build(network, data.shape[1]).eval())
     whole = data.test
 

@@ -46,7 +46,7 @@ def epoch(folder: str, size: int) -> None:
     imported = time.perf_counter()
     data = split_by_recipe(lenext.load(folder, image_size=size), recipe)
     loaded = time.perf_counter()
-    prepare = Preprocessing.of(data, size, "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(data, size, "interpolate", "standardize")
     made = training_batches(
         data.train, prepare, Augmentation(True), Compute.choose("cpu"), batch_size=128, seed=0, epoch=1, shuffle=True
     )

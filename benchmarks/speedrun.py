@@ -22,7 +22,7 @@ from benchmarks.harness import report
 from lenext.comparison.budget import TRAINING
 from lenext.inspection.summary import summarize
 from lenext.runs.folder import Run
-from lenext.runs.weights import load, restore
+from lenext.runs.weights import load, restore_network
 from lenext.training.passes import grown
 
 
@@ -44,7 +44,7 @@ def ours(seed: int) -> dict[str, Any]:
         run = Run(Path(folder) / "run")
         results, recipe = run.results, run.experiment.recipe
         tensors, description = load(run.weights("best"))
-        network, prepare = restore(tensors, description, run.weights("best")), description.preprocessing
+        network, prepare = restore_network(tensors, description, run.weights("best")), description.preprocessing
     macs, samples = 0, recipe.samples_per_epoch(50_000)
     for epoch in range(1, recipe.epochs + 1):
         shape = grown(prepare, recipe, epoch, recipe.epochs).input_shape

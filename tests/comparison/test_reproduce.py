@@ -147,7 +147,7 @@ def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accumulate: int) -> None:
     """240 images are four batches of 64."""
-    data = Dataset("some", digits.classes, digits.train.take(torch.arange(240)), validation=digits.test, divided=True)
+    data = Dataset("some", digits.classes, digits.train.take(torch.arange(240)), validation=digits.test, is_split=True)
     recipe = Recipe(epochs=3, steps=steps, batch_size=64, learning_rate=0.01, accumulate_batches=accumulate)
     state = lenext.TrainingState.begin(create("lenet"), recipe)
     seen = list(lenext.events(state, data, recipe))

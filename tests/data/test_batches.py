@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lenext
-from lenext.data.augment import DRAWS, Augmentation
+from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
 from lenext.data.batches import batch_slices, batches, draw_epoch_order, training_batches
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import ImageFiles
@@ -42,7 +42,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     augment = Augmentation(flip=True, shift=3, cutout=5)
 
     def made(start: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -60,7 +60,7 @@ def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
 
 
 def test_without_augmentation_every_image_comes_once(digits: Dataset) -> None:
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "raw")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "raw")
     seen = torch.cat([images for images, _ in batches(digits.train, prepare, PLAIN, 77)])
     assert torch.allclose(seen, digits.train.images[torch.arange(len(digits.train))].float(), atol=1e-3)
 
@@ -69,7 +69,8 @@ IMAGES = torch.arange(4 * 1 * 6 * 6).remainder(251).to(torch.uint8).view(4, 1, 6
 
 
 @given(
-    st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS), min_size=4, max_size=4), st.sampled_from(get_args(ShiftPadding))
+    st.lists(st.tuples(*[st.floats(0, 0.999)] * DRAWS_PER_IMAGE), min_size=4, max_size=4),
+    st.sampled_from(get_args(ShiftPadding)),
 )
 def test_augmentation_by_hand(rows: list[tuple[float, ...]], shift_padding: ShiftPadding) -> None:
     numbers = torch.tensor(rows)
@@ -89,7 +90,7 @@ def test_augmentation_by_hand(rows: list[tuple[float, ...]], shift_padding: Shif
 
 def test_no_choice_is_shared_by_a_batch() -> None:
     same = IMAGES[:1].expand(64, 1, 6, 6)
-    numbers = torch.rand(64, DRAWS, generator=torch.Generator().manual_seed(0))
+    numbers = torch.rand(64, DRAWS_PER_IMAGE, generator=torch.Generator().manual_seed(0))
     for augment in (Augmentation(flip=True), Augmentation(shift=2), Augmentation(cutout=2)):
         assert len({tuple(one.flatten().tolist()) for one in augment(same, numbers, [0.0])}) > 1
 
@@ -97,27 +98,27 @@ def test_no_choice_is_shared_by_a_batch() -> None:
 @pytest.mark.parametrize(("scaling", "low", "high"), [("unit", 0, 1), ("symmetric", -1, 1), ("raw", 0, 255)])
 def test_scalings(scaling: str, low: float, high: float) -> None:
     data = Dataset.from_arrays(torch.tensor([0, 255, 0, 255]).to(torch.uint8).view(4, 1, 1, 1), [0, 1, 0, 1])
-    seen = Preprocessing.of(data, "auto", "interpolate", scaling)(data.train.images[torch.arange(2)])
+    seen = Preprocessing.from_dataset(data, "auto", "interpolate", scaling)(data.train.images[torch.arange(2)])
     assert seen.flatten().tolist() == pytest.approx([low, high])
 
 
 def test_padding_puts_black_around_and_interpolation_enlarges(digits: Dataset) -> None:
     images = digits.train.images[torch.arange(5)]
-    padded = Preprocessing.of(digits, 32, "pad", "raw").resized(images)
+    padded = Preprocessing.from_dataset(digits, 32, "pad", "raw").resize_images(images)
     assert padded.shape == (5, 1, 32, 32)
     assert torch.equal(padded[:, :, 2:30, 2:30], images)
     assert int(padded.sum()) == int(images.sum())
-    enlarged = Preprocessing.of(digits, 56, "interpolate", "raw").resized(images)
+    enlarged = Preprocessing.from_dataset(digits, 56, "interpolate", "raw").resize_images(images)
     assert enlarged.shape == (5, 1, 56, 56)
     with pytest.raises(ConfigurationError, match="larger than image_size=20"):
-        Preprocessing.of(digits, 20, "pad", "raw")
-    cropped = Preprocessing.of(digits, 20, "crop", "raw").resized(images)
+        Preprocessing.from_dataset(digits, 20, "pad", "raw")
+    cropped = Preprocessing.from_dataset(digits, 20, "crop", "raw").resize_images(images)
     assert torch.equal(cropped, images[:, :, 4:24, 4:24])
     with pytest.raises(ConfigurationError, match="smaller than image_size=32"):
-        Preprocessing.of(digits, 32, "crop", "raw")
+        Preprocessing.from_dataset(digits, 32, "crop", "raw")
 
 
-NUMBERS = torch.rand(200, DRAWS, generator=torch.Generator().manual_seed(0))
+NUMBERS = torch.rand(200, DRAWS_PER_IMAGE, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_random_crop_is_a_box_of_the_image() -> None:
@@ -141,7 +142,7 @@ def test_a_random_crop_is_a_box_of_the_image() -> None:
 
 def test_color_jitter_changes_what_it_says() -> None:
     image = torch.randint(60, 190, (1, 3, 8, 8), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
-    same = torch.full((1, DRAWS), 0.5)
+    same = torch.full((1, DRAWS_PER_IMAGE), 0.5)
     assert torch.allclose(Augmentation(color_jitter=0.4)(image, same, [0.0] * 3), image.float(), atol=1e-3)
     brighter = same.clone()
     brighter[:, 9] = 0.75  # times 1.1 where it is 0.2 at most
@@ -177,7 +178,7 @@ def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[...
     in_memory = lenext.load(str(path))
     files = ImageFiles([str(path / name) for name in in_memory.train.ids], 3, in_memory.shape[1:])
     split = Split(files, in_memory.train.labels, in_memory.train.ids)
-    prepare = Preprocessing.of(in_memory, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(in_memory, "auto", "interpolate", "standardize")
 
     def made(split: Split) -> list[tuple[torch.Tensor, torch.Tensor]]:
         return list(
@@ -204,7 +205,7 @@ def test_batches_that_nobody_takes_are_not_decoded(photos: Callable[..., Path]) 
             return super().__getitem__(rows)
 
     files = Counted([str(path / name) for name in data.train.ids], 3, data.shape[1:])
-    prepare = Preprocessing.of(data, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(data, "auto", "interpolate", "standardize")
     some = batches(Split(files, data.train.labels, data.train.ids), prepare, PLAIN, 2)
     next(some)
     some.close()  # type: ignore[attr-defined]

@@ -39,7 +39,7 @@ def test_contract(name: str, data_dir: Path) -> None:
         assert len(split.images) == len(split.labels) == len(split.ids) > 0
         assert 0 <= int(split.labels.min()) <= int(split.labels.max()) < len(data.classes) == 10
     assert data.source["kind"]
-    assert not (data.mirrored and "digit" in DATASETS[name].about)
+    assert not (data.flip_invariant and "digit" in DATASETS[name].about)
 
 
 @pytest.mark.parametrize("name", [name for name, entry in DATASETS.items() if entry.folder])

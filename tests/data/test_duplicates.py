@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lenext.data.alignment import align, difference, to_luma, warp
-from lenext.data.copies import near
 from lenext.data.dataset import Dataset, Split
-from lenext.data.duplicates import exact
+from lenext.data.duplicates import find_exact_duplicates
+from lenext.data.near_duplicates import find_near_duplicates
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -79,15 +79,15 @@ def test_changed_copies_are_found_and_nothing_else(tiles: list[Image.Image], kin
     train = torch.stack([to_tensor(tile) for tile in tiles])
     originals = list(range(0, len(tiles), 3))
     test = torch.stack([to_tensor(change(tiles[at])) for at in originals])
-    found = near({"train": to_split(train), "test": to_split(test)})
+    found = find_near_duplicates({"train": to_split(train), "test": to_split(test)})
     wanted = {(("train", row), ("test", at)) for at, row in enumerate(originals)}
     assert {(copy.first, copy.second) for copy in found} == wanted
     assert sum(copy.change == name for copy in found) > len(found) / 2, [copy.change for copy in found]
 
 
 def test_different_images_are_no_copies(digits: Dataset, tiles: list[Image.Image]) -> None:
-    assert len(near(digits.splits())) <= 1  # of 1.6 million pairs of 8 x 8 pixels
-    assert near({"train": to_split(torch.stack([to_tensor(tile) for tile in tiles]))}) == []
+    assert len(find_near_duplicates(digits.splits())) <= 1  # of 1.6 million pairs of 8 x 8 pixels
+    assert find_near_duplicates({"train": to_split(torch.stack([to_tensor(tile) for tile in tiles]))}) == []
 
 
 def test_the_same_shape_on_another_ground_is_no_copy() -> None:
@@ -100,7 +100,7 @@ def test_the_same_shape_on_another_ground_is_no_copy() -> None:
         disc = (rows - top) ** 2 + (columns - left) ** 2 < radius**2
         images.append(draw.integers(20, 80, (3, 48, 48)) + disc * draw.integers(90, 170, (3, 1, 1)))
     train = torch.from_numpy(np.stack(images).astype(np.uint8))
-    found = near({"train": to_split(train), "test": to_split(train[:20].flip(3))})
+    found = find_near_duplicates({"train": to_split(train), "test": to_split(train[:20].flip(3))})
     assert {(copy.first, copy.second) for copy in found} == {(("train", row), ("test", row)) for row in range(20)}
 
 
@@ -109,14 +109,14 @@ def test_many_copies_of_one_image_are_found(tiles: list[Image.Image]) -> None:
     images = torch.stack([to_tensor(tile) for tile in tiles[:20]] + [to_tensor(tiles[0])] * 40)
     for number in range(40):
         images[20 + number, 0, number, number] ^= 3
-    pairs = near({"train": to_split(images)})
+    pairs = find_near_duplicates({"train": to_split(images)})
     assert {copy.first[1] for copy in pairs} | {copy.second[1] for copy in pairs} == {0, *range(20, 60)}
 
 
 def test_blank_images_are_left_out() -> None:
     images = torch.arange(0, 250, 5, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 3, 16, 16)
     images[:, 0, 3, 3] += 1
-    assert near({"train": to_split(images)}) == []
+    assert find_near_duplicates({"train": to_split(images)}) == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 17])
@@ -125,7 +125,7 @@ def test_few_small_and_long_images(count: int, shape: tuple[int, int, int]) -> N
     """Noise is like no other noise; a copy of it is."""
     images = torch.randint(0, 256, (count, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     copy = images[:1] ^ 1
-    found = near({"train": to_split(images), "test": to_split(copy)})
+    found = find_near_duplicates({"train": to_split(images), "test": to_split(copy)})
     wanted = [] if shape == (1, 1, 1) else [(("train", 0), ("test", 0))]
     assert [(pair.first, pair.second) for pair in found] == wanted
 
@@ -134,10 +134,10 @@ def test_images_equal_to_the_pixel_take_part_once(tiles: list[Image.Image]) -> N
     """In a group of three, the second and the third are not reported as near."""
     train = torch.stack([to_tensor(tile) for tile in tiles])
     splits = {"train": to_split(train), "test": to_split(train[[4, 4, 7]])}
-    groups = exact(splits)
+    groups = find_exact_duplicates(splits)
     assert groups == [[("train", 4), ("test", 0), ("test", 1)], [("train", 7), ("test", 2)]]
-    assert near(splits, groups) == []
-    assert len(near(splits)) == 4
+    assert find_near_duplicates(splits, groups) == []
+    assert len(find_near_duplicates(splits)) == 4
 
 
 def test_same_shapes_in_other_colours_are_no_copies() -> None:
@@ -146,7 +146,7 @@ def test_same_shapes_in_other_colours_are_no_copies() -> None:
     images = torch.randint(0, 256, (40, 3, 32, 32), generator=generator, dtype=torch.uint8)
     images[:2] = 40
     images[0, 0, 8:20, 8:20], images[1, 1, 8:20, 8:20] = 200, 122  # as bright as one another
-    assert near({"train": to_split(images)}) == []
+    assert find_near_duplicates({"train": to_split(images)}) == []
 
 
 @given(gain=st.floats(0.3, 3), offset=st.floats(-50, 50), seed=st.integers(0, 1000))

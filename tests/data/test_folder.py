@@ -24,7 +24,7 @@ def test_three_splits_under_their_other_names(photos: Photos) -> None:
     assert {name: len(split) for name, split in data.splits().items()} == {"train": 20, "validation": 20, "test": 20}
     assert data.shape == (3, 224, 224)
     assert data.train.ids[0] == "Training/down/00.png"
-    assert data.mirrored
+    assert data.flip_invariant
 
 
 def test_train_and_val_make_val_the_test_set_and_say_so(photos: Photos) -> None:
@@ -47,7 +47,7 @@ def test_grey_images_stay_grey_and_of_one_size_stay_so(tmp_path: Path) -> None:
             Image.fromarray(np.full((20, 30), 40 * number, np.uint8)).save(tmp_path / name / f"{number}.png")
     data = lenext.load(tmp_path)
     assert data.shape == (1, 20, 30)
-    assert not data.mirrored
+    assert not data.flip_invariant
 
 
 def test_files_and_memory_give_the_same_pixels(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +219,8 @@ def test_a_separate_test_set_leaves_val_for_validation(photos: Photos) -> None:
 
 
 def test_digits_and_letters_are_not_mirrored(photos: Photos) -> None:
-    assert not lenext.load(photos("7", "12"), image_size=8).mirrored
-    assert lenext.load(photos("cat", "dog", root="pets"), image_size=8).mirrored
+    assert not lenext.load(photos("7", "12"), image_size=8).flip_invariant
+    assert lenext.load(photos("cat", "dog", root="pets"), image_size=8).flip_invariant
 
 
 def test_a_class_may_be_called_train(photos: Photos) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from lenext.data.dataset import Dataset
-from lenext.data.splitting import rows_apart, shares, split_dataset
+from lenext.data.splitting import shares, split_dataset, split_rows
 from lenext.foundation.errors import DataError
 
 labels = st.lists(st.integers(0, 4), min_size=4, max_size=200).map(torch.tensor)
@@ -16,15 +16,15 @@ fractions = st.floats(0.01, 0.9)
 
 @given(labels, fractions, st.sampled_from(["stratified", "random", "ordered"]), st.integers(0, 100))
 def test_nothing_is_lost_or_doubled(labels: torch.Tensor, fraction: float, method: str, seed: int) -> None:
-    stay, taken = rows_apart(labels, fraction, method, seed)  # type: ignore[arg-type]
+    stay, taken = split_rows(labels, fraction, method, seed)  # type: ignore[arg-type]
     assert sorted(torch.cat([stay, taken]).tolist()) == list(range(len(labels)))
-    again = rows_apart(labels, fraction, method, seed)  # type: ignore[arg-type]
+    again = split_rows(labels, fraction, method, seed)  # type: ignore[arg-type]
     assert torch.equal(again[1], taken)
 
 
 @given(labels, fractions, st.integers(0, 100))
 def test_stratified_keeps_every_class_in_proportion(labels: torch.Tensor, fraction: float, seed: int) -> None:
-    stay, taken = rows_apart(labels, fraction, "stratified", seed)
+    stay, taken = split_rows(labels, fraction, "stratified", seed)
     for label in labels.unique().tolist():
         count = int((labels == label).sum())
         given_away = int((labels[taken] == label).sum())
@@ -44,7 +44,7 @@ def test_shares_add_up(counts: list[int], fraction: float) -> None:
 
 def test_random_is_torchs_random_split() -> None:
     """So that D3's split of CIFAR-10, with its seed 55, is the same one."""
-    ours = rows_apart(torch.zeros(1000), 0.2, "random", 55)
+    ours = split_rows(torch.zeros(1000), 0.2, "random", 55)
     theirs = random_split(range(1000), [0.8, 0.2], generator=torch.Generator().manual_seed(55))  # type: ignore[arg-type, var-annotated]
     assert [split.tolist() for split in ours] == [list(split.indices) for split in theirs]
 
@@ -70,7 +70,7 @@ def test_data_without_a_test_set_are_split_in_three(digits: Dataset) -> None:
     divided = split_dataset(alone, validation_fraction=0.25, test_fraction=0.5)
     sizes = {name: len(split) for name, split in divided.splits().items()}
     assert sizes == {"train": 539, "validation": 180, "test": 719}
-    assert divided.carved == ("test", "validation")
+    assert divided.held_out == ("test", "validation")
 
 
 def test_a_validation_set_of_the_sources_is_kept_and_not_called_carved(digits: Dataset) -> None:
@@ -78,8 +78,8 @@ def test_a_validation_set_of_the_sources_is_kept_and_not_called_carved(digits: D
     data = Dataset("own", digits.classes, digits.train, validation=digits.train.take(rows), test=digits.test)
     divided = split_dataset(data)
     assert divided.validation is data.validation
-    assert divided.carved == ()
-    assert divided.divided
+    assert divided.held_out == ()
+    assert divided.is_split
 
 
 def test_few_samples_are_exactly_so_many(digits: Dataset) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.doctor import check, least_size, without_weights
+from lenext.inspection.doctor import build_without_weights, check_network, smallest_size
 from lenext.inspection.summary import summarize
 from lenext.models import MODELS, create, find_variant
 from lenext.workflows.describe import diagram_of, summarize_named
@@ -28,7 +28,7 @@ def build(name: str, size: int) -> nn.Module:
 def outcome(make: Callable[[], nn.Module], size: int) -> str:
     """What comes of a check, in words."""
     try:
-        check(make(), (3, size, size), 10)
+        check_network(make(), (3, size, size), 10)
     except (ConfigurationError, RuntimeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return "fits"
@@ -39,9 +39,9 @@ def test_a_network_without_weights_answers_as_one_with_them(name: str) -> None:
     if "image_size" in find_variant(name).parameters():
         for size in SIZES:
             make = partial(build, name, size)
-            assert outcome(partial(without_weights, make), size) == outcome(make, size)
+            assert outcome(partial(build_without_weights, make), size) == outcome(make, size)
     else:
-        real, bare = build(name, 32), without_weights(partial(build, name, 32))
+        real, bare = build(name, 32), build_without_weights(partial(build, name, 32))
         for size in SIZES:
             assert outcome(lambda: bare, size) == outcome(lambda: real, size)
 
@@ -49,7 +49,7 @@ def test_a_network_without_weights_answers_as_one_with_them(name: str) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_summary_of_a_network_without_weights_is_the_same(name: str) -> None:
     size = find_variant(name).image_size
-    bare = without_weights(partial(build, name, size))
+    bare = build_without_weights(partial(build, name, size))
     assert summarize(bare, (3, size, size), name) == summarize(build(name, size), (3, size, size), name)
 
 
@@ -61,7 +61,7 @@ def test_the_search_for_a_size_draws_no_weights() -> None:
         devices.update(value.device.type for value in network.state_dict().values())
         return network
 
-    assert least_size(make, 3, 10, above=2) == 63
+    assert smallest_size(make, 3, 10, above=2) == 63
     assert devices == {"meta"}
 
 

@@ -14,10 +14,10 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.explain import (
     METHODS,
+    capture_outputs,
     feature_maps,
     grad_cam,
-    kept,
-    last_map,
+    last_map_layer,
     map_centers,
     map_layers,
     occlusion,
@@ -280,7 +280,7 @@ def centers_of(network: nn.Module, layer: str, size: int) -> list[float]:
     """The rows of a layer's maps, in pixels from the edge."""
     image = torch.zeros(1, 1, size, size)
     mark(image, of_image(image.shape))
-    with evaluation_mode(network), kept(network, [layer]) as found, torch.no_grad(), Trace():
+    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.no_grad(), Trace():
         network(image)
     return map_centers(found[layer], size, size)[0]
 
@@ -291,7 +291,7 @@ def test_a_layer_is_found_in_every_network(name: str) -> None:
     network = lenext.create(name, in_channels=3, num_classes=4)
     network.train()
     images = torch.randn(2, 3, 32, 32)
-    layer = last_map(network, images)
+    layer = last_map_layer(network, images)
     (maps,) = feature_maps(network, images, [layer]).values()
     assert maps.ndim == 4
     assert maps.shape[2] * maps.shape[3] > 1

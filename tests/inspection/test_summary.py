@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.doctor import UnfitError, check, least_size
+from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.inspection.summary import summarize
 from lenext.models import create
 
@@ -49,7 +49,7 @@ def test_looking_changes_nothing() -> None:
 
 def test_the_doctor_names_the_layer_that_fails() -> None:
     with pytest.raises(UnfitError, match=r"layer conv3 \(Conv2d\) is given 16 x 4 x 4") as caught:
-        check(create("lenet5"), (1, 28, 28), 10)
+        check_network(create("lenet5"), (1, 28, 28), 10)
     assert "\n" not in str(caught.value)
 
 
@@ -58,21 +58,21 @@ def test_the_least_size_is_found_and_is_the_least(name: str, least: int) -> None
     def build(size: int) -> nn.Module:
         return create(name, image_size=size)
 
-    assert least_size(build, 1, 10, above=3) == least
-    check(build(least), (1, least, least), 10)
+    assert smallest_size(build, 1, 10, above=3) == least
+    check_network(build(least), (1, least, least), 10)
     with pytest.raises(UnfitError):
-        check(build(least - 1), (1, least - 1, least - 1), 10)
+        check_network(build(least - 1), (1, least - 1, least - 1), 10)
 
 
 def test_where_no_size_works_none_is_told() -> None:
-    assert least_size(lambda _: create("lenet", in_channels=3), 1, 10, above=28) is None
+    assert smallest_size(lambda _: create("lenet", in_channels=3), 1, 10, above=28) is None
 
 
 def test_what_comes_out_must_be_logits() -> None:
     with pytest.raises(ConfigurationError, match=r"logits \(1, 5\) are needed"):
-        check(create("lenet"), (1, 28, 28), 5)
+        check_network(create("lenet"), (1, 28, 28), 5)
     with pytest.raises(ConfigurationError, match="gives a tuple"):
-        check(Pair(), (1, 2, 2), 5)
+        check_network(Pair(), (1, 2, 2), 5)
 
 
 class Pair(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.doctor import UnfitError, check, least_size
+from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
 from lenext.models.blocks import MaxPool2d
 from lenext.models.user_network import create_user_network
@@ -221,13 +221,13 @@ def test_the_least_size_is_the_least(name: str) -> None:
         follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
         return create(name, **follows)
 
-    least = least_size(build, 3, 10, above=0)
+    least = smallest_size(build, 3, 10, above=0)
     assert least is not None
     assert least <= 28
-    check(build(least), (3, least, least), 10)
+    check_network(build(least), (3, least, least), 10)
     if least > 1:
         with pytest.raises(UnfitError):
-            check(build(least - 1), (3, least - 1, least - 1), 10)
+            check_network(build(least - 1), (3, least - 1, least - 1), 10)
 
 
 STEP = """

@@ -260,7 +260,7 @@ def test_what_cannot_be_restored_is_an_error(run: Run) -> None:
 
 
 def test_one_process_at_a_time(run: Run) -> None:
-    with run.locked(), pytest.raises(RunError, match="another process is training in it"):
+    with run.lock(), pytest.raises(RunError, match="another process is training in it"):
         resume(run)
 
 

@@ -18,9 +18,9 @@ import lenext
 from lenext.data.dataset import Dataset
 from lenext.reporting.page import confusion_cells
 from lenext.reporting.svg import Chart, Line, bar, ticks
-from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
-from lenext.runs.results import class_figures
+from lenext.runs.results import class_metrics
+from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.training.notices import Samples, noticed
 from lenext.training.state import Record
 from lenext.workflows.report import report
@@ -58,8 +58,8 @@ def page(run: Run) -> str:
     return (run.path / "report.html").read_text(encoding="utf-8")
 
 
-def answers_of(run: Run) -> Answers:
-    found = read_answers(run.path / "predictions.csv", run.read_json("split.json")["classes"])
+def answers_of(run: Run) -> SavedPredictions:
+    found = read_predictions(run.path / "predictions.csv", run.read_json("split.json")["classes"])
     assert found is not None
     return found
 
@@ -93,7 +93,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
     cells = confusion_cells(answers)
     assert [[cell["count"] for cell in row] for row in cells] == counts.tolist()
     precision, recall, f1, number = precision_recall_fscore_support(answers.labels, answers.predicted, zero_division=0)
-    for at, row in enumerate(class_figures(answers, NAMES)):
+    for at, row in enumerate(class_metrics(answers, NAMES)):
         found = [row["precision"], row["recall"], row["f1"], row["images"]]
         assert found == pytest.approx([precision[at], recall[at], f1[at], number[at]])
     shown = re.findall(r'data-count="(\d*)"', page)
@@ -138,9 +138,9 @@ def test_curves_hold_the_records(run: Run, page: str) -> None:
     assert order == sorted(range(len(heights)), key=lambda at: run.records[at].val_loss or 0)  # down is less
 
 
-def made(labels: list[int], predicted: list[int], probability: list[float], loss: list[float]) -> Answers:
+def made(labels: list[int], predicted: list[int], probability: list[float], loss: list[float]) -> SavedPredictions:
     columns = np.array(labels), np.array(predicted), np.array(probability), np.array(loss)
-    return Answers(("a", "b", "c"), np.array([str(at) for at in range(len(labels))]), *columns)
+    return SavedPredictions(("a", "b", "c"), np.array([str(at) for at in range(len(labels))]), *columns)
 
 
 def test_calibration_by_hand() -> None:
@@ -185,7 +185,7 @@ def test_galleries_are_sorted_as_they_say(page: str) -> None:
         assert found == sorted(found, reverse=panel == 1)
 
 
-def calibrated(count: int, shift: float, seed: int) -> Answers:
+def calibrated(count: int, shift: float, seed: int) -> SavedPredictions:
     """Answers whose probability is off by `shift`."""
     draw = np.random.default_rng(seed)
     true = draw.uniform(0.55, 0.9, count)

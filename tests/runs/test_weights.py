@@ -11,7 +11,7 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import RunError
 from lenext.foundation.normalization import Normalization
 from lenext.models import create
-from lenext.runs.weights import Description, load, restore, save
+from lenext.runs.weights import Description, load, restore_network, save
 
 PREPARE = Preprocessing(1, (28, 28), "crop", (28, 28), "interpolate", Normalization((0.1,), (0.3,)))
 OPTIONS = {"in_channels": 1, "num_classes": 3, "activation": "tanh"}
@@ -30,7 +30,7 @@ def test_a_file_alone_is_enough(path: Path) -> None:
     original = create("lenet", **OPTIONS)
     tensors, description = load(path)
     assert description == DESCRIPTION
-    network = restore(tensors, description, path)
+    network = restore_network(tensors, description, path)
     images = torch.randn(2, 1, 28, 28)
     assert torch.equal(network(images), original(images))
     assert set(safetensors.torch.load_file(path)) == set(original.state_dict())
@@ -56,11 +56,11 @@ def test_any_flipped_bit_or_lost_byte_is_noticed(path: Path) -> None:
 def test_weights_for_another_network_are_refused(path: Path) -> None:
     tensors, description = load(path)
     with pytest.raises(RunError, match="do not fit lenet") as caught:
-        restore(tensors, description, path, create("lenet5"))
+        restore_network(tensors, description, path, create("lenet5"))
     assert "\n" not in str(caught.value)
     nameless = Description("", {}, ("a", "b"), PREPARE)
     with pytest.raises(RunError, match="made in Python"):
-        restore(tensors, nameless, path)
+        restore_network(tensors, nameless, path)
 
 
 def test_other_safetensors_are_told_apart(tmp_path: Path) -> None:

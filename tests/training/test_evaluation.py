@@ -19,7 +19,7 @@ CPU = Compute.choose("cpu", "fp32")
 
 def test_shared_out_or_not_it_is_the_same(digits: Dataset, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "measured_together", lambda *_: 32)
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     torch.manual_seed(0)
     network = lenext.create("lenet", dropout=0.5)
     network.train()
@@ -49,18 +49,18 @@ def test_a_module_of_ones_own_sees_one_batch_after_the_other(digits: Dataset, th
 
     network = Own()
     assert not can_be_shared_out(nn.Sequential(network), CPU)
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     assert len(evaluate_split(network, digits.train, prepare, CPU).labels) == len(digits.train)
 
 
 def test_an_error_in_a_thread_comes_out(digits: Dataset, threads: None) -> None:
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         evaluate_split(nn.Sequential(nn.Flatten(), nn.Linear(3, 10)), digits.train, prepare, CPU)
 
 
 def test_an_error_leaves_nothing_running_and_nothing_changed(digits: Dataset, threads: None) -> None:
-    prepare = Preprocessing.of(digits, "auto", "interpolate", "standardize")
+    prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(3, 10)).train()
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         evaluate_split(network, digits.train, prepare, CPU)

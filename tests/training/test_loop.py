@@ -208,7 +208,7 @@ def test_accumulated_batches_are_one_large_batch(
     for batch_size, summed in ((size * accumulate, 1), (size, accumulate)):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-        data = replace(few, train=few.train.take(torch.arange(count)), test=None, divided=True)
+        data = replace(few, train=few.train.take(torch.arange(count)), test=None, is_split=True)
         recipe = Recipe(
             epochs=2, batch_size=batch_size, accumulate_batches=summed, device="cpu", precision="fp32", **settings
         )

@@ -103,7 +103,7 @@ def test_a_state_of_other_images_is_refused(digits: Dataset) -> None:
 @pytest.mark.parametrize("selective", [1.0, 0.6])
 def test_alternating_flips_mirror_every_image_in_every_other_epoch(digits: Dataset, selective: float) -> None:
     recipe, unmirrored = replace(RECIPE, flip="alternating", hardest_fraction=selective, epochs=3), digits
-    digits = replace(digits, mirrored=True)
+    digits = replace(digits, flip_invariant=True)
     plain = seen_by_epoch(digits, replace(recipe, flip=False))  # other weights, but with all images the same order
     epochs = seen_by_epoch(digits, recipe)
     originals = {image.numpy().tobytes() for epoch in plain for image in epoch}
@@ -124,7 +124,7 @@ def test_alternating_flips_mirror_every_image_in_every_other_epoch(digits: Datas
 
 
 def test_views_are_mirrored_only_where_the_data_allow_it(digits: Dataset) -> None:
-    recipe, photographs = replace(RECIPE, tta="flip_and_shift"), replace(digits, mirrored=True)
+    recipe, photographs = replace(RECIPE, tta="flip_and_shift"), replace(digits, flip_invariant=True)
     assert allowed_tta(digits, recipe) == "shift"
     assert allowed_tta(digits, replace(recipe, tta="flip")) == "none"
     assert allowed_tta(photographs, recipe) == "flip_and_shift"

@@ -139,8 +139,8 @@ def settled(
                 differing = sorted(key for key in asked if plan.request.get(key) != asked[key])
                 raise RunError(f"{folder}: another comparison is there (of other {', '.join(differing)}); give --name")
         plan = replace(make(), request=asked)
-        wanted = Run.named(runs_dir, name) if name else runs_dir / otherwise
-        folder = make_folder(Run.choose(wanted, numbered=not name))
+        wanted = Run.path_for(runs_dir, name) if name else runs_dir / otherwise
+        folder = make_folder(Run.choose_folder(wanted, numbered=not name))
         plan.save(folder)
         return folder, plan, False
 

@@ -125,7 +125,7 @@ def prepared(
     whole = load_data(next(iter(found.values())), Context(data_dir, offline))
     side, files = min(whole.shape[1:]), isinstance(whole.train.images, ImageFiles)
     common = {"random_crop": PHOTOGRAPHS["random_crop"]} if files else {
-        "shift": side // (SHIFT if whole.mirrored else 2 * SHIFT)
+        "shift": side // (SHIFT if whole.flip_invariant else 2 * SHIFT)
     }  # fmt: skip
     for network, experiment in found.items():
         changed = experiment.recipe.with_keys(common).with_keys(base.get("recipe", {})).with_keys(given)

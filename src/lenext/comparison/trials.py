@@ -18,7 +18,7 @@ from lenext.foundation.locks import lock_file
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, format_duration
 from lenext.runs.folder import Run
-from lenext.runs.results import figures_of
+from lenext.runs.results import split_metrics
 from lenext.training.notices import Samples, at_chance
 from lenext.training.recipe import Experiment
 from lenext.training.state import Record
@@ -192,7 +192,7 @@ def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: 
         return outcome
     own = outcome.trial.experiment.network if is_user_network(outcome.trial.experiment.network) else ""
     seen = val(run, split="test", network=own, data_dir=data_dir, offline=offline, quiet=True)
-    run.write_json("results.json", run.results | {"test": figures_of(seen, run.read_json("split.json")["classes"])})
+    run.write_json("results.json", run.results | {"test": split_metrics(seen, run.read_json("split.json")["classes"])})
     return Outcome(outcome.trial, run)
 
 

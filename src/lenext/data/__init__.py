@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lenext.data.dataset import Dataset
 
 
-IN_PYTHON = "(made in Python) "
+IN_PYTHON_PREFIX = "(made in Python) "
 """Before the name of data that a run cannot load again."""
 
 
@@ -40,7 +40,7 @@ DATASETS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class LoadOptions:
     """How a source is to be read.
 
     data_dir, offline:  where published data lie or are put, and whether the network may be used
@@ -85,33 +85,35 @@ def load(
     folder = expand_path(data_dir) if data_dir is not None else cache_folder()
     convert("fit", fit, Fit)
     convert("on_bad_image", on_bad_image, OnBadImage)
-    place = Place(folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None)
-    data = load_one(str(source), place)
+    options = LoadOptions(
+        folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None
+    )
+    data = load_one(str(source), options)
     if test is None:
         return data
-    like = replace(place, image_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
+    like = replace(options, image_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
     return data.with_test(load_one(str(test), like))
 
 
-def load_one(source: str, place: Place) -> Dataset:
+def load_one(source: str, options: LoadOptions) -> Dataset:
     """One source, without its separate test set."""
     entry, url = DATASETS.get(source), "://" in source
     table = url or source.lower().endswith((".csv", ".csv.gz"))
-    if place.label_column != "auto" and not table:
-        raise DataError(f"label_column={place.label_column}: {source} is no CSV table; leave it out")
+    if options.label_column != "auto" and not table:
+        raise DataError(f"label_column={options.label_column}: {source} is no CSV table; leave it out")
     if entry:
         module, _, function = entry.loader.partition(":")
-        return import_module(f"lenext.data.{module}").__dict__[function](place)
-    if source.startswith(IN_PYTHON):
+        return import_module(f"lenext.data.{module}").__dict__[function](options)
+    if source.startswith(IN_PYTHON_PREFIX):
         raise DataError(f"the data '{source}' cannot be loaded again; give them")
     if url:
-        return import_module("lenext.data.table").load(source, place)
+        return import_module("lenext.data.table").load(source, options)
     path = expand_path(source)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"{source}: there is no such file or folder")
         raise DataError(unknown_name("data set", source, DATASETS, "A path to your own data works too"))
-    return import_module(f"lenext.data.{recognise(path)}").load_path(path, place)
+    return import_module(f"lenext.data.{recognise(path)}").load_path(path, options)
 
 
 def is_image_folder(source: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lenext.data import Place
+from lenext.data import LoadOptions
 from lenext.data.dataset import Dataset, flat_labels
 from lenext.data.pickles import read_pickle
 from lenext.foundation.errors import DataError
@@ -15,20 +15,20 @@ from lenext.foundation.files import sha256
 KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", ""), ("data", "labels", "", ""))
 
 
-def load_path(path: Path, place: Place) -> Dataset:
+def load_path(path: Path, options: LoadOptions) -> Dataset:
     """Images (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
     found = read_pickle(path)
     train, test = pairs(found) if not isinstance(found, dict) else named(found)
     if train is None:
         raise DataError(f"{path}: neither ((X, y), (X, y)) nor (X, y) nor a dict with 'images' and 'labels'")
-    if place.classes:
+    if options.classes:
         train = train[0], flat_labels(train[1], str(path)).astype(np.str_)
     data = Dataset.from_arrays(
         train[0],
         train[1],
         test_images=test[0] if test else None,
         test_labels=test[1] if test else None,
-        classes=place.classes,
+        classes=options.classes,
         name=path.stem,
     )
     return replace(data, source={"kind": "pickle", "path": str(path.resolve()), "sha256": sha256(path)})

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lenext.foundation.settings import ShiftPadding
 
 FLIP, SHIFT, CUTOUT, CROP, JITTER, ERASE = 0, slice(1, 3), slice(3, 5), slice(5, 9), slice(9, 12), slice(12, 17)
-DRAWS = 17  # random numbers an image has: the columns above
+DRAWS_PER_IMAGE = 17  # random numbers an image has: the columns above
 GREY = (0.299, 0.587, 0.114)  # the share of red, green and blue in a grey
 
 

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lenext.data.augment import DRAWS, FLIP, Augmentation
+from lenext.data.augment import DRAWS_PER_IMAGE, FLIP, Augmentation
 from lenext.data.dataset import Images, Split
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
@@ -44,7 +44,7 @@ def draw_epoch_order(
     """
     draw = generator(seed, epoch)
     order = torch.randperm(count, generator=draw) if shuffle else torch.arange(count)
-    table = torch.rand(count, DRAWS, generator=draw)
+    table = torch.rand(count, DRAWS_PER_IMAGE, generator=draw)
     if balanced is not None:
         chances = 1 / balanced.bincount()[balanced].double()
         order = torch.multinomial(chances, count, replacement=True, generator=draw)

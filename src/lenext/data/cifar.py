@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lenext.data import DATASETS, Place
+from lenext.data import DATASETS, LoadOptions
 from lenext.data.dataset import Dataset, Split
 from lenext.data.pickles import read_pickle
 from lenext.foundation.download import RemoteFile, fetch
@@ -33,17 +33,17 @@ ARCHIVE = RemoteFile(
 )
 
 
-def load(place: Place) -> Dataset:
+def load(options: LoadOptions) -> Dataset:
     """Used where it lies under the data folder, in either form; else fetched and unpacked."""
-    folder = find_folder(place.data_dir)
+    folder = find_folder(options.data_dir)
     if folder is None or not is_complete(folder):
-        archive = fetch(ARCHIVE, place.data_dir, offline=place.offline)
-        folder = place.data_dir / DATASETS["cifar10"].folder
+        archive = fetch(ARCHIVE, options.data_dir, offline=options.offline)
+        folder = options.data_dir / DATASETS["cifar10"].folder
         unpack(archive, folder, dict.fromkeys((*TRAIN, *TEST, "batches.meta"), MOST_BYTES))
     return read_folder(folder)
 
 
-def load_path(path: Path, place: Place) -> Dataset:
+def load_path(path: Path, options: LoadOptions) -> Dataset:
     return read_folder(find_folder(path) or path)
 
 
@@ -75,7 +75,7 @@ def read_folder(folder: Path) -> Dataset:
         labels = torch.from_numpy(np.concatenate([row[1] for row in rows]))
         splits[part] = Split(pixels, labels, np.arange(len(labels)))
     source = {"kind": f"CIFAR-10, {'binary' if binary else 'pickled'}", "path": str(folder.resolve())}
-    return Dataset("cifar10", CLASSES, splits["train"], test=splits["test"], source=source, mirrored=True)
+    return Dataset("cifar10", CLASSES, splits["train"], test=splits["test"], source=source, flip_invariant=True)
 
 
 def checked(

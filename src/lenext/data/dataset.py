@@ -61,10 +61,10 @@ class Dataset:
     name, classes:  how it is called; the class names, in the order of the labels
     train, validation, test:  the splits; those that the source does not have are None
     source:  where it came from, with hashes where they are known
-    mirrored:  whether an image's mirror image is of the same class (not so for digits and letters)
+    flip_invariant:  whether an image's mirror image is of the same class (not so for digits and letters)
     stored_fit:  how files were brought to one size (`crop` or `pad`); an image to predict is treated the same
-    carved:  which splits were taken out of train here, rather than given by the source
-    divided:  whether that was done already
+    held_out:  which splits were taken out of train here, rather than given by the source
+    is_split:  whether that was done already
     notes:  what a person should know, one line each
     """
 
@@ -74,10 +74,10 @@ class Dataset:
     validation: Split | None = None
     test: Split | None = None
     source: Mapping[str, str] = field(default_factory=dict)
-    mirrored: bool = False
+    flip_invariant: bool = False
     stored_fit: Fit = "crop"
-    carved: tuple[str, ...] = ()
-    divided: bool = False
+    held_out: tuple[str, ...] = ()
+    is_split: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from lenext.data.dataset import Split
 
 CHUNK = 500  # images that are read in one go
 
-Place = tuple[str, int]  # a split and a row in it
+SampleLocation = tuple[str, int]  # a split and a row in it
 
 
 def fingerprints(split: Split) -> Iterator[bytes]:
@@ -20,15 +20,15 @@ def fingerprints(split: Split) -> Iterator[bytes]:
             yield blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def exact(splits: Mapping[str, Split]) -> list[list[Place]]:
+def find_exact_duplicates(splits: Mapping[str, Split]) -> list[list[SampleLocation]]:
     """Return the groups of images that are equal to the pixel."""
-    groups: defaultdict[bytes, list[Place]] = defaultdict(list)
+    groups: defaultdict[bytes, list[SampleLocation]] = defaultdict(list)
     for name, split in splits.items():
         for row, print_ in enumerate(fingerprints(split)):
             groups[print_].append((name, row))
     return [group for group in groups.values() if len(group) > 1]
 
 
-def across(groups: Sequence[Sequence[Place]], first: str, second: str) -> int:
+def count_shared_images(groups: Sequence[Sequence[SampleLocation]], first: str, second: str) -> int:
     """Return how many images of the second split are in the first one too."""
     return sum(sum(name == second for name, _ in group) for group in groups if any(name == first for name, _ in group))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lenext.data import Place
+from lenext.data import LoadOptions
 from lenext.data.dataset import Dataset, Split, match_classes, shorten_list
 from lenext.data.headers import Header, read_headers
 from lenext.data.images import GREY_MODES, ImageFiles, Size, is_image
@@ -24,7 +24,7 @@ PHOTOGRAPH = 224  # the size where files differ in theirs and none was asked for
 
 
 @dataclass
-class Pile:
+class SplitFiles:
     """One split on its way in: file names and the names of their classes."""
 
     name: str
@@ -34,14 +34,14 @@ class Pile:
     classes: tuple[str, ...]
 
 
-def load_path(path: Path, place: Place) -> Dataset:
+def load_path(path: Path, options: LoadOptions) -> Dataset:
     """Read the folders' names, look at each file's header, decode what fits into memory. Raises DataError."""
-    piles, notes = gather(path)
+    piles, notes = find_split_files(path)
     classes = piles["train"].classes
-    left_out, modes, sizes = look(path, piles.values(), place.on_bad_image)
+    left_out, modes, sizes = look(path, piles.values(), options.on_bad_image)
     notes += left_out
-    channels = place.channels if place.channels != "auto" else (1 if modes <= set(GREY_MODES) else 3)
-    size = image_size(place, sizes)
+    channels = options.channels if options.channels != "auto" else (1 if modes <= set(GREY_MODES) else 3)
+    size = image_size(options, sizes)
     total = sum(len(pile.paths) for pile in piles.values()) * channels * size[0] * size[1]
     splits, prefix = {}, "" if path == Path() else f"{path}{os.sep}"
     for name, pile in piles.items():
@@ -51,11 +51,11 @@ def load_path(path: Path, place: Place) -> Dataset:
         labels = match_classes(torch.tensor(pile.labels), pile.classes, classes, str(pile.root))
         if absent := sorted(set(classes) - set(pile.classes)):
             notes.append(f"{pile.root.name} has no images of: {shorten_list(absent)}")
-        files = ImageFiles(pile.paths, channels, size, place.fit)
+        files = ImageFiles(pile.paths, channels, size, options.fit)
         ids = np.array([file.removeprefix(prefix).replace(os.sep, "/") for file in pile.paths])
         in_memory = total <= IN_MEMORY
-        splits[name] = read_split(files, Split(files, labels, ids), place, in_memory=in_memory, notes=notes)
-    if "test" not in splits and "validation" in splits and not place.separate_test:
+        splits[name] = read_split(files, Split(files, labels, ids), options, in_memory=in_memory, notes=notes)
+    if "test" not in splits and "validation" in splits and not options.separate_test:
         splits["test"] = splits.pop("validation")
         notes.append(
             f"{path.name} has train and {piles['validation'].root.name} but no test folder: "
@@ -68,8 +68,8 @@ def load_path(path: Path, place: Place) -> Dataset:
         splits.get("validation"),
         splits.get("test"),
         source={"kind": "folder", "path": str(path.resolve())},
-        mirrored=channels == 3 and not are_characters(classes),
-        stored_fit=place.fit,
+        flip_invariant=channels == 3 and not are_characters(classes),
+        stored_fit=options.fit,
         notes=tuple(notes),
     )
 
@@ -89,7 +89,7 @@ def visible_folders(path: Path) -> list[Path]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
+def find_split_files(path: Path) -> tuple[dict[str, SplitFiles], list[str]]:
     """The images of each split, by the folders' names alone."""
     folders = {folder.name.lower(): folder for folder in visible_folders(path)}
     roots: dict[str, Path] = {}
@@ -109,7 +109,7 @@ def gather(path: Path) -> tuple[dict[str, Pile], list[str]]:
     return {split: pile(split, root, notes) for split, root in roots.items()}, notes
 
 
-def pile(split: str, root: Path, notes: list[str]) -> Pile:
+def pile(split: str, root: Path, notes: list[str]) -> SplitFiles:
     """Every visible image below each class folder."""
     classes = visible_folders(root)
     if not classes:
@@ -125,7 +125,7 @@ def pile(split: str, root: Path, notes: list[str]) -> Pile:
         labels += [label] * len(images)
     if others:
         notes.append(f"{root.name}: {len(others)} files that are no images were left out: {shorten_list(others, 3)}")
-    return Pile(split, root, paths, labels, tuple(folder.name for folder in classes))
+    return SplitFiles(split, root, paths, labels, tuple(folder.name for folder in classes))
 
 
 def files_below(folder: Path) -> list[str]:
@@ -146,7 +146,7 @@ def readable(file: str) -> str:
     return file
 
 
-def look(root: Path, piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str], set[str], set[Size]]:
+def look(root: Path, piles: Iterable[SplitFiles], on_bad_image: str) -> tuple[list[str], set[str], set[Size]]:
     """Read every header: drop or name the broken ones; return notes, the colour modes and the sizes there are."""
     piles, notes = list(piles), list[str]()
     headers = read_headers(root, [path for pile in piles for path in pile.paths])
@@ -164,20 +164,20 @@ def look(root: Path, piles: Iterable[Pile], on_bad_image: str) -> tuple[list[str
     return notes, modes, sizes
 
 
-def image_size(place: Place, sizes: set[Size]) -> Size:
+def image_size(options: LoadOptions, sizes: set[Size]) -> Size:
     """As asked for; else the files' own where they share one of at most 224 px; else 224 px."""
-    if place.image_size != "auto":
-        return place.image_size
+    if options.image_size != "auto":
+        return options.image_size
     own = next(iter(sizes)) if len(sizes) == 1 else None
     return own if own and max(own) <= PHOTOGRAPH else (PHOTOGRAPH, PHOTOGRAPH)
 
 
-def read_split(files: ImageFiles, split: Split, place: Place, *, in_memory: bool, notes: list[str]) -> Split:
+def read_split(files: ImageFiles, split: Split, options: LoadOptions, *, in_memory: bool, notes: list[str]) -> Split:
     """The split with its images decoded, or still in their files. A broken one is named, or left out if so asked."""
-    if not in_memory and place.on_bad_image == "stop":
+    if not in_memory and options.on_bad_image == "stop":
         return split
     pixels, good, complaints = files.decoded(keep=in_memory)
-    if complaints and place.on_bad_image == "stop":
+    if complaints and options.on_bad_image == "stop":
         raise hinted(complaints[0])
     notes += [f"left out: {complaint}" for complaint in complaints]
     return replace(split.take(good), images=pixels) if in_memory else split.take(good)

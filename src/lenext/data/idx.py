@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lenext.data import DATASETS, Place
+from lenext.data import DATASETS, LoadOptions
 from lenext.data.dataset import Dataset, Split
 from lenext.data.unpack import unpacked
 from lenext.foundation.download import RemoteFile, fetch
@@ -56,29 +56,29 @@ FASHION_FILES = remote(
 )
 
 
-def load_mnist(place: Place) -> Dataset:
-    return published("mnist", MNIST_FILES, (), place)
+def load_mnist(options: LoadOptions) -> Dataset:
+    return published("mnist", MNIST_FILES, (), options)
 
 
-def load_fashion_mnist(place: Place) -> Dataset:
-    return published("fashion-mnist", FASHION_FILES, FASHION_CLASSES, place)
+def load_fashion_mnist(options: LoadOptions) -> Dataset:
+    return published("fashion-mnist", FASHION_FILES, FASHION_CLASSES, options)
 
 
-def published(name: str, files: Sequence[RemoteFile], classes: Sequence[str], place: Place) -> Dataset:
+def published(name: str, files: Sequence[RemoteFile], classes: Sequence[str], options: LoadOptions) -> Dataset:
     """Used where it lies under the data folder, in torchvision's layout or straight in it; else fetched."""
-    home = place.data_dir / DATASETS[name].folder
+    home = options.data_dir / DATASETS[name].folder
     for file in files:
         stem = "-".join(file.name.split("-")[:2])
         if find_file(home, stem) is None:
-            fetch(file, home, offline=place.offline)
-    return read_folder(home, name, classes, mirrored=name == "fashion-mnist")
+            fetch(file, home, offline=options.offline)
+    return read_folder(home, name, classes, flip_invariant=name == "fashion-mnist")
 
 
-def load_path(path: Path, place: Place) -> Dataset:
+def load_path(path: Path, options: LoadOptions) -> Dataset:
     """A folder of IDX files; the classes are Fashion-MNIST's when the folder's name says so."""
     folder = find_folder(path) or path
     fashion = "fashion" in str(folder).lower()
-    return read_folder(folder, path.name, FASHION_CLASSES if fashion else (), mirrored=fashion)
+    return read_folder(folder, path.name, FASHION_CLASSES if fashion else (), flip_invariant=fashion)
 
 
 def find_folder(path: Path) -> Path | None:
@@ -93,7 +93,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
-def read_folder(folder: Path, name: str, classes: Sequence[str], mirrored: bool) -> Dataset:
+def read_folder(folder: Path, name: str, classes: Sequence[str], flip_invariant: bool) -> Dataset:
     """The training and, where there are any, the test images of a folder."""
     arrays: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
     for part, stem in PARTS.items():
@@ -118,7 +118,7 @@ def read_folder(folder: Path, name: str, classes: Sequence[str], mirrored: bool)
             )
         splits[part] = Split(torch.from_numpy(pixels)[:, None], torch.from_numpy(numbers), np.arange(len(raw)))
     source = {"kind": "IDX", "path": str(folder.resolve())}
-    return Dataset(name, known, splits["train"], test=splits.get("test"), source=source, mirrored=mirrored)
+    return Dataset(name, known, splits["train"], test=splits.get("test"), source=source, flip_invariant=flip_invariant)
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:

@@ -36,7 +36,7 @@ class Preprocessing:
         return self.network_channels or self.channels, *self.image_size
 
     @classmethod
-    def of(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
+    def from_dataset(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
         """For a data set (divided, so that its normalization is of the training images alone)."""
         channels, height, width = data.shape
         size = (height, width) if isinstance(image_size, str) else (image_size, image_size)
@@ -53,12 +53,12 @@ class Preprocessing:
         normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
         return cls(channels, (height, width), data.stored_fit, size, resize, normalization)
 
-    def at(self, share: float) -> "Preprocessing":
+    def shrink(self, share: float) -> "Preprocessing":
         """The same for a smaller image, of this share of the size, in whole steps of 4 px."""
         tall, wide = (min(length, max(4, 4 * round(share * length / 4))) for length in self.image_size)
         return replace(self, image_size=(tall, wide), resize="interpolate")
 
-    def resized(self, images: Tensor) -> Tensor:
+    def resize_images(self, images: Tensor) -> Tensor:
         """uint8 images (N, C, *stored_size) to (N, C, *image_size), still 0 to 255."""
         if self.stored_size == self.image_size:
             return images
@@ -77,5 +77,5 @@ class Preprocessing:
         if self.network_channels > self.channels:
             images = images.expand(-1, self.network_channels, -1, -1)
         if self.resize == "interpolate" and math.prod(self.image_size) > math.prod(self.stored_size):
-            return self.resized(self.normalization(images))  # both are linear, and the smaller image costs less
-        return self.normalization(self.resized(images))
+            return self.resize_images(self.normalization(images))  # both are linear, and the smaller image costs less
+        return self.normalization(self.resize_images(images))

@@ -28,7 +28,7 @@ def split_dataset(
     `auto` keeps a split that the source has. A fraction for a split that the source has is refused (DataError).
     Already divided data are returned as they are.
     """
-    if data.divided:
+    if data.is_split:
         return data
     data = carve(data, "test", test_fraction, TEST, method, seed)
     data = carve(data, "validation", validation_fraction, VALIDATION, method, seed)
@@ -36,11 +36,11 @@ def split_dataset(
         if train_samples > len(data.train):
             raise DataError(f"train_samples={train_samples}: only {len(data.train):,} are left for training")
         data = replace(data, train=data.train.take(kept_rows(data.train.labels, train_samples, method, seed)))
-    if not data.carved and train_samples == "all" and (method, seed) != ("stratified", 0):
+    if not data.held_out and train_samples == "all" and (method, seed) != ("stratified", 0):
         raise DataError(f"split={method}, split_seed={seed}: nothing is taken out of {data.name}'s training samples")
     if len(data.train) < 2:
         raise DataError(f"{data.name}: fewer than two images are left for training")
-    return replace(data, divided=True)
+    return replace(data, is_split=True)
 
 
 def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: Method, seed: int) -> Dataset:
@@ -54,14 +54,14 @@ def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: 
     share = default if fraction == "auto" else fraction
     if share == 0:
         return data
-    rest, taken = rows_apart(data.train.labels, share, method, seed)
+    rest, taken = split_rows(data.train.labels, share, method, seed)
     if len(taken) == 0:
         raise DataError(
             f"{data.name}: {len(data.train)} images are too few to set any aside for {name}; "
             f"add some, or give --{name}-fraction 0"
         )
     parts: dict[str, Any] = {"train": data.train.take(rest), name: data.train.take(taken)}
-    return replace(data, carved=(*data.carved, name), **parts)
+    return replace(data, held_out=(*data.held_out, name), **parts)
 
 
 def kept_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tensor:
@@ -74,7 +74,7 @@ def kept_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tensor:
     return drawn_by_class(labels, shares(labels.bincount(), number), draw).nonzero()[:, 0]
 
 
-def rows_apart(labels: Tensor, fraction: float, method: Method, seed: int) -> tuple[Tensor, Tensor]:
+def split_rows(labels: Tensor, fraction: float, method: Method, seed: int) -> tuple[Tensor, Tensor]:
     """The rows that stay and the rows that are taken.
 
     stratified: by class, drawn, in the order of the source; each class keeps at least one, and gives one if it has two

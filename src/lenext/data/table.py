@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lenext.data import Place
+from lenext.data import LoadOptions
 from lenext.data.dataset import Dataset
 from lenext.data.unpack import unpacked
 from lenext.foundation.download import fetch_unpublished
@@ -27,14 +27,14 @@ LONGEST_LINE = 4 << 20  # characters: a grey image of 1,024 px a side
 CHUNK = 16 << 20  # characters that are made numbers at a time
 
 
-def load(url: str, place: Place) -> Dataset:
+def load(url: str, options: LoadOptions) -> Dataset:
     """A CSV at an https address, kept under the data folder; the hash of what came is in the data set's source."""
-    path = fetch_unpublished(url, place.data_dir / "tables", (".csv", ".csv.gz"), MOST_BYTES, offline=place.offline)
-    data = load_path(path, place)
+    path = fetch_unpublished(url, options.data_dir / "tables", (".csv", ".csv.gz"), MOST_BYTES, offline=options.offline)
+    data = load_path(path, options)
     return replace(data, name=PurePosixPath(url.split("?")[0]).stem, source={**data.source, "url": url})
 
 
-def load_path(path: Path, place: Place) -> Dataset:
+def load_path(path: Path, options: LoadOptions) -> Dataset:
     """Read the table. Raises DataError, with the line where there is one, for whatever is no such table."""
     line = 1
     try:
@@ -45,7 +45,7 @@ def load_path(path: Path, place: Place) -> Dataset:
             header = [cell.strip() for cell in first] if is_header(first) else []
             if len(first) < 2:
                 raise DataError(f"{path}: {EMPTY}")
-            column = label_column(place.label_column, header, len(first), path)
+            column = label_column(options.label_column, header, len(first), path)
             parts = [] if header else [divided([text], 1, len(first), column, path)]
             line = 2
             while lines := read_lines(file, line, path):
@@ -65,9 +65,9 @@ def load_path(path: Path, place: Place) -> Dataset:
         )
     images = pixels.reshape(-1, side, side)
     names: Any = labels.astype(np.int64)
-    if place.classes:
+    if options.classes:
         names = names.astype(np.str_)
-    data = Dataset.from_arrays(images, names, classes=place.classes, name=path.stem)
+    data = Dataset.from_arrays(images, names, classes=options.classes, name=path.stem)
     return replace(data, source={"kind": "CSV", "path": str(path.resolve()), "sha256": sha256(path)})
 
 

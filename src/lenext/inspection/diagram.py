@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.modes import evaluation_mode
-from lenext.inspection.summary import blank, block_names
+from lenext.inspection.summary import blank_image, block_names
 from lenext.models.blocks import Whitening
 
 WIDE, HIGH, GAP, SIDE = 190, 40, 26, 26  # px: a box, the space below it, and beside it
@@ -102,7 +102,7 @@ def record(network: nn.Module, input_shape: tuple[int, ...], units: Mapping[str,
             output.lenext_from = (len(recorder.nodes) - 1,)  # type: ignore[attr-defined]
 
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    image = blank(network, input_shape)
+    image = blank_image(network, input_shape)
     image.lenext_from = (0,)  # type: ignore[attr-defined]
     try:
         with evaluation_mode(network), torch.no_grad(), recorder:
@@ -151,7 +151,7 @@ def spaced(name: str) -> str:
     return name if sum(letter.isupper() for letter in name) > 2 else words.capitalize()
 
 
-def whole(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
+def network_boxes(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
     """A network by its blocks; what only changes values (norms, activations) is left out, repeats are counted."""
     parts = dict(network.named_modules())
     names = block_names(network)
@@ -163,7 +163,7 @@ def whole(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
     return repeated(without_quiet(record(network, input_shape, units, "image")))
 
 
-def block(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[Node]:
+def block_boxes(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[Node]:
     """One part of a network by its layers. Raises ConfigurationError for a part that is not there."""
     parts = dict(network.named_modules())
     if name not in parts or not name:
@@ -176,7 +176,7 @@ def block(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[N
     handle = parts[name].register_forward_pre_hook(lambda _, given: shapes.append(tuple(given[0].shape[1:])))
     try:
         with evaluation_mode(network), torch.no_grad():
-            network(blank(network, input_shape))
+            network(blank_image(network, input_shape))
     finally:
         handle.remove()
     inner = parts[name]
@@ -216,7 +216,7 @@ def repeated(nodes: list[Node]) -> list[Node]:
     return kept
 
 
-def draw(columns: Sequence[tuple[str, Sequence[Node]]]) -> str:
+def draw_diagram(columns: Sequence[tuple[str, Sequence[Node]]]) -> str:
     """One or more diagrams side by side, each under its title, as an SVG text."""
     drawn, left, tall = [], 0.0, 0.0
     for title, nodes in columns:

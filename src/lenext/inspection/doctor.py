@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
-from lenext.inspection.summary import blank, is_layer, watched
+from lenext.inspection.summary import blank_image, is_layer, watch_modules
 
 LARGEST = 512  # px; the search for a size that works ends here
 
@@ -26,7 +26,7 @@ class UntriableError(Exception):
     """A network that cannot be tried without weights."""
 
 
-def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
+def check_network(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
     """Try one blank image (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
     inside: list[tuple[str, tuple[int, ...]]] = []
 
@@ -41,8 +41,8 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
             inside.pop()
 
     try:
-        with torch.no_grad(), evaluation_mode(network), watched(network, before, after):
-            output = network(blank(network, input_shape))
+        with torch.no_grad(), evaluation_mode(network), watch_modules(network, before, after):
+            output = network(blank_image(network, input_shape))
     except Exception as error:
         layer, given = inside[-1] if inside else ("", ())
         raise UnfitError(input_shape, layer, given, " ".join(str(error).split())) from error
@@ -51,7 +51,7 @@ def check(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -
         raise ConfigurationError(f"gives {found} for one image; logits (1, {classes}) are needed for {classes} classes")
 
 
-def without_weights(build: Callable[[], nn.Module]) -> nn.Module:
+def build_without_weights(build: Callable[[], nn.Module]) -> nn.Module:
     """Build a network on torch's meta device: it has shapes and no values, so even a large one costs no memory."""
     with torch.device("meta"):
         return build()
@@ -64,7 +64,7 @@ def needs_values(error: BaseException) -> bool:
     return isinstance(error, NotImplementedError) or "meta" in str(error)
 
 
-def least_size(build: Callable[[int], nn.Module], channels: int, classes: int, above: int) -> int | None:
+def smallest_size(build: Callable[[int], nn.Module], channels: int, classes: int, above: int) -> int | None:
     """Find the least image size above `above` that works, by trying networks without weights.
 
     Returns:
@@ -73,7 +73,7 @@ def least_size(build: Callable[[int], nn.Module], channels: int, classes: int, a
 
     def works(size: int) -> bool:
         try:
-            check(without_weights(lambda: build(size)), (channels, size, size), classes)
+            check_network(build_without_weights(lambda: build(size)), (channels, size, size), classes)
         except (LenextError, RuntimeError, ValueError) as error:
             if needs_values(error):
                 raise UntriableError from error

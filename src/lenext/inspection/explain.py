@@ -20,7 +20,7 @@ BATCH = 64  # images that are occluded at a time
 
 
 @contextmanager
-def kept(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+def capture_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """While entered, the last output of each of these layers; what comes after a layer cannot change it in place."""
     layers = dict(network.named_modules())
     for name in names:
@@ -47,7 +47,7 @@ def kept(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]
 
 def feature_maps(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
     """What these layers give for the images, (N, channels, height, width) or (N, features)."""
-    with evaluation_mode(network), kept(network, names) as found, torch.no_grad():
+    with evaluation_mode(network), capture_outputs(network, names) as found, torch.no_grad():
         network(images)
     return {name: found[name].cpu() for name in names if name in found}
 
@@ -73,7 +73,7 @@ def map_layers(network: nn.Module, images: Tensor) -> list[str]:
     return list(dict.fromkeys(order))
 
 
-def last_map(network: nn.Module, images: Tensor) -> str:
+def last_map_layer(network: nn.Module, images: Tensor) -> str:
     """The layer whose map is the last before the network forgets where things are: what Grad-CAM looks at."""
     names = map_layers(network, images)
     if not names:
@@ -95,10 +95,10 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "
 
     Each value stands in the middle of its receptive field: with padding, that of the first is not a stride's middle.
     """
-    layer = layer or last_map(network, images)
+    layer = layer or last_map_layer(network, images)
     inputs = images.detach().clone()
     mark(inputs, of_image(inputs.shape))
-    with evaluation_mode(network), kept(network, [layer]) as found, torch.enable_grad():
+    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.enable_grad():
         with Trace():
             score = network(inputs.requires_grad_()).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, found[layer])

@@ -113,7 +113,7 @@ def is_layer(module: nn.Module) -> bool:
 
 
 @contextmanager
-def watched(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
+def watch_modules(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
     """Call `before` and `after` around each part of a network, itself included."""
     handles = []
     for name, module in network.named_modules():
@@ -132,7 +132,7 @@ def watched(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
             handle.remove()
 
 
-def blank(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
+def blank_image(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
     """One blank image (1, C, H, W) where the network is."""
     first = next(network.parameters(), torch.empty(0))
     return torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype)
@@ -250,11 +250,11 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
     What is kept for the backward pass is what torch keeps, with norms and dropout in evaluation mode.
     """
     recording = Recording(network, input_shape)
-    image = blank(network, input_shape)
+    image = blank_image(network, input_shape)
     mark(image, of_image(image.shape))
     hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
     with (
-        evaluation_mode(network), watched(network, recording.before, recording.after), attention_in_steps(),
+        evaluation_mode(network), watch_modules(network, recording.before, recording.after), attention_in_steps(),
         torch.enable_grad(), Trace(), recording.counter, hooks,
     ):  # fmt: skip
         output = network(image)

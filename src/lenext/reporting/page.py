@@ -17,7 +17,7 @@ from PIL import Image
 from lenext.reporting.figures import write_png
 from lenext.reporting.places import without_places
 from lenext.reporting.svg import Chart, Line, bar, reliability
-from lenext.runs.answers import Answers
+from lenext.runs.saved_predictions import SavedPredictions
 from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
@@ -105,7 +105,7 @@ def curves(records: Sequence[Record], best_epoch: int | None, rates: Curve) -> l
     ]
 
 
-def confusion_cells(answers: Answers) -> list[list[dict[str, Any]]]:
+def confusion_cells(answers: SavedPredictions) -> list[list[dict[str, Any]]]:
     """The matrix as rows of cells: count, share of the row, whether it is on the diagonal."""
     counts = answers.confusion()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)

@@ -7,7 +7,7 @@ import torch
 from lenext.data.dataset import Split
 from lenext.reporting.figures import WRONG, confusion_matrix, curves, gallery, save_figure, short
 from lenext.runs.folder import Run
-from lenext.runs.results import confident_mistakes, confusion
+from lenext.runs.results import confident_mistakes, confusion_counts
 from lenext.training.evaluation import Evaluation
 from lenext.training.schedule import Curve
 from lenext.training.state import Record
@@ -23,7 +23,7 @@ def write_curves(run: Run, records: Sequence[Record], title: str, best_epoch: in
 def write_test_figures(run: Run, evaluation: Evaluation, split: Split, classes: Sequence[str], title: str) -> None:
     """Write confusion_matrix.png, and mistakes.png: the most confident wrong answers, as the data have the images."""
     right = f"{evaluation.accuracy:.2%} of {len(split):,} test images right"
-    figure = confusion_matrix(confusion(evaluation, classes), classes, f"{title}\n{right}")
+    figure = confusion_matrix(confusion_counts(evaluation, classes), classes, f"{title}\n{right}")
     save_figure(figure, run.path / "confusion_matrix.png")
     answers = evaluation.predicted
     probability = evaluation.probabilities.gather(1, answers[:, None])[:, 0]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import make_folder, remove_leftovers, sync_folder, write_atomic
-from lenext.runs.signed import read_signed, unknown_make, write_signed
+from lenext.runs.signed import read_signed, unknown_format_error, write_signed
 
 KEPT = 3
 KEY = "lenext_checkpoint"
@@ -44,7 +44,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return dict(with_tensors(json.loads(text), tensors))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise unknown_make(path, error) from error
+        raise unknown_format_error(path, error) from error
 
 
 def load_newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:

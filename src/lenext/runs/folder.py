@@ -43,14 +43,14 @@ class Run:
     path: Path
 
     @staticmethod
-    def named(runs_dir: str | Path, name: str) -> Path:
+    def path_for(runs_dir: str | Path, name: str) -> Path:
         """Return the folder of a run by its name. Raises RunError where the name is not that of a folder."""
         if name != Path(name).name or not name.isprintable() or len(name) > 200 or name.startswith("."):
             raise RunError(f"{name!r}: no name for a run; it is a folder's name, without slashes, in --runs-dir")
         return expand_path(runs_dir) / name
 
     @staticmethod
-    def choose(path: Path, *, numbered: bool = False) -> Path:
+    def choose_folder(path: Path, *, numbered: bool = False) -> Path:
         """Return the folder of a new run.
 
         Args:
@@ -76,9 +76,9 @@ class Run:
 
     @classmethod
     def create(cls, wanted: Path, *, numbered: bool = False) -> "Run":
-        """Make the folder that `choose` returns; another process may have made it meanwhile."""
+        """Make the folder that `choose_folder` returns; another process may have made it meanwhile."""
         while True:
-            path = cls.choose(wanted, numbered=numbered)
+            path = cls.choose_folder(wanted, numbered=numbered)
             try:
                 path.mkdir(parents=True)
             except FileExistsError as error:
@@ -93,7 +93,7 @@ class Run:
             return run
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Raises RunError while another process trains in this folder."""
         for inside in (self.checkpoints, self.path / "weights", *self.path.glob("*"), *self.path.glob("*/*")):
             if inside.is_symlink():

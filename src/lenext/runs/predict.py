@@ -58,7 +58,7 @@ def is_visible(file: Path, folder: Path) -> bool:
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def predictions(
+def predict_images(
     network: nn.Module,
     prepare: Preprocessing,
     classes: Sequence[str],

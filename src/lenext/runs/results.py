@@ -22,7 +22,7 @@ class Answered(Protocol):
     def predicted(self) -> Any: ...
 
 
-def confusion(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]:
+def confusion_counts(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]:
     """Counts (K, K): rows the true class, columns the answer."""
     from sklearn.metrics import confusion_matrix
 
@@ -30,7 +30,7 @@ def confusion(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]
     return np.asarray(counts, dtype=np.int64)
 
 
-def class_figures(evaluation: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
+def class_metrics(evaluation: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
     """For each class its images, precision, recall and F1; 0 where nothing was answered or nothing is there."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -57,7 +57,7 @@ def confident_mistakes(
     return wrong[np.lexsort((-cost, -confidence))]
 
 
-def figures_of(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
+def split_metrics(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
     """Loss, accuracy, top-5 where it means something."""
     figures = {"samples": len(evaluation.labels), "loss": evaluation.loss, "accuracy": evaluation.accuracy}
     return figures | ({"top5_accuracy": evaluation.top(5)} if len(classes) >= TOP5_FROM else {})

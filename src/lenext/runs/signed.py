@@ -64,9 +64,9 @@ def read_signed(path: Path, key: str, what: str, most: int = LONGEST_HEADER) -> 
             raise RunError(f"{path}: not {what}")
         return metadata[key], safetensors.torch.load(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-        raise unknown_make(path, error) from error
+        raise unknown_format_error(path, error) from error
 
 
-def unknown_make(path: Path, error: Exception) -> RunError:
+def unknown_format_error(path: Path, error: Exception) -> RunError:
     said = " ".join(f"{type(error).__name__} {error}".split())[:200]
     return RunError(f"{path}: of an unknown make ({said}); it needs another version of lenext")

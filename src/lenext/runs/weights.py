@@ -17,7 +17,7 @@ from lenext.foundation.settings import Fit, Resize, convert
 from lenext.models import create
 from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
-from lenext.runs.signed import read_signed, unknown_make, write_signed
+from lenext.runs.signed import read_signed, unknown_format_error, write_signed
 
 KEY = "lenext"  # of the description in the metadata
 LONGEST = 4 << 20  # bytes of a header: thousands of tensors, and as many names of classes
@@ -72,10 +72,10 @@ def load(path: Path) -> tuple[dict[str, Tensor], Description]:
     try:
         return tensors, Description.from_json(text)
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError, LenextError) as error:
-        raise unknown_make(path, error) from error
+        raise unknown_format_error(path, error) from error
 
 
-def restore(
+def restore_network(
     tensors: Mapping[str, Tensor], description: Description, path: Path, network: nn.Module | str = ""
 ) -> nn.Module:
     """The network with its weights: built as the description says, or `network`, a module or FILE.py:Class.

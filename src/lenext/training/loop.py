@@ -26,7 +26,7 @@ from lenext.training.state import Record, Step, Totals, TrainingState
 
 def split_by_recipe(data: Dataset, recipe: Recipe) -> Dataset:
     """The data with the validation and test splits that the recipe asks for."""
-    if recipe.select_on_test and not data.divided:
+    if recipe.select_on_test and not data.is_split:
         if data.test is None:
             raise DataError(f"select_on_test: {data.name} has no test set of its own")
         data = replace(data, validation=data.test)
@@ -49,7 +49,7 @@ def sample_images(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Te
 
 def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
     """How the recipe has divided data brought to the network; `image_size=auto` is the images' own size here."""
-    return Preprocessing.of(data, recipe.image_size, recipe.resize, recipe.scaling)
+    return Preprocessing.from_dataset(data, recipe.image_size, recipe.resize, recipe.scaling)
 
 
 def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss | None = None) -> Iterator[Record]:  # noqa: B008

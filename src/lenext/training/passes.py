@@ -242,7 +242,7 @@ def grown(prepare: Preprocessing, recipe: Recipe, epoch: int, epochs: int) -> Pr
     if epoch == epochs:
         return prepare
     share = recipe.progressive_resizing + (1 - recipe.progressive_resizing) * min(1.0, 1.5 * (epoch - 1) / epochs)
-    return prepare if share >= 1 else prepare.at(share)
+    return prepare if share >= 1 else prepare.shrink(share)
 
 
 def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
@@ -251,7 +251,7 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
     for name in ("shift", "cutout"):
         if getattr(recipe, name) >= side:
             raise ConfigurationError(f"{name}={getattr(recipe, name)}: the images have only {side} px a side")
-    flip = data.mirrored if isinstance(recipe.flip, str) else recipe.flip
+    flip = data.flip_invariant if isinstance(recipe.flip, str) else recipe.flip
     return Augmentation(
         flip,
         recipe.shift,
@@ -265,7 +265,7 @@ def augmentation(data: Dataset, recipe: Recipe) -> Augmentation:
 
 def allowed_tta(data: Dataset, recipe: Recipe) -> TestTimeAugmentation:
     """The views of a test image, without mirrored ones where a mirrored image is of another class."""
-    if data.mirrored or recipe.flip is True or recipe.tta in ("none", "shift"):
+    if data.flip_invariant or recipe.flip is True or recipe.tta in ("none", "shift"):
         return recipe.tta
     return "none" if recipe.tta == "flip" else "shift"
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from lenext.data import DATASETS, load
-from lenext.data.copies import NEARLY, Copy, near
 from lenext.data.dataset import Dataset, Split
-from lenext.data.duplicates import Place, exact
-from lenext.data.folder import gather
+from lenext.data.duplicates import SampleLocation, find_exact_duplicates
+from lenext.data.folder import find_split_files
 from lenext.data.images import open_image
+from lenext.data.near_duplicates import NEARLY, NearDuplicate, find_near_duplicates
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, unknown_name
 from lenext.foundation.files import csv_text, expand_path, make_folder, write_atomic
 from lenext.foundation.progress import count_bar
@@ -56,7 +56,7 @@ class Finding:
     sample: str
     what: str
     score: float = 1.0
-    beside: Place | None = None
+    beside: SampleLocation | None = None
 
 
 @dataclass(frozen=True)
@@ -139,14 +139,14 @@ def audit(
 def has_images(path: Path) -> bool:
     """Whether it has images in class folders."""
     try:
-        return bool(gather(path)[0]["train"].paths)
+        return bool(find_split_files(path)[0]["train"].paths)
     except LenextError:
         return False
 
 
 def look_at_files(path: Path) -> Iterator[Finding]:
     """What the files of images say of themselves."""
-    piles, _ = gather(path)
+    piles, _ = find_split_files(path)
     seen: list[tuple[str, str, str, int, int]] = []
     for pile in piles.values():
         for label, name in enumerate(pile.classes):
@@ -207,9 +207,9 @@ def look_for_duplicates(data: Dataset) -> Iterator[Finding]:
         split = splits[name]
         return str(split.ids[row]), data.classes[int(split.labels[row])]
 
-    groups = exact(splits)
-    equal = [Copy(group[0], other, 1.0, "") for group in groups for other in group[1:]]
-    for copy in [*equal, *near(splits, groups)]:
+    groups = find_exact_duplicates(splits)
+    equal = [NearDuplicate(group[0], other, 1.0, "") for group in groups for other in group[1:]]
+    for copy in [*equal, *find_near_duplicates(splits, groups)]:
         same = not copy.change
         (one, one_class), (other, other_class) = said(copy.first), said(copy.second)
         words = f"{'the same as' if same else 'nearly the same as'} {one} ({copy.first[0]}, {one_class})"
@@ -269,7 +269,7 @@ def as_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) ->
     )  # fmt: skip
 
 
-def address_of(splits: Mapping[str, Split], places: Sequence[Place]) -> str:
+def address_of(splits: Mapping[str, Split], places: Sequence[SampleLocation]) -> str:
     """Return images side by side as an address that holds them."""
     images = [splits[name].images[torch.tensor([row])][0].numpy() for name, row in places]
     gap = np.full((*images[0].shape[:2], max(1, images[0].shape[2] // 16)), 255, dtype=np.uint8)

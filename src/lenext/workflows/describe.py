@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.inspection.diagram import block, draw, whole
-from lenext.inspection.doctor import needs_values, without_weights
+from lenext.inspection.diagram import block_boxes, draw_diagram, network_boxes
+from lenext.inspection.doctor import build_without_weights, needs_values
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
@@ -77,9 +77,9 @@ def diagram_of(
     columns = []
     for name in networks:
         module, shape = network_named(name, options, image_size, channels, None)
-        nodes = block(module, part, shape) if part else whole(module, shape)
+        nodes = block_boxes(module, part, shape) if part else network_boxes(module, shape)
         columns.append((f"{name}: {part}" if part else name, nodes))
-    return draw(columns)
+    return draw_diagram(columns)
 
 
 def network_named(
@@ -110,7 +110,7 @@ def network_named(
         return draw_network(experiment, network_options(experiment, shape[0], number, size))
 
     try:
-        module = without_weights(build)
+        module = build_without_weights(build)
         check_fit(module, experiment, shape, number)
     except LenextError as error:
         if not needs_values(error):

@@ -13,7 +13,7 @@ from lenext.data.batches import batch_slices
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, TrainingError, out_of_memory
-from lenext.inspection.doctor import check
+from lenext.inspection.doctor import check_network
 from lenext.models import find_variant
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import format_duration
@@ -112,9 +112,9 @@ class Job:
     def check_progressive(self, shape: tuple[int, int, int], classes: int) -> None:
         """Try the image size that training begins with, where it grows."""
         if self.recipe.progressive_resizing < 1:
-            small = (shape[0], *self.prepare.at(self.recipe.progressive_resizing).image_size)
+            small = (shape[0], *self.prepare.shrink(self.recipe.progressive_resizing).image_size)
             try:
-                check(self.network, small, classes)
+                check_network(self.network, small, classes)
             except ConfigurationError as error:
                 raise ConfigurationError(
                     f"progressive_resizing={self.recipe.progressive_resizing:g}: the network {error}; "
@@ -183,9 +183,9 @@ class Job:
         if self.recipe.select_on_test:
             return "no validation: the test set is measured after every epoch, and chooses (select_on_test)"
         validation = (
-            "none" if self.data.validation is None else (own if "validation" not in self.data.carved else carved)
+            "none" if self.data.validation is None else (own if "validation" not in self.data.held_out else carved)
         )
-        test = carved if "test" in self.data.carved else own
+        test = carved if "test" in self.data.held_out else own
         return f"validation {validation}; test {'none' if self.data.test is None else test}"
 
     def expected(self) -> str:

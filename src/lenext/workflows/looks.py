@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.data.augment import DRAWS
+from lenext.data.augment import DRAWS_PER_IMAGE
 from lenext.data.batches import batches
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.device import Compute
@@ -41,7 +41,7 @@ def class_grid(data: Dataset, a_class: int = 8, recipe: Recipe | None = None) ->
         pixels = split.images[(split.labels == label).nonzero()[:a_class, 0]]
         rows.append(pixels.numpy())
         if change:
-            numbers = torch.rand(len(pixels), DRAWS, generator=generator(recipe.seed if recipe else 0, label))
+            numbers = torch.rand(len(pixels), DRAWS_PER_IMAGE, generator=generator(recipe.seed if recipe else 0, label))
             after.append(change(pixels, numbers, blank).round().clamp(0, 255).to(torch.uint8).numpy())
     words = f"; augmentation: {change.describe()}" if change else ""
     return seeing.class_grid(
@@ -94,7 +94,7 @@ def first_weights(module: nn.Module) -> np.ndarray:
 def features(module: nn.Module, images: Tensor, shown: np.ndarray, layer: str = "") -> Figure:
     """What the channels of a layer make of an image, images (1, C, H, W), shown as pixels (C, H, W); by default
     those of the last map."""
-    layer = layer or explain.last_map(module, images)
+    layer = layer or explain.last_map_layer(module, images)
     maps = explain.feature_maps(module, images, [layer]).get(layer)
     if maps is None or maps.ndim != 4:
         known = ", ".join(explain.map_layers(module, images))

@@ -13,7 +13,7 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import expand_path
 from lenext.foundation.seeds import mix_seeds
-from lenext.inspection.doctor import UnfitError, check, least_size
+from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.models import FAMILIES, MODELS, create, find_variant, load_pretrained
 from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
 from lenext.models.user_network import create_user_network, is_user_network
@@ -188,7 +188,7 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
     name = experiment.network or type(network).__name__
     channels, height, _ = input_shape
     try:
-        check(network, input_shape, classes)
+        check_network(network, input_shape, classes)
     except UnfitError as error:
         if not experiment.network:
             raise ConfigurationError(f"{name} {error}") from error
@@ -196,7 +196,7 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
         def build(size: int) -> nn.Module:
             return draw_network(experiment, network_options(experiment, channels, classes, size))
 
-        least = least_size(build, channels, classes, above=height)
+        least = smallest_size(build, channels, classes, above=height)
         hint = f"; the least size above it that works is --image-size {least}" if least else ""
         hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
         if height <= 64 and (small := small_image_variant(experiment.network)):

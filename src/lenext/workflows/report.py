@@ -9,11 +9,11 @@ from markupsafe import Markup
 from torch import nn
 
 from lenext.data.dataset import Dataset
-from lenext.data.duplicates import across, exact
+from lenext.data.duplicates import count_shared_images, find_exact_duplicates
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
-from lenext.inspection.diagram import draw, whole
+from lenext.inspection.diagram import draw_diagram, network_boxes
 from lenext.inspection.summary import summarize
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import format_duration
@@ -24,9 +24,9 @@ from lenext.reporting.page import (
     embedded,
     render,
 )
-from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
-from lenext.runs.results import class_figures
+from lenext.runs.results import class_metrics
+from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
 from lenext.training.notices import Samples, calibration_notice, noticed
 from lenext.training.recipe import Experiment
@@ -89,7 +89,7 @@ class Page:
         except LenextError as error:
             self.missing.append(f"Without the weights there are no explanations and no layers here: {error}")
         self.classes = self.description.classes if self.description else tuple(self.split.get("classes", ()))
-        self.answers = self.part("answers", lambda: read_answers(run.path / "predictions.csv", self.classes), None)
+        self.answers = self.part("answers", lambda: read_predictions(run.path / "predictions.csv", self.classes), None)
         if self.answers is None:
             self.missing.append("There are no results by class yet: the run has not read its test set.")
         try:
@@ -179,19 +179,19 @@ class Page:
         found = [sentence for sentence in found if sentence]
         splits = self.data.splits() if self.data else {}
         if splits and not any(isinstance(one.images, ImageFiles) for one in splits.values()):
-            groups = exact(splits)
+            groups = find_exact_duplicates(splits)
             self.fine += ", no image in two splits"
             for other in ("validation", "test"):
-                if number := across(groups, "train", other):
+                if number := count_shared_images(groups, "train", other):
                     found.append(f"{number:,} of the {other} images are training images too, so its figures flatter")
         if self.results.get("test_reads", 0) > 1:
             found.append("the test set was read more than once; what was chosen by it is no longer a test")
         return found
 
-    def by_class(self, answers: Answers | None) -> dict[str, Any]:
+    def by_class(self, answers: SavedPredictions | None) -> dict[str, Any]:
         if answers is None or not len(answers):
             return {"classes": []}
-        rows = class_figures(answers, answers.classes)
+        rows = class_metrics(answers, answers.classes)
         few = len(rows) <= CLASSES
         image = self.run.path / "confusion_matrix.png"
         small = len(answers.classes) <= MOST_CELLS
@@ -214,7 +214,9 @@ class Page:
         shape = self.description.preprocessing.input_shape
         summary = summarize(self.module, shape)
         try:
-            diagram = Markup(draw([(self.experiment.network.rpartition(":")[2], whole(self.module, shape))]))
+            diagram = Markup(
+                draw_diagram([(self.experiment.network.rpartition(":")[2], network_boxes(self.module, shape))])
+            )
         except LenextError:
             diagram = Markup("")
         return {"layers": summary.blocks(), "diagram": diagram}

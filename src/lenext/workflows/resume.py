@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lenext.data import IN_PYTHON
+from lenext.data import IN_PYTHON_PREFIX
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError, RunError
@@ -95,7 +95,7 @@ def resume_run(
         console.print(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why_done(run)}")
         return run
     first_environment, context = run.environment, context_of(run, context)
-    with restore_thread_count(), StopSignal() as stop, run.locked():
+    with restore_thread_count(), StopSignal() as stop, run.lock():
         stop.at_once = True  # nothing is lost before training continues
         for folder in (run.path, run.path / "weights"):
             remove_leftovers(folder)
@@ -158,7 +158,7 @@ def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data
         raise RunError(f"{run.path}: its network was made in Python; go on there, with resume(..., network=...)")
     if network and experiment.network and not own:
         raise RunError(f"{run.path}: its network is {experiment.network}; leave the other out")
-    if experiment.data.startswith(IN_PYTHON) != (data is not None):
+    if experiment.data.startswith(IN_PYTHON_PREFIX) != (data is not None):
         raise RunError(
             f"{run.path}: its data are {experiment.data}; leave the others out"
             if data is not None

@@ -15,7 +15,7 @@ from lenext.foundation.errors import LenextError
 from lenext.inspection import explain
 from lenext.reporting.overlays import overlay
 from lenext.reporting.page import LARGEST, Drawn, Gallery, Shown, address, drawn
-from lenext.runs.answers import Answers
+from lenext.runs.saved_predictions import SavedPredictions
 from lenext.runs.weights import Description
 from lenext.training.recipe import Recipe
 from lenext.workflows import looks
@@ -33,7 +33,7 @@ class RunFigures:
     name: str
     recipe: Recipe
     data: Dataset | None
-    answers: Answers | None
+    answers: SavedPredictions | None
     module: nn.Module | None
     description: Description | None
 
@@ -91,7 +91,7 @@ class RunFigures:
         rows_shown, layer = list[dict[str, object]](), ""
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             images = prepared(self.data.test, description, place)
-            layer = layer or explain.last_map(module, images)
+            layer = layer or explain.last_map_layer(module, images)
             label = torch.tensor([int(answers.predicted[row])])
             stored = pixels_of(self.data.test, np.array([place]))[0]
             seen = [("image", address(stored, LARGEST))]

@@ -23,7 +23,7 @@ from lenext.reporting.tables import table
 from lenext.reporting.tensorboard import Board
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
-from lenext.runs.results import class_figures, figures_of, write_predictions
+from lenext.runs.results import class_metrics, split_metrics, write_predictions
 from lenext.training.diagnosis import not_finite
 from lenext.training.evaluation import evaluate_split
 from lenext.training.loop import events, sample_images, stopped_early
@@ -72,7 +72,7 @@ class Session:
         self.check_space()
         place = {"data_dir": str(expand_path(data_dir).resolve())} if data_dir else {}
         self.run.write_json("environment.json", environment(job.compute) | place)
-        kept = [*job.data.carved, *(["train"] if job.recipe.train_samples != "all" else [])]
+        kept = [*job.data.held_out, *(["train"] if job.recipe.train_samples != "all" else [])]
         self.run.write_json(
             "split.json",
             {
@@ -270,11 +270,11 @@ class Session:
         reads = run.test_reads + 1  # a run that was given more epochs has read it before
         reads += len(self.state.records) if job.recipe.select_on_test else 0
         tensors, description = weights.load(run.weights("best"))
-        weights.restore(tensors, description, run.weights("best"), job.network)
+        weights.restore_network(tensors, description, run.weights("best"), job.network)
         begun, views = time.perf_counter(), allowed_tta(job.data, job.recipe)
         seen = evaluate_split(job.network, test, job.prepare, job.compute, views)
         taken = time.perf_counter() - begun
-        by_class = class_figures(seen, job.data.classes)
+        by_class = class_metrics(seen, job.data.classes)
         write_predictions(run, seen, test, job.data.classes)
         write_test_figures(run, seen, test, job.data.classes, job.title)
         used = f"best weights, epoch {best.epoch}" if best and job.data.validation else "last weights"
@@ -285,7 +285,7 @@ class Session:
             f"({used}{TTA_VIEWS[views]}); {format_duration(self.before)} of training"
         )
         return {
-            "test": figures_of(seen, job.data.classes),
+            "test": split_metrics(seen, job.data.classes),
             "classes": by_class,
             "test_reads": reads,
             "test_seconds": taken,

@@ -19,10 +19,10 @@ from lenext.inspection import explain as explaining
 from lenext.reporting import seeing
 from lenext.reporting.figures import confusion_matrix
 from lenext.reporting.overlays import overlay
-from lenext.runs.answers import Answers, read_answers
 from lenext.runs.folder import Run
 from lenext.runs.predict import find_images
-from lenext.runs.results import class_figures
+from lenext.runs.results import class_metrics
+from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
 from lenext.training.recipe import Recipe, value_of_key
 from lenext.workflows import looks
@@ -103,11 +103,11 @@ def explained(run: str | Path | Run, *paths: str | Path, network: str = "", laye
     return seeing.explained(rows, f"{description.network}: what its answers hang on")
 
 
-def answers_of(run: str | Path | Run) -> tuple[Run, Answers]:
+def answers_of(run: str | Path | Run) -> tuple[Run, SavedPredictions]:
     """A run with its answers. Raises DataError where it has none yet."""
     run = run if isinstance(run, Run) else Run.open(run)
     classes = run.read_json("split.json").get("classes", ())
-    found = read_answers(run.path / "predictions.csv", classes)
+    found = read_predictions(run.path / "predictions.csv", classes)
     if found is None:
         raise DataError(f"{run.path}: there is no predictions.csv; the run has not read its test set")
     return run, found
@@ -129,7 +129,7 @@ def confusion(run: str | Path | Run, *, normalized: bool = False) -> Figure:
 def by_class(run: str | Path | Run) -> Figure:
     """Precision, recall and F1 of each class."""
     run, answers = answers_of(run)
-    return seeing.class_bars(class_figures(answers, answers.classes), f"{run.path.name}: test images by class")
+    return seeing.class_bars(class_metrics(answers, answers.classes), f"{run.path.name}: test images by class")
 
 
 def reliability(run: str | Path | Run) -> Figure:

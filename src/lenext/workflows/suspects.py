@@ -109,7 +109,7 @@ def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]
         for number in range(FOLDS):
             torch.manual_seed(number)
             seen, left = ((fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0])
-            part = replace(data, train=split.take(seen), validation=None, test=split.take(left), divided=True)
+            part = replace(data, train=split.take(seen), validation=None, test=split.take(left), is_split=True)
             follows: dict[str, Any] = {"in_channels": data.shape[0], "num_classes": len(data.classes), "image_size": 32}
             known = find_variant(network).parameters()
             module = create(network, **{key: value for key, value in follows.items() if key in known})

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from lenext.data import DATASETS, IN_PYTHON
+from lenext.data import DATASETS, IN_PYTHON_PREFIX
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.files import expand_path
@@ -80,14 +80,14 @@ def train(
     if isinstance(network, nn.Module):
         experiment = replace(experiment, network="")
     if isinstance(data, Dataset):
-        experiment = replace(experiment, data=f"{IN_PYTHON}{data.name}")
+        experiment = replace(experiment, data=f"{IN_PYTHON_PREFIX}{data.name}")
     with open_console(quiet) as console:
         context = Context(
             data_dir, offline, console,
             network=network if isinstance(network, nn.Module) else None,
             dataset=data if isinstance(data, Dataset) else None,
         )  # fmt: skip
-        folder = Run.named(runs_dir, name) if name else expand_path(runs_dir) / default_name(network, experiment)
+        folder = Run.path_for(runs_dir, name) if name else expand_path(runs_dir) / default_name(network, experiment)
         return run_experiment(
             experiment, folder, context, numbered=not name, report=report, read_test=read_test, watch=watch
         )
@@ -119,7 +119,7 @@ def run_experiment(
         StoppedError: A signal stopped the training after a checkpoint was saved.
     """
     experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.with_defaults()))
-    Run.choose(folder, numbered=numbered)
+    Run.choose_folder(folder, numbered=numbered)
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True  # nothing is lost yet
         set_thread_count(experiment.recipe.threads)
@@ -128,7 +128,7 @@ def run_experiment(
         plan = job.plan()
         stop.at_once = False
         run = Run.create(folder, numbered=numbered)
-        with run.locked():
+        with run.lock():
             console = context.console
             console.write_log(run.path / "train.log")
             console.facts(plan | {"run": str(run.path)})
@@ -168,5 +168,5 @@ def absolute_path(path: str) -> str:
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
     """NETWORK-DATA, out of the last parts of paths."""
     called = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
-    data = experiment.data.removeprefix(IN_PYTHON).rstrip("/").split("?")[0]
+    data = experiment.data.removeprefix(IN_PYTHON_PREFIX).rstrip("/").split("?")[0]
     return f"{called}-{Path(data).stem or 'data'}".lower().replace(" ", "_")

@@ -19,8 +19,8 @@ from lenext.models.pretrained import SHORTER_SIDE, SIZE, imagenet_classes, norma
 from lenext.reporting.console import Console
 from lenext.runs import weights
 from lenext.runs.folder import Run
-from lenext.runs.predict import Prediction, find_images, predictions
-from lenext.runs.results import class_figures, figures_of
+from lenext.runs.predict import Prediction, find_images, predict_images
+from lenext.runs.results import class_metrics, split_metrics
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.passes import allowed_tta
@@ -50,7 +50,7 @@ def open_weights(
     elif which:
         raise ConfigurationError(f"weights={which}: {path} is one file of weights already; leave it out")
     tensors, description = weights.load(path)
-    return weights.restore(tensors, description, path, network), description
+    return weights.restore_network(tensors, description, path, network), description
 
 
 def open_published(name: str, data_dir: str | Path | None, offline: bool) -> tuple[nn.Module, Description]:
@@ -113,8 +113,8 @@ def val(
     seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
     title = f"{run.path.name}: {title} by class{TTA_VIEWS[views]}"
     with Console(quiet) as console:
-        print_class_table(console, class_figures(seen, description.classes), title)
-        figures = figures_of(seen, description.classes)
+        print_class_table(console, class_metrics(seen, description.classes), title)
+        figures = split_metrics(seen, description.classes)
         top5 = f", top-5 {figures['top5_accuracy']:.2%}" if "top5_accuracy" in figures else ""
         console.print(f"\naccuracy {seen.accuracy:.2%}{top5}, loss {seen.loss:.4f} on {len(seen.labels):,} images")
         if split == "test" and not data:
@@ -172,7 +172,7 @@ def predict(
     found = find_images(images)
     compute = Compute.choose(device, precision)
     return list(
-        predictions(
+        predict_images(
             module, description.preprocessing, description.classes, found,
             top=top, compute=compute, on_bad_image=on_bad_image,
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import read_regular
-from lenext.runs.results import confident_mistakes, confusion
+from lenext.runs.results import confident_mistakes, confusion_counts
 
 MOST_BYTES = 1 << 30  # of predictions.csv
 BINS = 10  # of confidence
@@ -21,7 +21,7 @@ DRAWS, CONFIDENCE = 200, 0.95  # of what a calibrated network would answer
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class SavedPredictions:
     """samples: ids as text. labels, predicted: places in `classes`. probability: of the answer. All are (N,)."""
 
     classes: tuple[str, ...]
@@ -44,7 +44,7 @@ class Answers:
 
     def confusion(self) -> NDArray[np.int64]:
         """Counts (K, K): rows the true class, columns the answer."""
-        return confusion(self, self.classes)
+        return confusion_counts(self, self.classes)
 
     def confused(self, most: int = 10) -> list[tuple[str, str, int, float]]:
         """The pairs (true, answer) that were mixed up most often: how often, and in what share of the true class."""
@@ -123,14 +123,14 @@ class Answers:
         return float(self.probability[self.known].mean()), float(self.right[self.known].mean())
 
 
-def read_answers(path: Path, classes: Sequence[str]) -> Answers | None:
+def read_predictions(path: Path, classes: Sequence[str]) -> SavedPredictions | None:
     """What predictions.csv holds; None where there is none. Raises RunError for a broken one."""
     if not path.is_file():
         return None
     place = {name: at for at, name in enumerate(classes)}
     try:
         rows = list(csv.DictReader(io.StringIO(read_regular(path, MOST_BYTES).decode(), newline="")))
-        return Answers(
+        return SavedPredictions(
             tuple(classes),
             np.array([row["sample"] for row in rows], dtype=np.str_),
             np.array([place[row["true"]] for row in rows], dtype=np.int64),

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from lenext.data.alignment import align, blur, difference, similarity, to_luma, warp
 from lenext.data.dataset import Split
-from lenext.data.duplicates import CHUNK, Place
+from lenext.data.duplicates import CHUNK, SampleLocation
 from lenext.foundation.progress import count_bar
 from lenext.foundation.seeds import generator
 
@@ -48,7 +48,7 @@ class View:
     """A change that is undone before images are compared."""
 
     change: str
-    mirrored: bool = False
+    flipped: bool = False
     margin: float = 0.0  # share of the side that is cut off all around
     coarse_ratio: float = 0.3  # of the difference to unrelated images that the descriptors of a match may have,
     ratio: float = 0.08  # and that a copy may have
@@ -57,23 +57,25 @@ class View:
 NEARLY = "nearly the same"
 TTA_VIEWS = (
     View(NEARLY),
-    View("mirrored", mirrored=True, ratio=0.04),
+    View("mirrored", flipped=True, ratio=0.04),
     View("cropped", margin=0.05, coarse_ratio=0.5, ratio=0.06),
     View("cropped", margin=0.1, coarse_ratio=0.5, ratio=0.06),
 )
 
 
 @dataclass(frozen=True)
-class Copy:
+class NearDuplicate:
     """Two images that are nearly the same: where they are, their correlation, and what was changed."""
 
-    first: Place
-    second: Place
+    first: SampleLocation
+    second: SampleLocation
     alike: float
     change: str
 
 
-def near(splits: Mapping[str, Split], groups: Sequence[Sequence[Place]] = ()) -> list[Copy]:
+def find_near_duplicates(
+    splits: Mapping[str, Split], groups: Sequence[Sequence[SampleLocation]] = ()
+) -> list[NearDuplicate]:
     """Find pairs of images that are nearly the same.
 
     Blank images resemble one another and are left out. The time grows with the square of the number of images, the
@@ -96,7 +98,7 @@ def near(splits: Mapping[str, Split], groups: Sequence[Sequence[Place]] = ()) ->
     found = []
     for (first, second), (alike, change) in search(thumbnails).items():
         low, high = sorted((int(rows[first]), int(rows[second])))
-        found.append((low, high, Copy(places[low], places[high], alike, change)))
+        found.append((low, high, NearDuplicate(places[low], places[high], alike, change)))
     return [copy for *_, copy in sorted(found, key=lambda entry: entry[:2])]
 
 
@@ -123,7 +125,7 @@ def describe(thumbnails: Tensor, view: View) -> Tensor:
     parts = []
     for images in thumbnails.split(CHUNK):
         grey = to_luma(images)
-        grey = grey.flip(3) if view.mirrored else grey
+        grey = grey.flip(3) if view.flipped else grey
         grey = grey[:, :, margin : grey.shape[2] - margin, margin : grey.shape[3] - margin]
         small = F.interpolate(grey, size=(COARSE_SIDE, COARSE_SIDE), mode="bilinear", antialias=True).flatten(1)
         parts.append(F.normalize(small - small.mean(1, keepdim=True), eps=1.0))
@@ -220,7 +222,7 @@ def overlay(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Lay images over others under a view: the one, the other (N, C, S, S), and the mask (N, 1, S, S) of both."""
     source, target = (thumbnails[torch.from_numpy(part)].float() for part in (rows, columns))
-    source = source.flip(3) if view.mirrored else source
+    source = source.flip(3) if view.flipped else source
     inside = torch.ones_like(source[:, :1])
     if view.margin:
         scale = torch.full((len(source), 2), 1 - 2 * view.margin)
