@@ -27,6 +27,7 @@ OTHERS = ("eager", "compiled")
 
 
 def ours(network: str) -> Work:
+    from lenext.acceleration.placement import place_network
     from lenext.data.preprocessing import Preprocessing
     from lenext.foundation.device import Compute
     from lenext.training.evaluation import evaluate_split
@@ -34,7 +35,7 @@ def ours(network: str) -> Work:
     data, compute = load(network), Compute.choose("cpu")
     assert data.test is not None
     prepare = Preprocessing.from_dataset(data, "auto", "interpolate", "standardize")
-    model = compute.place(build(network, data.shape[1]).eval())
+    model = place_network(build(network, data.shape[1]).eval(), compute)
     whole = data.test
 
     def work(thousands: int) -> float:

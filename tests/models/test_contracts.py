@@ -14,7 +14,6 @@ from torch import nn
 from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
-from lenext.models.blocks import MaxPool2d
 from lenext.models.user_network import create_user_network
 from lenext.training.losses import CrossEntropy
 from lenext.training.optim import initialize
@@ -256,23 +255,3 @@ def test_the_rest_trains_within_four_gigabytes(name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 4 * 1024**2  # kB
-
-
-@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 6, 7, 9), (3, 1, 2, 3)])
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_pooling_without_gradients_is_equal_to_the_bit(shape: tuple[int, ...], kind: torch.dtype) -> None:
-    torch.manual_seed(0)
-    images = torch.randn(shape).to(kind)
-    images[..., 0, 0] = torch.nan
-    for laid_out in (images, images.to(memory_format=torch.channels_last)):
-        for ours, theirs in (
-            (MaxPool2d(2, 2, 0), nn.MaxPool2d(2)),
-            (MaxPool2d(2), nn.MaxPool2d(2)),
-            (MaxPool2d(3, 2), nn.MaxPool2d(3, 2)),
-            (MaxPool2d(2, 2, ceil_mode=True), nn.MaxPool2d(2, ceil_mode=True)),
-        ):
-            if min(shape[2:]) < 3 and ours.kernel_size == 3:
-                continue
-            with torch.no_grad():
-                assert torch.equal(ours(laid_out).nan_to_num(9), theirs(laid_out).nan_to_num(9))
-            assert torch.equal(ours(laid_out).nan_to_num(9), theirs(laid_out).nan_to_num(9))

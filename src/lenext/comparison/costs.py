@@ -8,10 +8,11 @@ from typing import Literal
 
 import torch
 
+from lenext.acceleration.placement import place_network
+from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.comparison.standings import Cost
 from lenext.data.dataset import Dataset
 from lenext.data.images import ImageFiles
-from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.timing import synchronize
@@ -104,7 +105,7 @@ def step_times(name: str, job: Job, *, must: bool) -> list[float]:
 
 def answer_times(job: Job, *, warm: bool) -> list[float]:
     """Seconds that one image takes, as the job computes."""
-    network = job.compute.place(job.network)
+    network = place_network(job.network, job.compute)
     images = job.compute.images(torch.zeros(1, *job.prepare.input_shape))
     found = []
     with evaluation_mode(network), torch.inference_mode(), job.compute.autocast():

@@ -1,15 +1,14 @@
-"""Where and how the arithmetic is done: device, precision, memory format, threads; from a table, never from timing.
+"""The device, precision and memory format to compute with, chosen from a table and never by timing.
 
 A choice by timing would differ from one run to the next, and with it the bits of the result.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import Device, Precision
@@ -69,11 +68,6 @@ class Compute:
         """The context in which a forward pass runs; the weights stay fp32."""
         return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
 
-    def place(self, network: nn.Module) -> nn.Module:
-        """Move a network here, in this memory format."""
-        network.to(self.device)
-        return network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
-
     def images(self, images: Tensor) -> Tensor:
         """Move a batch of images (N, C, H, W) here, in this memory format."""
         return images.to(self.device, non_blocking=True, memory_format=self.memory_format)
@@ -84,20 +78,3 @@ class Compute:
         threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
         name = torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type
         return f"{name}, {self.precision}{' autocast' if self.precision != 'fp32' else ''}, {layout}{threads}"
-
-
-def set_thread_count(threads: int | Literal["auto"]) -> int:
-    """Set torch's thread count (`auto` leaves it) and return the count in force; bits depend on it."""
-    if threads != "auto":
-        torch.set_num_threads(threads)
-    return torch.get_num_threads()
-
-
-@contextmanager
-def restore_thread_count() -> Iterator[None]:
-    """Puts torch's thread count back at the end."""
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

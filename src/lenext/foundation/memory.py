@@ -1,6 +1,5 @@
-"""How much memory there is, and keeping what a process has."""
+"""The memory that is available on a device."""
 
-import ctypes
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,20 +21,3 @@ def available_bytes(device: torch.device) -> int:
         kept = dict(line.split() for line in (CONTAINER / "memory.stat").read_text().splitlines())
         free = min(free, allowed - used + int(kept["inactive_file"]))  # files in memory give way
     return free
-
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of glibc's mallopt(3)
-
-
-def keep_freed_memory() -> bool:
-    """Have this process keep the memory that it frees, for what it takes next; whether that could be asked for.
-
-    A training step on a CPU frees what the one before it took, and takes as much again. Given back to the system in
-    between, all of it comes as new pages: 11,000 a step of airbench94 in place of 500, and 4 % of the time.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc
-        return False
-    settings = {M_MMAP_THRESHOLD: 1 << 30, M_TRIM_THRESHOLD: (1 << 31) - 1, M_TOP_PAD: 64 << 20}
-    return all(mallopt(key, value) == 1 for key, value in settings.items())

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from lenext.acceleration.placement import place_network
 from lenext.data.batches import batches
 from lenext.data.dataset import Split
 from lenext.data.images import ImageFiles, is_image
@@ -69,7 +70,7 @@ def predict_images(
     on_bad_image: OnBadImage = "stop",
 ) -> Iterator[Prediction | DataError]:
     """A Prediction for each image; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
-    compute.place(network).eval()
+    place_network(network, compute).eval()
     for start in range(0, len(paths), BATCH):
         some = paths[start : start + BATCH]
         pixels, good, complaints = ImageFiles(some, prepare.channels, prepare.stored_size, prepare.stored_fit).decoded(

@@ -18,7 +18,11 @@ from lenext.foundation.device import Compute
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.settings import TestTimeAugmentation
 
-STATELESS = ("torch.nn.", "lenext.models.")  # whose modules keep nothing of a forward pass in evaluation mode
+STATELESS = (
+    "torch.nn.",
+    "lenext.models.",
+    "lenext.acceleration.",
+)  # whose modules keep nothing of a forward pass in evaluation mode
 
 
 @dataclass(frozen=True, eq=False)

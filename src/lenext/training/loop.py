@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lenext.acceleration.placement import place_network
 from lenext.data.batches import batch_slices, batches, move_to_device, take_rows
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
@@ -160,5 +161,5 @@ def evaluate(
     if split not in there:
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
     compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
-    compute.place(network)
+    place_network(network, compute)
     return evaluate_split(network, there[split], preprocessing(data, recipe), compute, allowed_tta(data, recipe))

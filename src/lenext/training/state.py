@@ -7,7 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lenext.foundation.device import Compute, set_thread_count
+from lenext.acceleration.placement import place_network
+from lenext.acceleration.threads import set_thread_count
+from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.seeds import mix_seeds, restore_random_states, save_random_states
 from lenext.models.blocks import Whitening
@@ -140,7 +142,7 @@ class TrainingState:
             initialize(network, recipe.initialization)
         if images:
             fit_whitening(network, images)
-        compute.place(network)
+        place_network(network, compute)
         return cls(network, compute, Update(network, recipe, compute))
 
     @property

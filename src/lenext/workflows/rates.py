@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lenext.foundation.device import restore_thread_count, set_thread_count
+from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path, provisional_folder
 from lenext.reporting.console import Console

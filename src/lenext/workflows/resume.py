@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.data import IN_PYTHON_PREFIX
 from lenext.data.dataset import Dataset
-from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import remove_leftovers, write_atomic
 from lenext.foundation.signals import StopSignal

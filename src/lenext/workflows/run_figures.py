@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from lenext.acceleration.placement import place_network
 from lenext.data.batches import load_batch
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.device import Compute
@@ -87,7 +88,7 @@ class RunFigures:
         right = np.flatnonzero(answers.right)
         right = right[np.linspace(0, len(right) - 1, EXPLAINED).astype(int)] if len(right) else right
         rows, places = self.places(self.data.test, np.concatenate([right, answers.worst(EXPLAINED)]))
-        module = Compute.choose(*looks.CPU).place(module)
+        module = place_network(module, Compute.choose(*looks.CPU))
         rows_shown, layer = list[dict[str, object]](), ""
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             images = prepared(self.data.test, description, place)

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
+from lenext.acceleration.memory import keep_freed_memory_until_exit
 from lenext.data.dataset import Split
 from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
-from lenext.foundation.memory import keep_freed_memory
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console, format_duration
 from lenext.reporting.run_images import write_curves, write_test_figures
@@ -104,7 +104,7 @@ class Session:
     def train(self, stop: StopSignal) -> bool:
         """Train, writing records, checkpoints and the best weights as they come; whether it was stopped by a signal."""
         job, state = self.job, self.state
-        keep_freed_memory()
+        keep_freed_memory_until_exit()  # of the whole process, and of whatever it does after this training
         every = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
         board = Board(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lenext.acceleration.placement import place_network
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.progress import count_bar
@@ -116,7 +117,7 @@ def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]
             for _ in fit(module, part, recipe):
                 advance(1)
             compute = Compute.choose()
-            compute.place(module)
+            place_network(module, compute)
             assert part.test is not None
             found[left.numpy()] = evaluate_split(module, part.test, preprocessing(part, recipe), compute).probabilities
     return found

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.data import DATASETS, IN_PYTHON_PREFIX
 from lenext.data.dataset import Dataset
-from lenext.foundation.device import restore_thread_count, set_thread_count
 from lenext.foundation.files import expand_path
 from lenext.foundation.signals import StopSignal
 from lenext.models.user_network import is_user_network

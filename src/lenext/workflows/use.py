@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from lenext.acceleration.placement import place_network
 from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
 from lenext.data.preprocessing import Preprocessing
@@ -108,7 +109,7 @@ def val(
         recipe.precision if precision == "auto" else precision,
         recipe.memory_format,
     )
-    compute.place(module)
+    place_network(module, compute)
     views = allowed_tta(whole, recipe)
     seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
     title = f"{run.path.name}: {title} by class{TTA_VIEWS[views]}"
