@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from lenext.models import MODELS as MODELS
     from lenext.models import create as create
     from lenext.runs.folder import Run as Run
+    from lenext.training.experiment import Experiment as Experiment
     from lenext.training.loop import evaluate as evaluate
     from lenext.training.loop import events as events
     from lenext.training.loop import fit as fit
     from lenext.training.rates import find_learning_rate as find_learning_rate
-    from lenext.training.recipe import Experiment as Experiment
     from lenext.training.recipe import Recipe as Recipe
     from lenext.training.recipes import RECIPES as RECIPES
     from lenext.training.state import Record as Record
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 HOMES = {
     "DATASETS": "data",
     "Dataset": "data.dataset",
-    "Experiment": "training.recipe",
+    "Experiment": "training.experiment",
     "LenextError": "foundation.errors",
     "MODELS": "models",
     "RECIPES": "training.recipes",

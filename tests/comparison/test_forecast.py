@@ -14,7 +14,8 @@ from lenext.comparison.plan import Contestant, Plan
 from lenext.comparison.race import entered, race
 from lenext.comparison.standings import Cost
 from lenext.data.dataset import Dataset
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.experiment import Experiment
+from lenext.training.recipe import Recipe
 
 SECONDS = st.floats(0.1, 1e4)
 

@@ -16,7 +16,8 @@ from lenext.comparison.trials import Trial, carry_out, taken
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.reporting.places import without_places
 from lenext.runs.folder import Run
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.experiment import Experiment
+from lenext.training.recipe import Recipe
 
 SMALL: dict[str, Any] = {"train_samples": 200, "quiet": True}
 NETWORKS = ("lenet", "lenet_32px")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lenext.comparison.standings import Cost, Standing, fronts, rows_of
 from lenext.comparison.trials import Outcome, Trial
-from lenext.training.recipe import Experiment
+from lenext.training.experiment import Experiment
 
 
 @dataclass(frozen=True)

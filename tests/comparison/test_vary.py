@@ -17,7 +17,7 @@ from lenext.comparison.variations import BASE, combinations, vary
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.runs import weights
 from lenext.runs.folder import Run
-from lenext.training.recipe import Experiment
+from lenext.training.experiment import Experiment
 from lenext.workflows.train import train
 from tests.comparison.test_race import figures
 from tests.data.makers import write_table

@@ -28,7 +28,7 @@ from lenext.foundation.errors import ConfigurationError, DataError, LenextError,
 from lenext.models.pretrained import read_state
 from lenext.runs import weights
 from lenext.runs.signed import write_signed
-from lenext.training.recipe import read_settings
+from lenext.training.experiment import read_experiment
 from lenext.workflows.use import open_weights
 from tests.hostile.formats import PREPARE, TINY, tiny
 
@@ -173,14 +173,14 @@ def test_a_recipe_of_aliases(tmp_path: Path) -> None:
     lines += [f"k{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 9)}]" for at in range(1, 9)]
     path.write_text("\n".join([*lines, "epochs: *a8"]))
     with pytest.raises(ConfigurationError, match="aliases") as caught:
-        read_settings(path)
+        read_experiment(path)
     assert len(str(caught.value)) < 500
     path.write_text("? &a [*a]\n: 1\n")
     with pytest.raises(ConfigurationError):
-        read_settings(path)
+        read_experiment(path)
     path.write_text("a: 1\n" * 100_000)
     with pytest.raises(ConfigurationError, match="larger than any recipe"):
-        read_settings(path)
+        read_experiment(path)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_a_recipe_runs_nothing(tmp_path: Path, text: str, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Path("r.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match="not YAML"):
-        read_settings(Path("r.yaml"))
+        read_experiment(Path("r.yaml"))
     assert os.listdir() == ["r.yaml"]
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.training.recipe import Experiment, Recipe, read_settings
+from lenext.training.experiment import Experiment, read_experiment
+from lenext.training.recipe import Recipe, group_of
 from lenext.training.recipes import ABOUT, OF_NETWORKS, RECIPES, load_recipe
 from lenext.workflows.prepare import build_experiment
 
@@ -28,7 +29,7 @@ def test_every_networks_recipe_is_one(name: str) -> None:
 
 
 def test_every_key_has_help() -> None:
-    assert all(one.metadata["about"] and one.metadata["group"] for one in fields(Recipe))
+    assert all(one.metadata["about"] and group_of(one.name) for one in fields(Recipe))
 
 
 def test_which_setting_wins() -> None:
@@ -118,7 +119,7 @@ def test_yaml_holds_an_experiment_exactly(
     path = tmp_path_factory.getbasetemp() / "recipe.yaml"
     experiment = Experiment("lenet", options, data=data, recipe=recipe)
     path.write_text(experiment.to_yaml(), encoding="utf-8")
-    found = read_settings(path)
+    found = read_experiment(path)
     assert Experiment(**(found | {"recipe": Recipe().with_keys(found["recipe"])})) == experiment
 
 

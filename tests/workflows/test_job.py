@@ -6,8 +6,9 @@ import pytest
 
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.workflows import job
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job

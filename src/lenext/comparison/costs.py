@@ -17,8 +17,8 @@ from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.timing import synchronize
 from lenext.inspection.summary import summarize
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment
 from lenext.workflows.batch_size import BY_WEIGHT
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job

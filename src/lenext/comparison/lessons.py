@@ -19,8 +19,9 @@ from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.files import expand_path
 from lenext.foundation.modes import evaluation_mode
 from lenext.reporting.console import Console
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.workflows.context import Context
 from lenext.workflows.prepare import load_data, resolve_image_size
 from lenext.workflows.use import open_weights

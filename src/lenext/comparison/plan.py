@@ -15,7 +15,8 @@ from lenext.foundation.files import expand_path, make_folder, provisional_folder
 from lenext.foundation.locks import lock_file
 from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.experiment import Experiment
+from lenext.training.recipe import Recipe
 from lenext.training.recipes import load_recipe
 
 FILE, VERSION = "plan.json", 1

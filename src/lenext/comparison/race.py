@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,15 @@ from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.experiment import Experiment
+from lenext.training.recipe import Recipe, group_of
 from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, load_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import load_data, merge_experiment_keys, resolve_image_size
 from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
 
-SHARED = ("Samples", "Augmentation")  # groups of keys that all contestants have alike
+SHARED = ("Split", "Sampling", "Augmentation")  # groups of keys that all contestants have alike
 ALSO_SHARED = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")
 SHIFT = 8  # images are shifted by up to this part of their side; by half of it where a mirror changes the class
 
@@ -135,9 +136,8 @@ def prepared(
 
 def own_keys(network: str) -> dict[str, Any]:
     """What a network's own recipe says of how it learns, without what all contestants have alike."""
-    groups = {one.name: one.metadata["group"] for one in fields(Recipe)}
     own = OF_NETWORKS.get(network, {})
-    return {key: value for key, value in own.items() if groups[key] not in SHARED and key not in ALSO_SHARED}
+    return {key: value for key, value in own.items() if group_of(key) not in SHARED and key not in ALSO_SHARED}
 
 
 def entered(

@@ -18,8 +18,9 @@ from lenext.reporting.console import Console
 from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
 from lenext.reporting.tables import table
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE

@@ -23,7 +23,7 @@ from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
-from lenext.training.recipe import Experiment
+from lenext.training.experiment import Experiment
 from lenext.training.state import Record
 from lenext.workflows.train import absolute_path, default_name
 

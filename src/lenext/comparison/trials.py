@@ -19,8 +19,8 @@ from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, format_duration
 from lenext.runs.folder import Run
 from lenext.runs.results import split_metrics
+from lenext.training.experiment import Experiment
 from lenext.training.notices import Samples, at_chance
-from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE

@@ -9,11 +9,9 @@ from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import convert
 from lenext.models import find_variant
 from lenext.models.user_network import from_text, is_user_network
-from lenext.training.recipe import Recipe, value_of_key
+from lenext.training.recipe import Recipe, group_of, key_names, key_value
 
-SPLIT = {
-    one.name for one in fields(Recipe) if one.metadata["group"] == "Samples" and one.name != "train_samples"
-}  # fmt: skip
+SPLIT = {name for name in key_names() if group_of(name) == "Split" or name == "shuffle"} - {"train_samples"}
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER})")
 WIDE = 10.0  # a range whose ends are so many times apart is searched by its logarithm
@@ -79,7 +77,7 @@ def choices_of(network: str, key: str, text: str) -> Choices:
         raise ConfigurationError(f"{key}={text}: a value is given twice")
     if of_recipe:
         for value in values:
-            value_of_key(key, value)
+            key_value(key, value)
     return Choices(key, of_recipe, tuple(values), base=base)
 
 

@@ -23,8 +23,8 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size

@@ -13,7 +13,8 @@ from typing import Any, get_args, get_type_hints
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.locks import lock_file
-from lenext.training.recipe import Experiment, Recipe, read_settings
+from lenext.training.experiment import Experiment, read_experiment
+from lenext.training.recipe import Recipe
 from lenext.training.state import Record
 
 MOST_BYTES = 256 << 20  # of a table or JSON file in a run
@@ -118,7 +119,7 @@ class Run:
     @property
     def experiment(self) -> Experiment:
         """What recipe.yaml holds."""
-        found = read_settings(self.path / "recipe.yaml")
+        found = read_experiment(self.path / "recipe.yaml")
         return Experiment(**(found | {"recipe": Recipe().with_keys(found["recipe"])}))
 
     def is_finished(self, experiment: Experiment) -> bool:

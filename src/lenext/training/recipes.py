@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
-from lenext.training.recipe import read_settings
+from lenext.training.experiment import read_experiment
 
 LENET: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 3e-3, "batch_size": 64, "epochs": 30, "label_smoothing": 0.1, "shift": 1,
@@ -132,7 +132,7 @@ def load_recipe(name: str) -> dict[str, Any]:
     if path.is_dir() and (path / "recipe.yaml").is_file():
         path = path / "recipe.yaml"
     if path.is_file():
-        return read_settings(path)
+        return read_experiment(path)
     if path.suffix in (".yaml", ".yml"):
         raise ConfigurationError(f"{name}: there is no such recipe file")
     raise ConfigurationError(unknown_name("recipe", name, RECIPES, "A YAML file works too"))

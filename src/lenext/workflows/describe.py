@@ -16,7 +16,7 @@ from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run, find_runs
-from lenext.training.recipe import Experiment
+from lenext.training.experiment import Experiment
 from lenext.workflows.prepare import check_fit, draw_network, network_options, resolve_image_size
 
 

@@ -18,9 +18,10 @@ from lenext.models import find_variant
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import format_duration
 from lenext.runs.weights import Description
+from lenext.training.experiment import Experiment
 from lenext.training.loop import events
 from lenext.training.passes import augmentation, grown, has_compiler
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.training.recipes import COMPILING_PAYS
 from lenext.training.state import Step, TrainingState
 from lenext.workflows.batch_size import find_batch_size

@@ -19,8 +19,9 @@ from lenext.models.pretrained import freeze, load_state, normalization_of, publi
 from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.folder import Run
+from lenext.training.experiment import Experiment
 from lenext.training.loop import preprocessing, split_by_recipe
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.training.recipes import OF_NETWORKS, load_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import split_fingerprint

@@ -28,8 +28,8 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
+from lenext.training.experiment import Experiment
 from lenext.training.notices import Samples, calibration_notice, noticed
-from lenext.training.recipe import Experiment
 from lenext.training.schedule import Curve, batches_per_epoch, learning_rate_curve
 from lenext.workflows.context import Context
 from lenext.workflows.prepare import open_data

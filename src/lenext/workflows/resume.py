@@ -17,8 +17,8 @@ from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment
 from lenext.training.state import Record
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job

@@ -24,7 +24,7 @@ from lenext.runs.predict import find_images
 from lenext.runs.results import class_metrics
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
-from lenext.training.recipe import Recipe, value_of_key
+from lenext.training.recipe import Recipe, key_value
 from lenext.workflows import looks
 from lenext.workflows.context import Context
 from lenext.workflows.describe import network_named
@@ -61,7 +61,7 @@ def channels(
         return looks.channels(load(source, data_dir=data_dir, offline=offline), sample or 0, crop)
     if sample is not None:
         raise ConfigurationError(f"sample={sample}: {path} is one image; leave it out")
-    size = value_of_key("image_size", 224 if size is None else size)
+    size = key_value("image_size", 224 if size is None else size)
     pixels = torch.from_numpy(read_image(path, channels, (size, size)).copy())
     values = pixels / 255
     mean, std = values.mean((1, 2), keepdim=True), values.std((1, 2), keepdim=True).clamp(min=1e-6)
@@ -71,7 +71,7 @@ def channels(
 
 def filtered(image: str | Path, run: str | Path | Run = "", *, size: int = 224, network: str = "") -> Figure:
     """An image through hand-made kernels, and through the first ones that a run has learned."""
-    value_of_key("image_size", size)
+    key_value("image_size", size)
     module = open_weights(run, "best", network)[0] if run else None
     return looks.filters(module, read_image(image, 1, (size, size)), Path(image).name)
 

@@ -15,8 +15,9 @@ from lenext.foundation.signals import StopSignal
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
+from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
-from lenext.training.recipe import Experiment, Recipe
+from lenext.training.recipe import Recipe
 from lenext.training.state import Record
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job
