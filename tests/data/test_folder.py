@@ -53,7 +53,7 @@ def test_grey_images_stay_grey_and_of_one_size_stay_so(tmp_path: Path) -> None:
 def test_files_and_memory_give_the_same_pixels(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
     root = photos("up", "down")
     loaded = lenext.load(root, image_size=24)
-    monkeypatch.setattr("lenext.data.folder.IN_MEMORY", 0)
+    monkeypatch.setattr("lenext.data.folder.MAX_BYTES_IN_MEMORY", 0)
     lazy = lenext.load(root, image_size=24)
     rows = torch.tensor([3, 0, 19])
     assert isinstance(lazy.train.images, ImageFiles)
@@ -113,7 +113,7 @@ def test_a_broken_image_is_named_or_left_out(
     root = photos("up", "down")
     path = broken(root, kind)
     if lazy:
-        monkeypatch.setattr("lenext.data.folder.IN_MEMORY", 0)
+        monkeypatch.setattr("lenext.data.folder.MAX_BYTES_IN_MEMORY", 0)
     if not (lazy and kind == "cut"):  # found when it is first decoded
         with pytest.raises(DataError, match=r"zz\.png.*--on-bad-image skip"):
             lenext.load(root, image_size=8)
@@ -124,8 +124,8 @@ def test_a_broken_image_is_named_or_left_out(
 
 
 def test_a_bomb_of_an_image_is_refused_unread(photos: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MOST_PIXELS", {})
-    monkeypatch.setattr(images, "MOST_PIXELS_ELSE", 2000)
+    monkeypatch.setattr(images, "MAX_PIXELS", {})
+    monkeypatch.setattr(images, "MAX_PIXELS_DEFAULT", 2000)
     with pytest.raises(DataError, match=r"pixels are more than the 2,000 allowed"):
         lenext.load(photos("up", "down"))
 

@@ -18,7 +18,7 @@ from lenext.foundation.errors import DataError
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of our own, and a memory from three files on."""
     monkeypatch.setenv("LENEXT_DATA", str(tmp_path / "cache"))
-    monkeypatch.setattr(headers, "WORTH", 3)
+    monkeypatch.setattr(headers, "MIN_CACHED_FILES", 3)
     return tmp_path / "cache" / "headers"
 
 
@@ -34,8 +34,8 @@ def test_they_are_what_the_files_say_and_are_read_once(tmp_path: Path, monkeypat
     first = read_headers(tmp_path / "some", paths)
     assert first == [Header("L", 20, 10), *(Header("RGB", 20, 10 + number) for number in (1, 2, 3))]
     looked: list[str] = []
-    real = headers.look
-    monkeypatch.setattr(headers, "look", lambda path: looked.append(path) or real(path))  # type: ignore[func-returns-value]
+    real = headers.read_header
+    monkeypatch.setattr(headers, "read_header", lambda path: looked.append(path) or real(path))  # type: ignore[func-returns-value]
     assert read_headers(tmp_path / "some", paths) == first
     assert looked == []
     Image.new("RGB", (50, 60)).save(paths[2])
@@ -69,7 +69,7 @@ def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path, sma
 def test_the_spelling_of_a_folder_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = images(tmp_path / "some")
     first = read_headers(tmp_path / "some", paths)
-    monkeypatch.setattr(headers, "look", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr(headers, "read_header", lambda path: pytest.fail(f"{path} is read again"))
     monkeypatch.chdir(tmp_path)
     assert read_headers(Path("some"), [f"some/{Path(path).name}" for path in paths]) == first
 

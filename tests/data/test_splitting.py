@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.utils.data import random_split
 
 from lenext.data.dataset import Dataset
-from lenext.data.splitting import shares, split_dataset, split_rows
+from lenext.data.splitting import apportion, split_dataset, split_rows
 from lenext.foundation.errors import DataError
 
 labels = st.lists(st.integers(0, 4), min_size=4, max_size=200).map(torch.tensor)
@@ -39,7 +39,7 @@ def test_stratified_keeps_every_class_in_proportion(labels: torch.Tensor, fracti
 @given(st.lists(st.integers(10, 1000), min_size=2, max_size=20), st.floats(0.1, 0.9))
 def test_shares_add_up(counts: list[int], fraction: float) -> None:
     number = round(sum(counts) * fraction)
-    assert int(shares(torch.tensor(counts), number).sum()) == number
+    assert int(apportion(torch.tensor(counts), number).sum()) == number
 
 
 def test_random_is_torchs_random_split() -> None:

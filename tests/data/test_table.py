@@ -54,18 +54,18 @@ def changed(row: int, column: int, value: object) -> list[list[object]]:
         ([ROWS[0][:-1]], "line 2: 16 values where line 1 has 17"),
         (changed(2, 5, "x"), "line 4: 'x' in column 6 is not a number"),
         (changed(2, 5, ""), "line 4: '' in column 6 is not a number"),
-        (changed(2, 5, 256), "line 4: the pixel value 256 is no whole number of 0 to 255"),
+        (changed(2, 5, 256), "line 4: the pixel value 256 is not a whole number from 0 to 255"),
         (changed(2, 5, -1), "line 4: the pixel value -1"),
         (changed(2, 5, 0.5), "line 4: the pixel value 0.5"),
         (changed(2, 5, "nan"), "line 4: the pixel value nan"),
-        (changed(2, 0, 1.5), "line 4: the label 1.5 is no whole number"),
-        ([], "no images in it"),
+        (changed(2, 0, 1.5), "line 4: the label 1.5 is not a whole number"),
+        ([], "contains no images"),
         ([row[:3] for row in ROWS], None),
     ],
 )
 def test_a_wrong_table_is_one_line_with_the_line(tmp_path: Path, rows: list[list[object]], reason: str | None) -> None:
     header = HEADER if reason else HEADER[:3]
-    with pytest.raises(DataError, match=reason or "2 pixels a row make no square image") as caught:
+    with pytest.raises(DataError, match=reason or "2 pixels a row do not make a square image") as caught:
         lenext.load(write_table(tmp_path / "t.csv", rows, header))
     assert "\n" not in str(caught.value)
     assert "t.csv" in str(caught.value)
@@ -83,9 +83,9 @@ def test_a_wrong_value_in_the_first_row_makes_no_header(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=f"line 1: '{value}' in column 6 is not a number"):
             lenext.load(write_table(tmp_path / "t.csv", changed(0, 5, value)))
     (tmp_path / "empty.csv").touch()
-    with pytest.raises(DataError, match="no images in it"):
+    with pytest.raises(DataError, match="contains no images"):
         lenext.load(tmp_path / "empty.csv")
-    with pytest.raises(DataError, match="is no whole number"):
+    with pytest.raises(DataError, match="is not a whole number"):
         lenext.load(write_table(tmp_path / "t.csv", changed(1, 0, "1e300")))
 
 

@@ -321,8 +321,8 @@ GADGETS = [
         ("_codecs", "decode"), ("codecs", "encode"), ("functools", "partial"), ("operator", "attrgetter"),
         ("operator", "methodcaller"), ("types", "FunctionType"), ("builtins", "map"), ("builtins", "print"),
         ("asyncio.unix_events", "_UnixSubprocessTransport._start"), ("lib2to3.pgen2.pgen", "ParserGenerator"),
-        ("idlelib.pyshell", "ModifiedInterpreter.runcode"), ("lenext.data.pickles", "Array"), ("lenext", "train"),
-        ("numpy.core.multiarray", "_reconstruct\x00"), ("numpy", "dtype.type"),
+        ("idlelib.pyshell", "ModifiedInterpreter.runcode"), ("lenext.data.pickles", "ArrayStandIn"),
+        ("lenext", "train"), ("numpy.core.multiarray", "_reconstruct\x00"), ("numpy", "dtype.type"),
         ("numpy._core.numeric", "_frombuffer.__globals__"),
     ]),
     b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x0aopen('x','w')\x85R.",  # STACK_GLOBAL

@@ -173,13 +173,13 @@ def hang_reading(after: int) -> None:
         return real(*arguments, **more)
 
     images.read_image = read
-    images.STALLED = 0.5
-    folder.IN_MEMORY = 0
+    images.MAX_DECODE_SECONDS = 0.5
+    folder.MAX_BYTES_IN_MEMORY = 0
 
 
 def keep_in_files() -> None:
     """Images stay in their files, as those of large data sets do."""
-    folder.IN_MEMORY = 0
+    folder.MAX_BYTES_IN_MEMORY = 0
 
 
 def print_into(path: str) -> None:

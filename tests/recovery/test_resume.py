@@ -75,9 +75,9 @@ def data(
     if request.param == "memory":
         yield split_by_recipe(few, RECIPE)
         return
-    monkeypatch.setattr(folder_source, "IN_MEMORY", 0)
+    monkeypatch.setattr(folder_source, "MAX_BYTES_IN_MEMORY", 0)
     with ThreadPool(request.param) as pool:
-        monkeypatch.setattr(images, "decoders", lambda: pool)
+        monkeypatch.setattr(images, "decoder_pool", lambda: pool)
         yield split_by_recipe(lenext.load(photos("train/up", "train/down", count=20), image_size=32), RECIPE)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 import lenext
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import ConfigurationError, DataError
-from lenext.workflows.audit import ABOUT, Audit, audit
+from lenext.workflows.audit import KINDS, Audit, audit
 
 CLASSES = ("circle", "cross", "stripes", "frame")
 
@@ -116,7 +116,7 @@ def test_the_table_and_the_page(found: Audit) -> None:
         rows = list(csv.DictReader(file))
     assert [(row["kind"], row["sample"]) for row in rows] == [(one.kind, one.sample) for one in found.findings]
     kinds = [one.kind for one in found.findings]
-    assert kinds == sorted(kinds, key=list(ABOUT).index)
+    assert kinds == sorted(kinds, key=list(KINDS).index)
     page = found.page.read_text()
     assert all(f"{kind.capitalize()} <span" in page for kind in set(kinds))
     assert page.count("data:image/") >= 30

@@ -93,7 +93,7 @@ SOURCES: dict[str, tuple[Callable[[Path], Path], Callable[[Path], None]]] = {
 def test_changed_data_are_noticed(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, change = SOURCES[kind]
     if kind == "files":
-        monkeypatch.setattr("lenext.data.folder.IN_MEMORY", 0)  # so that they stay in their files
+        monkeypatch.setattr("lenext.data.folder.MAX_BYTES_IN_MEMORY", 0)  # so that they stay in their files
     path = make(tmp_path / "data")
     run = train("lenet", path, epochs=1, image_size=28, runs_dir=tmp_path / "runs", quiet=True)
     before = val(run, split="train", quiet=True).accuracy

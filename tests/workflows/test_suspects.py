@@ -72,7 +72,7 @@ def test_the_audit_follows_the_rule(swapped: Swapped, tmp_path: Path, monkeypatc
     images = torch.randint(0, 256, (len(labels), 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     split = Split(images, torch.from_numpy(labels), np.arange(len(labels)))
     data = Dataset("swapped", tuple("0123456789"), split)
-    monkeypatch.setattr(suspects, "out_of_fold", lambda *_: probabilities)
+    monkeypatch.setattr(suspects, "out_of_fold_probabilities", lambda *_: probabilities)
     found = {
         name: {int(finding.sample) for finding in audit(data, out=tmp_path, suspect=name).of("suspect label")}
         for name in ("precise", "sensitive", None)

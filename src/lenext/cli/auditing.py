@@ -1,4 +1,4 @@
-"""`lenext audit`: what is wrong with data."""
+"""`lenext audit`: find faults of a dataset."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,28 +20,28 @@ def audit(
     labels: Annotated[bool, Parameter(help="train small networks to find suspect labels")] = True,
     suspect: Annotated[
         Literal["precise", "sensitive"] | None,
-        Parameter(help="which labels are suspect: with few false alarms, or with few missed; sensitive by default"),
+        Parameter(help="rule for suspect labels: precise has few false alarms, sensitive (the default) few misses"),
     ] = None,
-    network: Annotated[str | None, Parameter(help="which to train, by name; lenet_32px by default")] = None,
-    epochs: Annotated[int | None, WHOLE, Parameter(help="for how long; 12 by default")] = None,
+    network: Annotated[str | None, Parameter(help="network to train, by name; lenet_32px by default")] = None,
+    epochs: Annotated[int | None, WHOLE, Parameter(help="epochs of each training; 12 by default")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     json: AsJson = False,
 ) -> None:
-    """Look for broken, odd, rotated and doubled images, small classes and suspect labels. Nothing is changed."""
-    from lenext.workflows.audit import ABOUT
-    from lenext.workflows.audit import audit as work
+    """Find broken, odd, rotated and duplicate images, small classes and suspect labels. Nothing is changed."""
+    from lenext.workflows.audit import KINDS
+    from lenext.workflows.audit import audit as audit_dataset
 
-    found = work(
+    report = audit_dataset(
         data, out=out, labels=labels, suspect=suspect, network=network, epochs=epochs, data_dir=data_dir,
         offline=offline,
     )  # fmt: skip
-    counts = Counter(one.kind for one in found.findings)
+    counts = Counter(finding.kind for finding in report.findings)
     if json:
-        show_json({"counts": counts, "table": str(found.table), "page": str(found.page)})
+        show_json({"counts": counts, "table": str(report.table), "page": str(report.page)})
         return
-    first = {kind: found.of(kind)[0] for kind in ABOUT if counts[kind]}
-    rows = [[kind, f"{counts[kind]:,}", one.sample, one.what] for kind, one in first.items()]
-    show_table(["finding", "how many", "such as", "what"], rows or [["nothing", "0", "", ""]], right=["how many"])
-    write_out("".join(f"\n{note}\n" for note in found.notes))
-    write_out(f"\n{found.table} and {found.page}\n")
+    examples = {kind: report.of(kind)[0] for kind in KINDS if counts[kind]}
+    rows = [[kind, f"{counts[kind]:,}", finding.sample, finding.what] for kind, finding in examples.items()]
+    show_table(["finding", "count", "example", "what"], rows or [["nothing", "0", "", ""]], right=["count"])
+    write_out("".join(f"\n{note}\n" for note in report.notes))
+    write_out(f"\n{report.table} and {report.page}\n")

@@ -1,4 +1,7 @@
-"""Data sets by name or by path. A data set to add: one loader and one line in DATASETS."""
+"""Load a dataset by name or by path.
+
+To add a dataset, write a loader and add one line to DATASETS.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,18 @@ if TYPE_CHECKING:
 
 
 IN_PYTHON_PREFIX = "(made in Python) "
-"""Before the name of data that a run cannot load again."""
+"""Prefix of the source name of data that a run cannot load again."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A data set known by name: its loader as `module:function`, what it is, and its folder under the data folder."""
+class DatasetEntry:
+    """A dataset that can be loaded by name.
+
+    Attributes:
+        loader: `module:function` in `lenext.data`.
+        about: What the dataset contains, in one line.
+        folder: Its folder below the data folder.
+    """
 
     loader: str
     about: str
@@ -30,10 +39,12 @@ class Entry:
 
 
 DATASETS = {
-    "digits": Entry("digits:load", "1,797 handwritten digits of 8 px, enlarged to 28; comes with scikit-learn"),
-    "mnist": Entry("idx:load_mnist", "70,000 handwritten digits, grey, 28 px", "MNIST/raw"),
-    "fashion-mnist": Entry("idx:load_fashion_mnist", "70,000 pieces of clothing, grey, 28 px", "FashionMNIST/raw"),
-    "cifar10": Entry(
+    "digits": DatasetEntry("digits:load", "1,797 handwritten digits of 8 px, enlarged to 28; comes with scikit-learn"),
+    "mnist": DatasetEntry("idx:load_mnist", "70,000 handwritten digits, grey, 28 px", "MNIST/raw"),
+    "fashion-mnist": DatasetEntry(
+        "idx:load_fashion_mnist", "70,000 pieces of clothing, grey, 28 px", "FashionMNIST/raw"
+    ),
+    "cifar10": DatasetEntry(
         "cifar:load", "60,000 small photographs of 10 kinds of things, colour, 32 px", "cifar-10-batches-py"
     ),
 }
@@ -41,16 +52,18 @@ DATASETS = {
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a source is to be read.
+    """Options for reading a source.
 
-    data_dir, offline:  where published data lie or are put, and whether the network may be used
-    image_size:       (height, width) that files of any size are brought to, or "auto": their own if they share one
-    fit:                how: `crop` (shorter side, then the centre) or `pad` (the whole image on black)
-    label_column:       a CSV's column of labels: a name, a number from 0, or "auto"
-    on_bad_image:       whether an image that cannot be read stops everything or is left out
-    channels:           of images in files: 1, 3, or "auto": 1 where all are grey
-    classes:            the names that labels are to be matched with; empty: those that are found
-    separate_test:      whether the test set comes from elsewhere
+    Attributes:
+        data_dir: Folder of published datasets; missing ones are downloaded into it.
+        offline: Whether downloads are forbidden.
+        image_size: (height, width) to which image files are resized; "auto" keeps their size if all share one.
+        fit: How files are resized: `crop` (scale the shorter side, crop the centre) or `pad` (image on black).
+        label_column: Label column of a CSV: a name, a number from 0, or "auto".
+        on_bad_image: Whether an unreadable image stops loading or is left out.
+        channels: Channels of images in files: 1, 3, or "auto": 1 if all are grey.
+        classes: Class names to which labels are matched; empty: the classes of the source.
+        separate_test: Whether the test set comes from another source.
     """
 
     data_dir: Path
@@ -76,10 +89,22 @@ def load(
     on_bad_image: OnBadImage = "stop",
     channels: int | Literal["auto"] = "auto",
 ) -> Dataset:
-    """A data set by name (see DATASETS) or by path: an IDX, CIFAR-10 or image folder, a CSV, a pickle.
+    """Load a dataset by name (see DATASETS) or by path: an IDX, CIFAR-10 or image folder, a CSV, a pickle.
 
-    test: a separate source for the test set; its classes are matched by name.
-    The other arguments are those of `Place`. Raises DataError or DownloadError.
+    Args:
+        source: Name, path, or address of a CSV.
+        test: Separate source for the test set; its classes are matched by name.
+        data_dir: Folder of published datasets; the cache folder by default.
+        offline: Whether downloads are forbidden.
+        image_size: Side, or (height, width), in pixels; see `LoadOptions`, as for the arguments that follow.
+        fit: `crop` or `pad`.
+        label_column: Label column of a CSV.
+        on_bad_image: `stop` or `skip`.
+        channels: 1, 3 or "auto".
+
+    Raises:
+        DataError: The source cannot be read.
+        DownloadError: The source cannot be downloaded.
     """
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     folder = expand_path(data_dir) if data_dir is not None else cache_folder()
@@ -88,43 +113,43 @@ def load(
     options = LoadOptions(
         folder, offline, size, fit, label_column, on_bad_image, channels, separate_test=test is not None
     )
-    data = load_one(str(source), options)
+    data = load_source(str(source), options)
     if test is None:
         return data
-    like = replace(options, image_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
-    return data.with_test(load_one(str(test), like))
+    test_options = replace(options, image_size=data.shape[1:], channels=data.shape[0], classes=data.classes)
+    return data.with_test(load_source(str(test), test_options))
 
 
-def load_one(source: str, options: LoadOptions) -> Dataset:
-    """One source, without its separate test set."""
-    entry, url = DATASETS.get(source), "://" in source
-    table = url or source.lower().endswith((".csv", ".csv.gz"))
-    if options.label_column != "auto" and not table:
-        raise DataError(f"label_column={options.label_column}: {source} is no CSV table; leave it out")
+def load_source(source: str, options: LoadOptions) -> Dataset:
+    """Load one source, without a separate test set."""
+    entry, is_url = DATASETS.get(source), "://" in source
+    is_table = is_url or source.lower().endswith((".csv", ".csv.gz"))
+    if options.label_column != "auto" and not is_table:
+        raise DataError(f"label_column={options.label_column}: {source} is not a CSV table; remove the option")
     if entry:
         module, _, function = entry.loader.partition(":")
         return import_module(f"lenext.data.{module}").__dict__[function](options)
     if source.startswith(IN_PYTHON_PREFIX):
-        raise DataError(f"the data '{source}' cannot be loaded again; give them")
-    if url:
+        raise DataError(f"the data '{source}' were made in Python; pass them as data=...")
+    if is_url:
         return import_module("lenext.data.table").load(source, options)
     path = expand_path(source)
     if not path.exists():
         if path.suffix or len(path.parts) > 1:
             raise DataError(f"{source}: there is no such file or folder")
         raise DataError(unknown_name("data set", source, DATASETS, "A path to your own data works too"))
-    return import_module(f"lenext.data.{recognise(path)}").load_path(path, options)
+    return import_module(f"lenext.data.{detect_loader(path)}").load_path(path, options)
 
 
 def is_image_folder(source: str) -> bool:
-    """Return whether a source is a folder of image files, where one may be broken."""
+    """Return whether a source is a folder of image files."""
     if source in DATASETS or "://" in source or not expand_path(source).is_dir():
         return False
-    return recognise(expand_path(source)) == "folder"
+    return detect_loader(expand_path(source)) == "folder"
 
 
-def recognise(path: Path) -> str:
-    """Which loader reads what lies at a path."""
+def detect_loader(path: Path) -> str:
+    """Return the module of `lenext.data` that reads a path. Raises DataError if none does."""
     if path.is_dir():
         from lenext.data import cifar, idx
 
@@ -137,6 +162,6 @@ def recognise(path: Path) -> str:
         if name.endswith(suffixes):
             return loader
     raise DataError(
-        f"{path}: not a kind of data that is known; give a folder of class folders, a folder of IDX or CIFAR-10 files, "
+        f"{path}: not a supported dataset; give a folder of class folders, a folder of IDX or CIFAR-10 files, "
         "a .csv table or a .pkl of arrays"
     )

@@ -1,4 +1,4 @@
-"""A pickle of arrays: `((X, y), (X, y))`, training then test, as D2 has it; or `(X, y)`; or a dict of such arrays."""
+"""Read a pickle of arrays: `((X, y), (X, y))`, training then test, as D2 has it; `(X, y)`; or a dict of arrays."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +12,13 @@ from lenext.data.pickles import read_pickle
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import sha256
 
-KEYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", ""), ("data", "labels", "", ""))
+KEYS_OF_ARRAYS = (("x_train", "y_train", "x_test", "y_test"), ("images", "labels", "", ""), ("data", "labels", "", ""))
 
 
 def load_path(path: Path, options: LoadOptions) -> Dataset:
-    """Images (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1)."""
-    found = read_pickle(path)
-    train, test = pairs(found) if not isinstance(found, dict) else named(found)
+    """Load images (N, H, W), (N, C, H, W) or (N, H, W, C) with labels (N,) or (N, 1). Raises DataError."""
+    content = read_pickle(path)
+    train, test = pairs_in_dict(content) if isinstance(content, dict) else pairs_in_sequence(content)
     if train is None:
         raise DataError(f"{path}: neither ((X, y), (X, y)) nor (X, y) nor a dict with 'images' and 'labels'")
     if options.classes:
@@ -41,19 +41,19 @@ def is_pair(value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == 2
 
 
-def pairs(found: Any) -> tuple[Pair, Pair]:
-    """The training and the test pair of nested pairs."""
-    if not is_pair(found):
+def pairs_in_sequence(content: Any) -> tuple[Pair, Pair]:
+    """Return the training and the test pair of `((X, y), (X, y))` or `(X, y)`; None for a pair that is missing."""
+    if not is_pair(content):
         return None, None
-    if is_pair(found[0]) and is_pair(found[1]):
-        return (found[0][0], found[0][1]), (found[1][0], found[1][1])
-    return (found[0], found[1]), None
+    if is_pair(content[0]) and is_pair(content[1]):
+        return (content[0][0], content[0][1]), (content[1][0], content[1][1])
+    return (content[0], content[1]), None
 
 
-def named(found: dict[Any, Any]) -> tuple[Pair, Pair]:
-    """The same out of a dict, by the usual names."""
-    lower = {str(key).lower(): value for key, value in found.items()}
-    for images, labels, test_images, test_labels in KEYS:
+def pairs_in_dict(content: dict[Any, Any]) -> tuple[Pair, Pair]:
+    """Return the training and the test pair of a dict with the usual keys; None for a pair that is missing."""
+    lower = {str(key).lower(): value for key, value in content.items()}
+    for images, labels, test_images, test_labels in KEYS_OF_ARRAYS:
         if images in lower and labels in lower:
             test = (lower[test_images], lower[test_labels]) if test_images in lower and test_labels in lower else None
             return (lower[images], lower[labels]), test

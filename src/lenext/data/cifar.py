@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): its published binary form, or its pickled form, which is what torchvision keeps."""
+"""Load CIFAR-10 (Krizhevsky 2009) from its published binary files or its pickled files, as torchvision keeps them."""
 
 import tarfile
 from pathlib import Path
@@ -15,11 +15,11 @@ from lenext.foundation.errors import DataError
 from lenext.foundation.files import atomic, make_folder, read_regular
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
-TEST = ("test_batch",)
-ROW = 1 + 3 * 32 * 32  # a label byte, then the red, the green and the blue plane
+TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
+TEST_BATCHES = ("test_batch",)
+ROW_BYTES = 1 + 3 * 32 * 32  # a label byte, then the red, the green and the blue plane
 FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py")
-MOST_BYTES = 64 << 20  # of one batch
+MAX_BATCH_BYTES = 64 << 20
 
 ARCHIVE = RemoteFile(
     "cifar-10-python.tar.gz",
@@ -34,12 +34,12 @@ ARCHIVE = RemoteFile(
 
 
 def load(options: LoadOptions) -> Dataset:
-    """Used where it lies under the data folder, in either form; else fetched and unpacked."""
+    """Load CIFAR-10 from the data folder, in either form; download and unpack it first if it is missing."""
     folder = find_folder(options.data_dir)
     if folder is None or not is_complete(folder):
         archive = fetch(ARCHIVE, options.data_dir, offline=options.offline)
         folder = options.data_dir / DATASETS["cifar10"].folder
-        unpack(archive, folder, dict.fromkeys((*TRAIN, *TEST, "batches.meta"), MOST_BYTES))
+        unpack(archive, folder, dict.fromkeys((*TRAIN_BATCHES, *TEST_BATCHES, "batches.meta"), MAX_BATCH_BYTES))
     return read_folder(folder)
 
 
@@ -48,7 +48,7 @@ def load_path(path: Path, options: LoadOptions) -> Dataset:
 
 
 def find_folder(path: Path) -> Path | None:
-    """The folder at or right under `path` that has CIFAR-10's batches."""
+    """Return the folder, `path` or directly below it, that contains CIFAR-10's batches; None if there is none."""
     for folder in (path, *(path / name for name in FOLDERS)):
         if (folder / "data_batch_1.bin").is_file() or (folder / "data_batch_1").is_file():
             return folder
@@ -56,20 +56,20 @@ def find_folder(path: Path) -> Path | None:
 
 
 def is_complete(folder: Path) -> bool:
-    """Whether all six batches of one of the forms are there."""
-    return any(all((folder / (name + end)).is_file() for name in TRAIN + TEST) for end in (".bin", ""))
+    """Return whether all six batches of one of the forms exist."""
+    return any(all((folder / (name + end)).is_file() for name in TRAIN_BATCHES + TEST_BATCHES) for end in (".bin", ""))
 
 
 def read_folder(folder: Path) -> Dataset:
-    """All five training batches and the test batch."""
+    """Read the five training batches and the test batch. Raises DataError."""
     binary = (folder / "data_batch_1.bin").is_file()
     splits = {}
-    for part, names in (("train", TRAIN), ("test", TEST)):
+    for part, names in (("train", TRAIN_BATCHES), ("test", TEST_BATCHES)):
         rows = []
         for name in names:
             path = folder / (name + ".bin" if binary else name)
             if not path.is_file():
-                raise DataError(f"{path} is missing; remove the folder and it is fetched again")
+                raise DataError(f"{path} is missing; remove the folder to download it again")
             rows.append(read_binary(path) if binary else read_pickled(path))
         pixels = torch.from_numpy(np.concatenate([row[0] for row in rows]))
         labels = torch.from_numpy(np.concatenate([row[1] for row in rows]))
@@ -78,46 +78,60 @@ def read_folder(folder: Path) -> Dataset:
     return Dataset("cifar10", CLASSES, splits["train"], test=splits["test"], source=source, flip_invariant=True)
 
 
-def checked(
+def check_batch(
     pixels: NDArray[np.uint8], labels: NDArray[np.int64], path: Path
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the images as (N, 3, 32, 32) with their labels. Raises DataError for a label outside 0 to 9."""
     if labels.min() < 0 or labels.max() >= len(CLASSES):
-        raise DataError(f"{path}: a label outside of 0 to 9; this is not a CIFAR-10 batch")
+        raise DataError(f"{path}: a label outside 0 to 9; this is not a CIFAR-10 batch")
     return pixels.reshape(-1, 3, 32, 32), labels
 
 
 def read_binary(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One batch of the binary form: images (N, 3, 32, 32) and labels (N,)."""
+    """Read one batch of the binary form: images (N, 3, 32, 32) and labels (N,). Raises DataError."""
     try:
-        content = read_regular(path, MOST_BYTES)
+        content = read_regular(path, MAX_BATCH_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
-    if len(content) == 0 or len(content) % ROW:
-        raise DataError(f"{path}: {len(content):,} bytes are no whole number of {ROW}-byte rows; fetch it again")
-    rows = np.frombuffer(bytearray(content), np.uint8).reshape(-1, ROW)
-    return checked(np.ascontiguousarray(rows[:, 1:]), rows[:, 0].astype(np.int64), path)
+    if len(content) == 0 or len(content) % ROW_BYTES:
+        raise DataError(
+            f"{path}: {len(content):,} bytes are not a whole number of {ROW_BYTES}-byte rows; "
+            "remove it and download it again"
+        )
+    rows = np.frombuffer(bytearray(content), np.uint8).reshape(-1, ROW_BYTES)
+    return check_batch(np.ascontiguousarray(rows[:, 1:]), rows[:, 0].astype(np.int64), path)
 
 
 def read_pickled(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One batch of the pickled form: a dict with `data` (N, 3072) and `labels`."""
+    """Read one batch of the pickled form, a dict with `data` (N, 3072) and `labels`. Raises DataError."""
     batch = read_pickle(path)
     if not isinstance(batch, dict) or not {"data", "labels"} <= set(batch):
         raise DataError(f"{path}: not a CIFAR-10 batch; a dict with 'data' and 'labels' is needed")
     pixels, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
-    fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == ROW - 1 and len(pixels) > 0
+    fits = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == ROW_BYTES - 1 and len(pixels) > 0
     if not fits or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
-        raise DataError(f"{path}: pixels of shape {pixels.shape} and labels of shape {labels.shape}; fetch it again")
-    return checked(pixels, labels.astype(np.int64), path)
+        raise DataError(
+            f"{path}: pixels of shape {pixels.shape} and labels of shape {labels.shape}; "
+            "remove it and download it again"
+        )
+    return check_batch(pixels, labels.astype(np.int64), path)
 
 
 def unpack(archive: Path, folder: Path, expected: dict[str, int]) -> None:
-    """Write the expected regular files of a tar archive into `folder`; each is at most as large as said.
+    """Write the expected regular files of a tar archive into `folder`.
 
-    Links, devices and paths that lead outside are refused before anything is written (DataError).
+    Args:
+        archive: The archive.
+        folder: The folder to write into.
+        expected: The largest size in bytes of each file, by name.
+
+    Raises:
+        DataError: The archive is broken, or contains a link, a device or a path that leads outside. Nothing is written
+            in that case.
     """
     try:
         with tarfile.open(archive, "r:*") as tar:
-            wanted = {}
+            members = {}
             for member in tar:
                 inside = not member.name.startswith("/") and ".." not in Path(member.name).parts
                 if not inside or not (member.isreg() or member.isdir()):
@@ -126,14 +140,14 @@ def unpack(archive: Path, folder: Path, expected: dict[str, int]) -> None:
                 if member.isreg() and name in expected:
                     if member.size > expected[name]:
                         raise DataError(f"{archive}: '{member.name}' is too large; the archive is not used")
-                    wanted[name] = member
-            if lacking := sorted(set(expected) - set(wanted)):
-                raise DataError(f"{archive}: the file '{lacking[0]}' is missing in it")
+                    members[name] = member
+            if missing := sorted(set(expected) - set(members)):
+                raise DataError(f"{archive}: the file '{missing[0]}' is missing in it; remove it and download it again")
             make_folder(folder)
-            for name, member in wanted.items():
+            for name, member in members.items():
                 content = tar.extractfile(member)
                 assert content is not None  # regular files have one
                 with atomic(folder / name) as temporary:
                     temporary.write_bytes(content.read())
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{archive}: a broken archive ({error}); remove it and fetch it again") from error
+        raise DataError(f"{archive}: a broken archive ({error}); remove it and download it again") from error

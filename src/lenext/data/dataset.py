@@ -1,4 +1,4 @@
-"""A Dataset: up to three Splits of images and labels, the names of the classes, and where it all came from."""
+"""Datasets: up to three splits of images and labels, the class names, and the source."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,12 +16,13 @@ from lenext.foundation.normalization import Normalization
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fit
 
-STATISTICS_SAMPLE = 10_000  # images that the mean and deviation are taken from, at the most
-OF_FILES = 2_000  # and where each has to be decoded for it
+MAX_STATISTICS_IMAGES = 10_000  # images from which the mean and deviation are computed
+MAX_STATISTICS_FILES = 2_000  # the same if each has to be decoded first
+STATISTICS_BATCH = 500  # images at a time
 
 
 class Images(Protocol):
-    """uint8 images (N, C, H, W): a tensor, or files that are decoded when they are asked for."""
+    """uint8 images (N, C, H, W): a tensor, or files that are decoded on access."""
 
     @property
     def shape(self) -> Sequence[int]: ...
@@ -31,7 +32,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their labels (N,) int64 and sample ids (N,): the index in the source, or the path."""
+    """Images with their labels (N,), int64, and sample ids (N,): the index in the source, or the path."""
 
     images: Images
     labels: Tensor
@@ -41,31 +42,35 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: Tensor) -> "Split":
-        """These rows, in this order."""
+        """Return the samples of these rows, in this order."""
         images = self.images.take(rows) if isinstance(self.images, ImageFiles) else self.images[rows]
         return Split(images, self.labels[rows], self.ids[rows.numpy()])
 
     def find(self, ids: Sequence[Any]) -> Tensor:
-        """The rows that have these ids. Raises DataError where one is gone."""
-        place = {sample: row for row, sample in enumerate(self.ids.tolist())}
-        missing = [sample for sample in ids if sample not in place]
+        """Return the rows of these ids. Raises DataError if one is missing."""
+        row_of = {sample: row for row, sample in enumerate(self.ids.tolist())}
+        missing = [sample for sample in ids if sample not in row_of]
         if missing:
-            raise DataError(f"sample {missing[0]!r} of the stored split is no longer in the data; restore the data set")
-        return torch.tensor([place[sample] for sample in ids], dtype=torch.int64)
+            raise DataError(f"sample {missing[0]!r} of the stored split is no longer in the data; restore the dataset")
+        return torch.tensor([row_of[sample] for sample in ids], dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images to learn from.
+    """Labelled images in up to three splits.
 
-    name, classes:  how it is called; the class names, in the order of the labels
-    train, validation, test:  the splits; those that the source does not have are None
-    source:  where it came from, with hashes where they are known
-    flip_invariant:  whether an image's mirror image is of the same class (not so for digits and letters)
-    stored_fit:  how files were brought to one size (`crop` or `pad`); an image to predict is treated the same
-    held_out:  which splits were taken out of train here, rather than given by the source
-    is_split:  whether that was done already
-    notes:  what a person should know, one line each
+    Attributes:
+        name: Name of the dataset.
+        classes: Class names, in the order of the labels.
+        train: Training split.
+        validation: Validation split, or None.
+        test: Test split, or None.
+        source: Origin of the data, with hashes if they are known.
+        flip_invariant: Whether an image's mirror image is of the same class (not so for digits and letters).
+        stored_fit: How files were resized (`crop` or `pad`); images to predict are treated the same.
+        held_out: Names of the splits that were taken out of train, rather than provided by the source.
+        is_split: Whether `split_dataset` has run.
+        notes: Remarks for the user, one line each.
     """
 
     name: str
@@ -82,8 +87,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
-            found = f"only '{self.classes[0]}'" if self.classes else "none"
-            raise DataError(f"{self.name}: at least two classes are needed, found {found}")
+            classes = f"only '{self.classes[0]}'" if self.classes else "none"
+            raise DataError(f"{self.name}: at least two classes are needed, found {classes}")
 
     @classmethod
     def from_arrays(
@@ -96,47 +101,57 @@ class Dataset:
         classes: Sequence[str] = (),
         name: str = "arrays",
     ) -> "Dataset":
-        """A data set out of a person's own arrays.
+        """Build a dataset from arrays.
 
-        images: (N, H, W), (N, C, H, W) or (N, H, W, C), C of 1 or 3; whole numbers 0 to 255, or floats 0 to 1.
-        labels: (N,) or (N, 1); whole numbers or names. With `classes`, numbers are positions in it, else names too.
-        Raises DataError for arrays that do not fit together.
+        Args:
+            images: (N, H, W), (N, C, H, W) or (N, H, W, C), C of 1 or 3; integers 0 to 255, or floats 0 to 1.
+            labels: (N,) or (N, 1); integers or names. With `classes`, integers are positions in it, else names too.
+            test_images: Test images, in the same form; None without a test set.
+            test_labels: Test labels, in the same form.
+            classes: Class names in the order of the labels; by default the sorted distinct labels.
+            name: Name of the dataset.
+
+        Raises:
+            DataError: The arrays do not fit together.
         """
         by_name = not classes
         names = tuple(classes) or class_names(labels)
         unit = is_unit(images)
-        train = arrays_split(images, labels, names, name, by_name, unit)
+        train = split_from_arrays(images, labels, names, name, by_name, unit)
         if (test_images is None) != (test_labels is None):
             raise DataError(f"{name}: test_images and test_labels belong together; give both or neither")
         test = None
         if test_images is not None:
-            test = arrays_split(test_images, test_labels, names, f"{name} (test)", by_name, unit)
+            test = split_from_arrays(test_images, test_labels, names, f"{name} (test)", by_name, unit)
         return cls(name, names, train, test=test, source={"kind": "arrays"})
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images as stored."""
+        """Shape (C, H, W) of the stored images."""
         _, channels, height, width = self.train.images.shape
         return channels, height, width
 
     @cached_property
     def normalization(self) -> Normalization:
-        """Mean and deviation by channel, of the training images alone (of 10,000 of them, where there are more; of
-        2,000 that stay in their files)."""
+        """Mean and standard deviation of each channel, over the training images alone.
+
+        At most 10,000 images are read, or 2,000 if they stay in their files.
+        """
         rows = torch.arange(len(self.train))
-        most = OF_FILES if isinstance(self.train.images, ImageFiles) else STATISTICS_SAMPLE
-        if len(rows) > most:
-            rows = torch.randperm(len(rows), generator=generator(0))[:most].sort().values
+        in_files = isinstance(self.train.images, ImageFiles)
+        max_images = MAX_STATISTICS_FILES if in_files else MAX_STATISTICS_IMAGES
+        if len(rows) > max_images:
+            rows = torch.randperm(len(rows), generator=generator(0))[:max_images].sort().values
         total = torch.zeros(self.shape[0], dtype=torch.float64)
         squares, count = total.clone(), 0
-        for some in rows.split(500):
-            pixels = self.train.images[some].to(torch.float64) / 255
+        for batch in rows.split(STATISTICS_BATCH):
+            pixels = self.train.images[batch].to(torch.float64) / 255
             total += pixels.sum((0, 2, 3))
             squares += pixels.square().sum((0, 2, 3))
             count += pixels.numel() // self.shape[0]
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        std[std < 1e-3] = 1.0  # a blank channel is left as it is
+        std[std < 1e-3] = 1.0  # a constant channel is not scaled
         return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
 
     def __repr__(self) -> str:
@@ -144,44 +159,44 @@ class Dataset:
         return f"Dataset({self.name}: {sizes}; {' x '.join(map(str, self.shape))}, {len(self.classes)} classes)"
 
     def splits(self) -> dict[str, Split]:
-        """The splits there are, by name."""
+        """Return the existing splits, by name."""
         named = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
-    def with_test(self, other: "Dataset") -> "Dataset":
-        """The same with another data set's test split, or all of it where it has one split; classes match by name."""
+    def with_test(self, test_data: "Dataset") -> "Dataset":
+        """Return this dataset with another one's test split, or its only split; classes are matched by name."""
         if self.test is not None:
-            raise DataError(f"{self.name} has a test set of its own; leave the separate test data out")
-        split = other.test or other.train
+            raise DataError(f"{self.name} already has a test set; remove the separate test data")
+        split = test_data.test or test_data.train
         if split.images.shape[1:] != self.train.images.shape[1:]:
             ours, theirs = (" x ".join(map(str, shape)) for shape in (self.shape, split.images.shape[1:]))
-            raise DataError(f"{other.name}: its images are {theirs}, those of {self.name} are {ours}")
-        labels = match_classes(split.labels, other.classes, self.classes, other.name)
-        source = {**self.source, **{f"test_{key}": value for key, value in other.source.items()}}
-        return replace(self, test=replace(split, labels=labels), source=source, notes=self.notes + other.notes)
+            raise DataError(f"{test_data.name}: its images are {theirs}, those of {self.name} are {ours}")
+        labels = match_classes(split.labels, test_data.classes, self.classes, test_data.name)
+        source = {**self.source, **{f"test_{key}": value for key, value in test_data.source.items()}}
+        return replace(self, test=replace(split, labels=labels), source=source, notes=self.notes + test_data.notes)
 
 
 def match_classes(labels: Tensor, theirs: Sequence[str], ours: Sequence[str], where: str) -> Tensor:
-    """Labels that count in the order `theirs` in the order `ours`: by name. A class that ours lacks is an error."""
+    """Convert labels that index `theirs` to labels that index `ours`, by name. Raises DataError for a missing class."""
     used = {theirs[label] for label in labels.unique().tolist()}
-    if strangers := sorted(used - set(ours)):
-        raise DataError(f"{where}: class '{strangers[0]}' is not one of the training data's: {shorten_list(ours)}")
-    place = {name: at for at, name in enumerate(ours)}
-    return torch.tensor([place.get(name, -1) for name in theirs], dtype=torch.int64)[labels]
+    if unknown := sorted(used - set(ours)):
+        raise DataError(f"{where}: class '{unknown[0]}' is not one of the training data's: {shorten_list(ours)}")
+    label_of = {name: label for label, name in enumerate(ours)}
+    return torch.tensor([label_of.get(name, -1) for name in theirs], dtype=torch.int64)[labels]
 
 
-def shorten_list(names: Sequence[str], most: int = 12) -> str:
-    """The first names, comma-separated."""
-    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+def shorten_list(names: Sequence[str], max_names: int = 12) -> str:
+    """Join the first names by commas, and add how many there are in all."""
+    return ", ".join(names[:max_names]) + (f", ... ({len(names)} in all)" if len(names) > max_names else "")
 
 
 def class_names(labels: Any) -> tuple[str, ...]:
-    """The sorted distinct labels as names; numbers sort as numbers."""
+    """Return the sorted distinct labels as names; numbers are sorted as numbers."""
     return tuple(str(label) for label in np.unique(flat_labels(labels, "labels")).tolist())
 
 
 def flat_labels(labels: Any, where: str) -> NDArray[Any]:
-    """Labels (N,) or (N, 1) as an array (N,) of whole numbers or text."""
+    """Convert labels (N,) or (N, 1) to an array (N,) of integers or text. Raises DataError."""
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -194,31 +209,43 @@ def flat_labels(labels: Any, where: str) -> NDArray[Any]:
     return array.astype(np.str_) if array.dtype.kind in "US" else array.astype(np.int64)
 
 
-def arrays_split(images: Any, labels: Any, classes: Sequence[str], where: str, by_name: bool, unit: bool) -> Split:
-    """A Split out of arrays; sample ids are the positions. by_name: numbers are names of classes, not positions."""
+def split_from_arrays(images: Any, labels: Any, classes: Sequence[str], where: str, by_name: bool, unit: bool) -> Split:
+    """Build a Split from arrays; sample ids are the positions.
+
+    Args:
+        images: As in `Dataset.from_arrays`.
+        labels: As in `Dataset.from_arrays`.
+        classes: Class names.
+        where: What to name in errors.
+        by_name: Whether numbers are class names rather than positions in `classes`.
+        unit: Whether pixel values end at 1 rather than 255.
+
+    Raises:
+        DataError: The arrays do not fit together.
+    """
     pixels, flat = pixel_tensor(images, where, unit), flat_labels(labels, where)
     if len(pixels) != len(flat):
         raise DataError(f"{where}: {len(pixels)} images but {len(flat)} labels")
     if len(flat) == 0:
         raise DataError(f"{where}: no images in it")
     kinds, inverse = np.unique(flat, return_inverse=True)
-    place = {name: at for at, name in enumerate(classes)}
+    label_of = {name: label for label, name in enumerate(classes)}
     if not by_name and flat.dtype.kind == "i":
-        place = {str(at): at for at in range(len(classes))}
-    if strangers := [kind for kind in kinds.tolist() if str(kind) not in place]:
-        raise DataError(f"{where}: label {strangers[0]!r} is none of the classes: {shorten_list(classes)}")
-    numbers = np.array([place[str(kind)] for kind in kinds.tolist()], dtype=np.int64)
+        label_of = {str(label): label for label in range(len(classes))}
+    if unknown := [kind for kind in kinds.tolist() if str(kind) not in label_of]:
+        raise DataError(f"{where}: label {unknown[0]!r} is none of the classes: {shorten_list(classes)}")
+    numbers = np.array([label_of[str(kind)] for kind in kinds.tolist()], dtype=np.int64)
     return Split(pixels, torch.from_numpy(numbers[inverse]), np.arange(len(flat)))
 
 
 def is_unit(images: Any) -> bool:
-    """Whether images are floats from 0 to 1."""
+    """Return whether images are floats from 0 to 1."""
     array = np.asarray(images)
     return array.dtype.kind == "f" and array.size > 0 and bool(array.max() <= 1)
 
 
 def pixel_tensor(images: Any, where: str, unit: bool) -> Tensor:
-    """Images of the shapes and types that `Dataset.from_arrays` takes, as uint8 (N, C, H, W); unit: 1 is white."""
+    """Convert images, as `Dataset.from_arrays` takes them, to uint8 (N, C, H, W); `unit`: 1 is white."""
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[:, None]

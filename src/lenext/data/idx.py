@@ -1,4 +1,4 @@
-"""MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017) in the IDX format, gzipped or not."""
+"""Load MNIST (LeCun et al. 1998) and Fashion-MNIST (Xiao et al. 2017) from IDX files, gzipped or not."""
 
 import gzip
 import zlib
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from lenext.data import DATASETS, LoadOptions
 from lenext.data.dataset import Dataset, Split
-from lenext.data.unpack import unpacked
+from lenext.data.unpack import open_decompressed
 from lenext.foundation.download import RemoteFile, fetch
 from lenext.foundation.errors import DataError
 
-PARTS = {"train": "train", "test": "t10k"}
-MOST_BYTES = 2 << 30
+FILE_PREFIXES = {"train": "train", "test": "t10k"}
+MAX_CONTENT_BYTES = 2 << 30
 FASHION_CLASSES = (
     "t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
@@ -32,11 +32,14 @@ FASHION_MIRRORS = (
 )
 
 
-def remote(mirrors: Sequence[str], files: Sequence[tuple[str, int, str]]) -> tuple[RemoteFile, ...]:
-    return tuple(RemoteFile(n + ".gz", size, sha, tuple(m + n + ".gz" for m in mirrors)) for n, size, sha in files)
+def remote_files(mirrors: Sequence[str], files: Sequence[tuple[str, int, str]]) -> tuple[RemoteFile, ...]:
+    return tuple(
+        RemoteFile(f"{name}.gz", size, sha256, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
+        for name, size, sha256 in files
+    )
 
 
-MNIST_FILES = remote(
+MNIST_FILES = remote_files(
     MNIST_MIRRORS,
     [
         ("train-images-idx3-ubyte", 9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
@@ -45,7 +48,7 @@ MNIST_FILES = remote(
         ("t10k-labels-idx1-ubyte", 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ],
 )
-FASHION_FILES = remote(
+FASHION_FILES = remote_files(
     FASHION_MIRRORS,
     [
         ("train-images-idx3-ubyte", 26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
@@ -57,77 +60,77 @@ FASHION_FILES = remote(
 
 
 def load_mnist(options: LoadOptions) -> Dataset:
-    return published("mnist", MNIST_FILES, (), options)
+    return load_published("mnist", MNIST_FILES, (), options)
 
 
 def load_fashion_mnist(options: LoadOptions) -> Dataset:
-    return published("fashion-mnist", FASHION_FILES, FASHION_CLASSES, options)
+    return load_published("fashion-mnist", FASHION_FILES, FASHION_CLASSES, options)
 
 
-def published(name: str, files: Sequence[RemoteFile], classes: Sequence[str], options: LoadOptions) -> Dataset:
-    """Used where it lies under the data folder, in torchvision's layout or straight in it; else fetched."""
-    home = options.data_dir / DATASETS[name].folder
+def load_published(name: str, files: Sequence[RemoteFile], classes: Sequence[str], options: LoadOptions) -> Dataset:
+    """Load a published dataset from its folder below the data folder; download missing files first."""
+    folder = options.data_dir / DATASETS[name].folder
     for file in files:
         stem = "-".join(file.name.split("-")[:2])
-        if find_file(home, stem) is None:
-            fetch(file, home, offline=options.offline)
-    return read_folder(home, name, classes, flip_invariant=name == "fashion-mnist")
+        if find_file(folder, stem) is None:
+            fetch(file, folder, offline=options.offline)
+    return read_folder(folder, name, classes, flip_invariant=name == "fashion-mnist")
 
 
 def load_path(path: Path, options: LoadOptions) -> Dataset:
-    """A folder of IDX files; the classes are Fashion-MNIST's when the folder's name says so."""
+    """Load a folder of IDX files; the classes are Fashion-MNIST's if `fashion` is in its path."""
     folder = find_folder(path) or path
     fashion = "fashion" in str(folder).lower()
     return read_folder(folder, path.name, FASHION_CLASSES if fashion else (), flip_invariant=fashion)
 
 
 def find_folder(path: Path) -> Path | None:
-    """The folder at or right under `path` that has IDX training images."""
-    return next((at for at in (path, path / "raw") if find_file(at, "train-images")), None)
+    """Return the folder, `path` or `path/raw`, that contains IDX training images; None if there is none."""
+    return next((folder for folder in (path, path / "raw") if find_file(folder, "train-images")), None)
 
 
 def find_file(folder: Path, stem: str) -> Path | None:
-    """`train-images` as train-images-idx3-ubyte, train-images.idx3-ubyte, either of them gzipped."""
+    """Return the path of a file such as `train-images`: train-images-idx3-ubyte or .idx3-ubyte, gzipped or not."""
     kind = "idx3-ubyte" if stem.endswith("images") else "idx1-ubyte"
     names = (f"{stem}{dash}{kind}{zipped}" for dash in "-." for zipped in (".gz", ""))
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_folder(folder: Path, name: str, classes: Sequence[str], flip_invariant: bool) -> Dataset:
-    """The training and, where there are any, the test images of a folder."""
+    """Read the training images and, if there are any, the test images of a folder. Raises DataError."""
     arrays: dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
-    for part, stem in PARTS.items():
+    for part, stem in FILE_PREFIXES.items():
         images, labels = find_file(folder, f"{stem}-images"), find_file(folder, f"{stem}-labels")
         if images is None and labels is None and part == "test":
             continue
         if images is None or labels is None:
-            lacking = f"{stem}-{'images' if images is None else 'labels'}"
-            raise DataError(f"{folder}: the file {lacking}-idx...-ubyte is missing; images and labels go together")
+            missing = f"{stem}-{'images' if images is None else 'labels'}"
+            raise DataError(f"{folder}: the file {missing}-idx...-ubyte is missing; images and labels go together")
         arrays[part] = read_idx(images, 3), read_idx(labels, 1)
         if len(arrays[part][0]) != len(arrays[part][1]):
             raise DataError(f"{images}: {len(arrays[part][0])} images but {len(arrays[part][1])} labels beside it")
-    known = tuple(classes) or tuple(str(label) for label in np.unique(arrays["train"][1]).tolist())
-    place = np.full(256, -1, dtype=np.int64)
-    place[range(len(known)) if classes else [int(label) for label in known]] = range(len(known))
+    names = tuple(classes) or tuple(str(label) for label in np.unique(arrays["train"][1]).tolist())
+    label_of = np.full(256, -1, dtype=np.int64)  # -1: the value is not a label
+    label_of[range(len(names)) if classes else [int(name) for name in names]] = range(len(names))
     splits = {}
     for part, (pixels, raw) in arrays.items():
-        numbers = place[raw]
+        numbers = label_of[raw]
         if (numbers < 0).any():
             raise DataError(
-                f"{folder}: the {part} set has the label {raw[numbers < 0][0]}, which is none of the classes"
+                f"{folder}: the {part} set has the label {raw[numbers < 0][0]}, which is not one of the classes"
             )
         splits[part] = Split(torch.from_numpy(pixels)[:, None], torch.from_numpy(numbers), np.arange(len(raw)))
     source = {"kind": "IDX", "path": str(folder.resolve())}
-    return Dataset(name, known, splits["train"], test=splits.get("test"), source=source, flip_invariant=flip_invariant)
+    return Dataset(name, names, splits["train"], test=splits.get("test"), source=source, flip_invariant=flip_invariant)
 
 
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An IDX file of unsigned bytes: as large as its header says, not a byte more or less. Raises DataError."""
+    """Read an IDX file of unsigned bytes, which must be exactly as large as its header says. Raises DataError."""
     try:
-        with unpacked(path) as file:
+        with open_decompressed(path) as file:
             return parse_idx(file, path, dimensions)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: broken or cut off ({error}); remove it and fetch it again") from error
+        raise DataError(f"{path}: broken or cut off ({error}); remove it and download it again") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -143,10 +146,15 @@ def parse_idx(file: IO[bytes], path: Path, dimensions: int) -> NDArray[np.uint8]
         )
     shape = tuple(np.frombuffer(header, ">u4", dimensions, 4).tolist())
     size = int(np.prod(shape, dtype=object))
-    if not 0 < size <= MOST_BYTES:
-        raise DataError(f"{path}: its header says {' x '.join(map(str, shape))} bytes, which no such file has")
+    if not 0 < size <= MAX_CONTENT_BYTES:
+        raise DataError(
+            f"{path}: its header says {' x '.join(map(str, shape))} bytes, which is out of range; "
+            "remove it and download it again"
+        )
     content = file.read(size + 1)
     if len(content) != size:
-        found = "more" if len(content) > size else f"only {len(content):,}"
-        raise DataError(f"{path}: {size:,} bytes should follow the header, found {found}; remove it and fetch it again")
+        actual = "more" if len(content) > size else f"only {len(content):,}"
+        raise DataError(
+            f"{path}: {size:,} bytes should follow the header, found {actual}; remove it and download it again"
+        )
     return np.frombuffer(bytearray(content), np.uint8).reshape(shape)

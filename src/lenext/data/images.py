@@ -1,14 +1,15 @@
-"""The one place where an image file becomes pixels: for training, for prediction, for every page and figure.
+"""Decode image files to pixels: for training, for prediction, for every page and figure.
 
-An image is turned as its EXIF orientation says, put on white where it is transparent, brought to 8 bits, to grey or
-RGB, and to one size: its shorter side scaled, then its centre cropped; or, padded, the whole of it on black.
+An image is rotated by its EXIF orientation, put on white where it is transparent, converted to 8 bits and to grey or
+RGB, and resized: its shorter side is scaled and its centre cropped, or all of it is shrunk and padded with black.
 """
 
 import atexit
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
@@ -26,12 +27,13 @@ from lenext.foundation.settings import Fit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif")
-MOST_PIXELS = {"JPEG": 64_000_000, "WEBP": 20_000_000}  # WebP is decoded into several copies
-MOST_PIXELS_ELSE = 40_000_000
+MAX_PIXELS = {"JPEG": 64_000_000, "WEBP": 20_000_000}  # WebP is decoded into several copies
+MAX_PIXELS_DEFAULT = 40_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
 
-STALLED = 45.0  # seconds that one file may take
+MAX_DECODE_SECONDS = 45.0  # for one file
+ORIENTATION_TAG = 0x0112  # of EXIF
 
 Size = tuple[int, int]
 
@@ -39,47 +41,61 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # ou
 
 
 def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Open an image of the formats known here, without decoding it. Raises DataError."""
+    """Open an image of a supported format without decoding it. Raises DataError."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise DataError(f"{path}: neither a device nor a folder is an image; give a file")
+            raise DataError(f"{path}: not a regular file; give an image file")
         image = Image.open(path, formats=FORMATS)
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such image") from None
     except Image.DecompressionBombError:
-        raise DataError(f"{path}: more pixels than any photograph has; shrink or remove it") from None
+        raise DataError(f"{path}: too many pixels; shrink or remove it") from None
     except UnidentifiedImageError:
         empty = os.path.getsize(path) == 0
-        what = "an empty file" if empty else "not an image of the formats JPEG, PNG, WebP, BMP and GIF"
-        raise DataError(f"{path}: {what}; replace or remove it") from None
+        problem = "an empty file" if empty else "not an image of the formats JPEG, PNG, WebP, BMP and GIF"
+        raise DataError(f"{path}: {problem}; replace or remove it") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
-        raise DataError(f"{path}: not a readable image ({plain(error, path)}); replace or remove it") from error
-    most = MOST_PIXELS.get(image.format or "", MOST_PIXELS_ELSE)
-    if image.width * image.height > most:
+        raise DataError(f"{path}: not a readable image ({format_error(error, path)}); replace or remove it") from error
+    max_pixels = MAX_PIXELS.get(image.format or "", MAX_PIXELS_DEFAULT)
+    if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height}"
         image.close()
-        raise DataError(f"{path}: {size} pixels are more than the {most:,} allowed; shrink or remove it")
+        raise DataError(f"{path}: {size} pixels are more than the {max_pixels:,} allowed; shrink or remove it")
     return image
 
 
-def read_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> NDArray[np.uint8]:
-    """The image as (channels, height, width) of 0 to 255; channels is 1 for grey, 3 for RGB. Raises DataError."""
+@dataclass(frozen=True)
+class DecodedImage:
+    """The pixels of an image, (channels, height, width) of 0 to 255, and its EXIF orientation; 0 and 1 are upright."""
+
+    pixels: NDArray[np.uint8]
+    orientation: int
+
+
+def decode_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> DecodedImage:
+    """Decode an image to grey (channels 1) or RGB (channels 3), resized to `size`. Raises DataError."""
     height, width = size
     with open_image(path) as image:
         try:
             image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
             upright = ImageOps.exif_transpose(image)
-            plain_mode = to_mode(upright, "L" if channels == 1 else "RGB")
-            pixels = np.array(to_size(plain_mode, width, height, fit))
+            converted = to_mode(upright, "L" if channels == 1 else "RGB")
+            pixels = np.array(to_size(converted, width, height, fit))
         except Exception as error:  # as above
-            raise DataError(f"{path}: a broken image ({plain(error, path)}); replace or remove it") from error
-    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+            raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
+    return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation)
+
+
+def read_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> NDArray[np.uint8]:
+    """Return the pixels of an image, (channels, height, width) of 0 to 255. Raises DataError."""
+    return decode_image(path, channels, size, fit).pixels
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """8-bit grey or RGB: 16-bit images keep their upper bits, transparent ones are put on white."""
+    """Convert to 8-bit grey or RGB: 16-bit images keep their upper bits, transparent ones are put on white."""
     if image.mode in DEEP_MODES:
         deep = np.array(image)
         np.right_shift(deep, 8, out=deep)
@@ -92,7 +108,7 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def to_size(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    """Cover the size and crop the centre, or shrink to fit inside and pad with black; padding never enlarges."""
+    """Scale to cover the size and crop the centre, or shrink to fit and pad with black, which never enlarges."""
     if fit == "crop":
         return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
     image.thumbnail((width, height), Image.Resampling.BILINEAR)
@@ -101,30 +117,30 @@ def to_size(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Imag
     return canvas
 
 
-def plain(error: Exception, path: str | os.PathLike[str]) -> str:
-    """A decoder's complaint in one line, without the path that our message already names."""
+def format_error(error: Exception, path: str | os.PathLike[str]) -> str:
+    """Return a decoder's message in one line, without the path, which our message names already."""
     text = " ".join(str(error).split()).replace(repr(str(path)), "file").replace(f"{path}", "file")
     return text or type(error).__name__
 
 
 @cache
-def decoders() -> ThreadPool:
-    """The threads that decode; made once. One that hangs does not keep the program from ending."""
+def decoder_pool() -> ThreadPool:
+    """Return the threads that decode, started once. A thread that hangs does not keep the program from ending."""
     pool = ThreadPool(os.cpu_count())
     atexit.register(pool.terminate)
     return pool
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the name is one of a visible image file."""
+    """Return whether the name is that of a visible image file."""
     name = os.path.basename(path)
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 class ImageFiles:
-    """Images (N, C, H, W) that stay in their files and are decoded as they are asked for, several at a time.
+    """Images (N, C, H, W) that stay in their files and are decoded on access, several at a time.
 
-    Indexed by a tensor of rows, as a uint8 tensor is.
+    They are indexed by a tensor of rows, as a uint8 tensor is.
     """
 
     def __init__(self, paths: Sequence[str], channels: int, size: Size, fit: Fit = "crop") -> None:
@@ -140,47 +156,65 @@ class ImageFiles:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        for at, image in enumerate(self.read(self.paths[rows.numpy()])):
+        for position, image in enumerate(self.decode(self.paths[rows.numpy()])):
             if isinstance(image, DataError):
                 raise image
-            pixels[at] = torch.from_numpy(image)
+            pixels[position] = torch.from_numpy(image.pixels)
         return pixels
 
-    def read(self, paths: NDArray[np.str_]) -> Iterator[NDArray[np.uint8] | DataError]:
-        """Decode on all cores, in order; Pillow lets go of Python's lock while it decodes.
+    def decode(self, paths: NDArray[np.str_]) -> Iterator[DecodedImage | DataError]:
+        """Decode files on all cores, in order; Pillow releases Python's lock while it decodes.
 
-        Raises DataError where a file takes for ever, as on a disk that has gone.
+        Raises DataError if a file takes longer than MAX_DECODE_SECONDS, as on a disk that no longer responds.
         """
-        images = decoders().imap(self.attempt, paths.tolist())
+        images = decoder_pool().imap(self.try_to_decode, paths.tolist())
         for path in paths:
             try:
-                yield images.next(STALLED)
+                yield images.next(MAX_DECODE_SECONDS)
             except TimeoutError as error:
-                what = f"reading it has taken {STALLED:.0f} s; is its disk still there?"
-                raise DataError(f"{path}: {what}") from error
+                problem = f"reading it has taken {MAX_DECODE_SECONDS:.0f} s; is its disk still there?"
+                raise DataError(f"{path}: {problem}") from error
 
-    def attempt(self, path: str) -> NDArray[np.uint8] | DataError:
+    def try_to_decode(self, path: str) -> DecodedImage | DataError:
         try:
-            return read_image(path, self.channels, self.size, self.fit)
+            return decode_image(path, self.channels, self.size, self.fit)
         except DataError as error:
             return error
 
     def take(self, rows: Tensor) -> "ImageFiles":
-        """These rows, still in their files."""
+        """Return the images of these rows, still in their files."""
         return ImageFiles(self.paths[rows.numpy()].tolist(), self.channels, self.size, self.fit)
 
-    def decoded(self, *, keep: bool) -> tuple[Tensor, Tensor, list[DataError]]:
-        """Decode every image once: the good ones (N, C, H, W) if they are to be kept, their rows, the complaints."""
-        pixels = torch.empty(self.shape if keep else (0,), dtype=torch.uint8)
-        good: list[int] = []
-        complaints: list[DataError] = []
+    def decode_all(self, *, keep_pixels: bool = True) -> "DecodedFiles":
+        """Decode every image once, with or without keeping its pixels."""
+        pixels = torch.empty(self.shape if keep_pixels else (0,), dtype=torch.uint8)
+        orientations: dict[int, int] = {}
+        errors: dict[int, DataError] = {}
         with count_bar("reading images", len(self)) as advance:
-            for at, image in enumerate(self.read(self.paths)):
+            for row, image in enumerate(self.decode(self.paths)):
                 if isinstance(image, DataError):
-                    complaints.append(image)
+                    errors[row] = image
                     continue
-                if keep:
-                    pixels[len(good)] = torch.from_numpy(image)
-                good.append(at)
+                if keep_pixels:
+                    pixels[len(orientations)] = torch.from_numpy(image.pixels)
+                orientations[row] = image.orientation
                 advance(1)
-        return pixels[: len(good)], torch.tensor(good, dtype=torch.int64), complaints
+        rows = torch.tensor(list(orientations), dtype=torch.int64)
+        return DecodedFiles(pixels[: len(rows)], rows, orientations, errors)
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedFiles:
+    """The outcome of decoding all images of an `ImageFiles`.
+
+    Attributes:
+        pixels: The images that could be decoded, (M, C, H, W); empty if they were not kept.
+        rows: Their rows, (M,).
+        orientations: Their EXIF orientations by row.
+        errors: The errors of the other images by row.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    orientations: Mapping[int, int]
+    errors: Mapping[int, DataError]

@@ -1,75 +1,79 @@
-"""Near duplicates: the same image compressed anew, resized, brighter, grey, mirrored or slightly cropped.
+"""Find near duplicates: the same image recompressed, resized, brighter, grey, mirrored or slightly cropped.
 
-Every image is compared with every other one by a descriptor of 64 numbers, also mirrored and with its margins cut off.
-The best matches are then laid over one another at a higher resolution. A pair is a copy if what differs is little by
-itself, and very little beside what the closest unrelated images of the same data differ by: any two photographs
-differ more than two versions of one, while digits of different writers can be hard to tell apart.
+Every image is compared with every other by a descriptor of 64 numbers, also mirrored and with its margins cut off. The
+best matches are then aligned and compared at a higher resolution. A pair is a near duplicate if its difference is
+small, and very small beside the difference between the closest unrelated images of the same data: any two photographs
+differ more than two versions of one photograph, while digits of different writers can be nearly equal.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from lenext.data.alignment import align, blur, difference, similarity, to_luma, warp
 from lenext.data.dataset import Split
-from lenext.data.duplicates import CHUNK, SampleLocation
+from lenext.data.descriptors import compute_descriptors, make_thumbnails, map_on_cores, match_groups
+from lenext.data.duplicates import READ_BATCH, SampleLocation
 from lenext.foundation.progress import count_bar
 from lenext.foundation.seeds import generator
 
-SIDE = 32  # px a side at which pairs are verified
-COARSE_SIDE = 8  # px a side of the descriptor by which they are searched
-FLAT = 3.0  # standard deviation in grey levels below which an image is blank and resembles every other blank one
-GROUPS = 16  # each image is compared with the closest one of each group; the median is what unrelated images differ by
-LEAST_GROUPS = 5  # with fewer images there is nothing to compare a pair with
-DENSEST = 0.02  # share of the images that may be so many copies of one that each group has one
-BLOCK, PAIRS = 512, 128  # images searched, and pairs verified, in one go
-COARSE_LIMIT, LIMIT = 0.3, 0.04  # 1 - correlation from which on a match is not verified, and is no copy
-SAME_LIMIT = 5e-4  # the same, below which a pair is a copy even if most groups have one (many copies of one image)
-DOUBTFUL = 4  # times as much, beside the difference of descriptors to unrelated images, is not looked into further
-BLUR = 3  # px a side; what is smaller is left out of the comparison
-STRUCTURE_LIMIT = 0.85  # structural similarity below which two images have only their large shapes in common
-COLOUR_LIMIT = 0.1  # the same in colour, where both images have any
-COLOURED = 4.0  # mean difference in grey levels between the channels of an image in colour
-BRIGHTER, CONTRAST = 6.0, 0.08  # grey levels, and a share of the deviation: another brightness
-
-
-Result = TypeVar("Result")
+MIN_DEVIATION = 3.0  # grey levels; below this standard deviation an image is blank and resembles all blank images
+# Each image is compared with the closest image of each group; the median is the difference to unrelated images.
+MAX_GROUPS = 16
+MIN_GROUPS = 5  # with fewer images there is no reference for a pair
+MAX_COPIED_FRACTION = 0.02  # of the images may be copies of one image, so many that each group contains one
+VERIFY_BATCH = 128  # pairs at a time
+# Differences are 1 - correlation.
+MAX_DESCRIPTOR_DIFFERENCE = 0.3  # of a match that is verified
+MAX_DIFFERENCE = 0.04  # of a copy
+CERTAIN_DIFFERENCE = 5e-4  # below this a pair is a copy even if most groups contain one (many copies of one image)
+PRECHECK_FACTOR = 4  # times the ratio of a copy, to the descriptors of unrelated images: above this, no verification
+BLUR_PIXELS = 3  # side; smaller details are left out of the comparison
+MIN_STRUCTURE = 0.85  # structural similarity; below this two images have only their large shapes in common
+MAX_COLOUR_DIFFERENCE = 0.1  # difference in colour, if both images are in colour
+MIN_COLOUR_LEVELS = 4.0  # mean difference between the channels of an image in colour
+MIN_BRIGHTNESS_LEVELS, MIN_CONTRAST_RATIO = 6.0, 0.08  # changes from which on the brightness counts as different
 
 
 @dataclass(frozen=True)
 class View:
-    """A change that is undone before images are compared."""
+    """A change that is undone before images are compared.
+
+    Attributes:
+        change: Its name in reports.
+        flipped: Whether the image is mirrored.
+        margin: Fraction of the side that is cut off on each side.
+        descriptor_ratio: Largest difference of the descriptors of a match, as a fraction of that to unrelated images.
+        ratio: Largest difference of a copy, as a fraction of that to unrelated images.
+    """
 
     change: str
     flipped: bool = False
-    margin: float = 0.0  # share of the side that is cut off all around
-    coarse_ratio: float = 0.3  # of the difference to unrelated images that the descriptors of a match may have,
-    ratio: float = 0.08  # and that a copy may have
+    margin: float = 0.0
+    descriptor_ratio: float = 0.3
+    ratio: float = 0.08
 
 
-NEARLY = "nearly the same"
-TTA_VIEWS = (
-    View(NEARLY),
+UNNAMED_CHANGE = "nearly the same"
+VIEWS = (
+    View(UNNAMED_CHANGE),
     View("mirrored", flipped=True, ratio=0.04),
-    View("cropped", margin=0.05, coarse_ratio=0.5, ratio=0.06),
-    View("cropped", margin=0.1, coarse_ratio=0.5, ratio=0.06),
+    View("cropped", margin=0.05, descriptor_ratio=0.5, ratio=0.06),
+    View("cropped", margin=0.1, descriptor_ratio=0.5, ratio=0.06),
 )
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """Two images that are nearly the same: where they are, their correlation, and what was changed."""
+    """Two images that are nearly the same: their locations, their correlation, and what was changed."""
 
     first: SampleLocation
     second: SampleLocation
-    alike: float
+    correlation: float
     change: str
 
 
@@ -82,145 +86,98 @@ def find_near_duplicates(
     memory with the number.
 
     Args:
-        splits: the images; 60,000 of them take about a minute on two cores.
-        groups: images equal to the pixel, of which only the first takes part.
+        splits: Splits by name; 60,000 images take about a minute on two cores.
+        groups: Groups of equal images, of which only the first takes part.
     """
-    equal = {place for group in groups for place in group[1:]}
-    places = [(name, row) for name, split in splits.items() for row in range(len(split))]
-    thumbnails = shrink(list(splits.values()))
-    deviation = torch.cat([to_luma(part).flatten(1).std(1, correction=0) for part in thumbnails.split(CHUNK)])
-    taken = torch.tensor([place not in equal for place in places]) & (deviation >= FLAT)
-    rows = taken.nonzero()[:, 0]
-    rows = rows[torch.randperm(len(rows), generator=generator(0))]  # neighbours in a film fall into different groups
+    equal = {location for group in groups for location in group[1:]}
+    locations = [(name, row) for name, split in splits.items() for row in range(len(split))]
+    thumbnails = make_thumbnails(list(splits.values()))
+    deviation = torch.cat([to_luma(part).flatten(1).std(1, correction=0) for part in thumbnails.split(READ_BATCH)])
+    compared = torch.tensor([location not in equal for location in locations]) & (deviation >= MIN_DEVIATION)
+    rows = compared.nonzero()[:, 0]
+    rows = rows[torch.randperm(len(rows), generator=generator(0))]  # neighbours in a video fall into different groups
     if len(rows) < 2:
         return []
     thumbnails = thumbnails[rows]
-    found = []
-    for (first, second), (alike, change) in search(thumbnails).items():
+    pairs = []
+    for (first, second), (correlation, change) in find_pairs(thumbnails).items():
         low, high = sorted((int(rows[first]), int(rows[second])))
-        found.append((low, high, NearDuplicate(places[low], places[high], alike, change)))
-    return [copy for *_, copy in sorted(found, key=lambda entry: entry[:2])]
+        pairs.append((low, high, NearDuplicate(locations[low], locations[high], correlation, change)))
+    return [pair for *_, pair in sorted(pairs, key=lambda entry: entry[:2])]
 
 
-def shrink(splits: Sequence[Split]) -> Tensor:
-    """Return the images of all splits as uint8 (N, C, S, S), S at most SIDE."""
-    channels, *sides = splits[0].images.shape[1:]
-    side = min(SIDE, max(sides))
-    thumbnails = torch.empty((sum(map(len, splits)), channels, side, side), dtype=torch.uint8)
-    filled = 0
-    for split in splits:
-        for rows in torch.arange(len(split)).split(CHUNK):
-            images = split.images[rows]
-            if tuple(images.shape[2:]) != (side, side):
-                images = F.interpolate(images.float(), size=(side, side), mode="bilinear", antialias=True)
-                images = images.round().clamp(0, 255).to(torch.uint8)
-            thumbnails[filled : filled + len(images)] = images
-            filled += len(images)
-    return thumbnails
-
-
-def describe(thumbnails: Tensor, view: View) -> Tensor:
-    """Return grey images of 8 x 8 under a view (N, 64), without their mean, of length 1."""
-    margin = round(view.margin * thumbnails.shape[3])
-    parts = []
-    for images in thumbnails.split(CHUNK):
-        grey = to_luma(images)
-        grey = grey.flip(3) if view.flipped else grey
-        grey = grey[:, :, margin : grey.shape[2] - margin, margin : grey.shape[3] - margin]
-        small = F.interpolate(grey, size=(COARSE_SIDE, COARSE_SIDE), mode="bilinear", antialias=True).flatten(1)
-        parts.append(F.normalize(small - small.mean(1, keepdim=True), eps=1.0))
-    return torch.cat(parts)
-
-
-def search(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
+def find_pairs(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
     """Return the pairs of rows that are copies, with their correlation and change, view by view."""
     count = len(thumbnails)
-    number = min(GROUPS, count - 1)
+    number = min(MAX_GROUPS, count - 1)
     bounds = [(count * at // number, count * (at + 1) // number) for at in range(number)]
-    plain = describe(thumbnails, TTA_VIEWS[0])
+    plain = compute_descriptors(thumbnails)
     pairs: dict[tuple[int, int], tuple[float, str]] = {}
     closest: NDArray[np.int64] | None = None
-    with count_bar("comparing images", len(TTA_VIEWS) * count) as advance:
-        for view in TTA_VIEWS:
-            differ, matches = match_groups(plain if view == TTA_VIEWS[0] else describe(thumbnails, view), plain, bounds)
+    with count_bar("comparing images", len(VIEWS) * count) as advance:
+        for view in VIEWS:
+            descriptors = compute_descriptors(thumbnails, flipped=view.flipped, margin=view.margin)
+            differences, matches = match_groups(descriptors, plain, bounds)
             closest = matches if closest is None else closest
-            rows, columns = candidates(differ, matches, view, pairs)
-            own = measure(thumbnails, rows, columns, view)
-            doubtful = DOUBTFUL * view.ratio * coarse_background(differ)[rows]
-            near = np.flatnonzero(own <= np.clip(doubtful, SAME_LIMIT, LIMIT))
+            rows, columns = select_candidates(differences, matches, view, pairs)
+            own = measure_difference(thumbnails, rows, columns, view)
+            precheck = PRECHECK_FACTOR * view.ratio * descriptor_background(differences)[rows]
+            near = np.flatnonzero(own <= np.clip(precheck, CERTAIN_DIFFERENCE, MAX_DIFFERENCE))
             limit = view.ratio * np.minimum(
-                background(thumbnails, rows[near], matches, view), background(thumbnails, columns[near], closest, view)
+                measure_background(thumbnails, rows[near], matches, view),
+                measure_background(thumbnails, columns[near], closest, view),
             )
-            near = near[own[near] <= np.clip(limit, SAME_LIMIT, LIMIT)]
+            near = near[own[near] <= np.clip(limit, CERTAIN_DIFFERENCE, MAX_DIFFERENCE)]
             changes = name_changes(thumbnails, rows[near], columns[near], view)
-            for row, column, alike, change in zip(
+            for row, column, correlation, change in zip(
                 rows[near].tolist(), columns[near].tolist(), (1 - own[near].clip(min=0)).tolist(), changes, strict=True
             ):
                 if change:
-                    pairs.setdefault((min(row, column), max(row, column)), (alike, change))
+                    pairs.setdefault((min(row, column), max(row, column)), (correlation, change))
             advance(count)
     return pairs
 
 
-def match_groups(
-    seen: Tensor, plain: Tensor, bounds: Sequence[tuple[int, int]]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return for each descriptor the difference to the closest other one in each group (N, G), and its row (N, G)."""
-    differ = np.empty((len(seen), len(bounds)), dtype=np.float32)
-    matches = np.empty((len(seen), len(bounds)), dtype=np.int64)
-
-    def match(group: int) -> None:
-        begin, end = bounds[group]
-        table = plain[begin:end].T.contiguous()
-        scratch = torch.empty(BLOCK, end - begin)
-        for start in range(0, len(seen), BLOCK):
-            rows = seen[start : start + BLOCK]
-            alike = torch.mm(rows, table, out=scratch[: len(rows)])
-            itself = torch.arange(start, start + len(rows))
-            itself = itself[(itself >= begin) & (itself < end)]
-            alike[itself - start, itself - begin] = -1.0
-            closest = alike.numpy().argmax(1)  # several times as fast as torch's
-            matches[start : start + BLOCK, group] = closest + begin
-            differ[start : start + BLOCK, group] = 1 - alike.numpy()[np.arange(len(rows)), closest]
-
-    map_on_cores(match, range(len(bounds)))
-    return differ, matches
-
-
-def candidates(
-    differ: NDArray[np.float32], matches: NDArray[np.int64], view: View, known: Container[tuple[int, int]]
+def select_candidates(
+    differences: NDArray[np.float32], matches: NDArray[np.int64], view: View, copies: Container[tuple[int, int]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the matches (rows, columns) that are far closer than those of most groups and not known as copies."""
-    limit = np.clip(view.coarse_ratio * coarse_background(differ), SAME_LIMIT, COARSE_LIMIT)
-    rows, groups = np.nonzero(differ <= limit[:, None])
+    """Return the matches (rows, columns) that are far closer than those of most groups and not yet among the copies."""
+    limit = np.clip(
+        view.descriptor_ratio * descriptor_background(differences), CERTAIN_DIFFERENCE, MAX_DESCRIPTOR_DIFFERENCE
+    )
+    rows, groups = np.nonzero(differences <= limit[:, None])
     columns = matches[rows, groups]
-    new = [(min(pair), max(pair)) not in known for pair in zip(rows.tolist(), columns.tolist(), strict=True)]
+    new = [(min(pair), max(pair)) not in copies for pair in zip(rows.tolist(), columns.tolist(), strict=True)]
     return rows[new], columns[new]
 
 
-def coarse_background(differ: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what descriptors differ by from the closest one of most groups; 1 where there are too few groups."""
-    if differ.shape[1] < LEAST_GROUPS:
-        return np.ones(len(differ), dtype=np.float32)
-    middle = np.median(differ, 1)
-    return np.maximum(middle, np.quantile(middle, DENSEST)).astype(np.float32)
+def descriptor_background(differences: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the difference (N,) of each descriptor to unrelated ones: the median over groups; 1 for too few groups."""
+    if differences.shape[1] < MIN_GROUPS:
+        return np.ones(len(differences), dtype=np.float32)
+    median = np.median(differences, 1)
+    return np.maximum(median, np.quantile(median, MAX_COPIED_FRACTION)).astype(np.float32)
 
 
-def background(
+def measure_background(
     thumbnails: Tensor, rows: NDArray[np.int64], matches: NDArray[np.int64], view: View
 ) -> NDArray[np.float32]:
-    """Return what images differ by from the closest one of most groups; 1 where there are too few groups."""
-    if matches.shape[1] < LEAST_GROUPS or not len(rows):
+    """Return the difference of each image to unrelated ones: the median over groups; 1 for too few groups."""
+    if matches.shape[1] < MIN_GROUPS or not len(rows):
         return np.ones(len(rows), dtype=np.float32)
     unique, inverse = np.unique(rows, return_inverse=True)
-    differ = measure(thumbnails, unique.repeat(matches.shape[1]), matches[unique].reshape(-1), view)
-    return np.median(differ.reshape(len(unique), -1), 1).astype(np.float32)[inverse]
+    differences = measure_difference(thumbnails, unique.repeat(matches.shape[1]), matches[unique].reshape(-1), view)
+    return np.median(differences.reshape(len(unique), -1), 1).astype(np.float32)[inverse]
 
 
-def overlay(
+def align_pairs(
     thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay images over others under a view: the one, the other (N, C, S, S), and the mask (N, 1, S, S) of both."""
+    """Align images with others under a view.
+
+    Returns:
+        The aligned images and the others (N, C, S, S), and the mask (N, 1, S, S) of the pixels that both have.
+    """
     source, target = (thumbnails[torch.from_numpy(part)].float() for part in (rows, columns))
     source = source.flip(3) if view.flipped else source
     inside = torch.ones_like(source[:, :1])
@@ -231,56 +188,45 @@ def overlay(
     return source, target, inside
 
 
-def measure(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> NDArray[np.float32]:
-    """Return what pairs differ by (1 - correlation) once laid over one another, blurred, as after a compression."""
+def measure_difference(
+    thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View
+) -> NDArray[np.float32]:
+    """Return 1 - correlation of each pair once aligned and blurred, which hides the traces of compression."""
 
     def compare(start: int) -> NDArray[np.float32]:
-        part = slice(start, start + PAIRS)
-        source, target, inside = overlay(thumbnails, rows[part], columns[part], view)
-        differ: NDArray[np.float32] = difference(
-            blur(to_luma(source), BLUR), blur(to_luma(target), BLUR), inside
+        part = slice(start, start + VERIFY_BATCH)
+        source, target, inside = align_pairs(thumbnails, rows[part], columns[part], view)
+        differences: NDArray[np.float32] = difference(
+            blur(to_luma(source), BLUR_PIXELS), blur(to_luma(target), BLUR_PIXELS), inside
         ).numpy()
-        return differ
+        return differences
 
-    return np.concatenate([np.empty(0, dtype=np.float32), *map_on_cores(compare, range(0, len(rows), PAIRS))])
+    return np.concatenate([np.empty(0, dtype=np.float32), *map_on_cores(compare, range(0, len(rows), VERIFY_BATCH))])
 
 
 def name_changes(thumbnails: Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64], view: View) -> list[str]:
-    """Return in words what was changed between the images of each pair; "" where textures or colours are others."""
+    """Return the name of the change between the images of each pair; "" if their textures or colours differ."""
 
     def compare(start: int) -> list[str]:
-        part = slice(start, start + PAIRS)
-        source, target, inside = overlay(thumbnails, rows[part], columns[part], view)
-        grey, other = to_luma(source), to_luma(target)
-        coloured, other_coloured = is_coloured(source), is_coloured(target)
-        same = similarity(blur(grey, BLUR), blur(other, BLUR), inside) >= STRUCTURE_LIMIT
-        same &= (difference(source, target, inside) <= COLOUR_LIMIT) | ~(coloured & other_coloured)
-        brighter = (grey - other).mean((1, 2, 3)).abs() > BRIGHTER
-        brighter |= (grey.std((1, 2, 3), correction=0) / other.std((1, 2, 3), correction=0) - 1).abs() > CONTRAST
+        part = slice(start, start + VERIFY_BATCH)
+        source, target, inside = align_pairs(thumbnails, rows[part], columns[part], view)
+        grey, target_grey = to_luma(source), to_luma(target)
+        coloured, target_coloured = is_coloured(source), is_coloured(target)
+        same = similarity(blur(grey, BLUR_PIXELS), blur(target_grey, BLUR_PIXELS), inside) >= MIN_STRUCTURE
+        same &= (difference(source, target, inside) <= MAX_COLOUR_DIFFERENCE) | ~(coloured & target_coloured)
+        brighter = (grey - target_grey).mean((1, 2, 3)).abs() > MIN_BRIGHTNESS_LEVELS
+        contrast = grey.std((1, 2, 3), correction=0) / target_grey.std((1, 2, 3), correction=0)
+        brighter |= (contrast - 1).abs() > MIN_CONTRAST_RATIO
         changes = [view.change] * len(source)
-        if view.change == NEARLY:
-            changes = ["another brightness" if different else NEARLY for different in brighter]
-            greyed = (coloured != other_coloured).tolist()
+        if view.change == UNNAMED_CHANGE:
+            changes = ["another brightness" if different else UNNAMED_CHANGE for different in brighter]
+            greyed = (coloured != target_coloured).tolist()
             changes = ["grey" if lost else change for lost, change in zip(greyed, changes, strict=True)]
-        return [change if alike else "" for change, alike in zip(changes, same.tolist(), strict=True)]
+        return [change if is_same else "" for change, is_same in zip(changes, same.tolist(), strict=True)]
 
-    return [change for changes in map_on_cores(compare, range(0, len(rows), PAIRS)) for change in changes]
-
-
-def map_on_cores(function: Callable[[int], Result], items: Iterable[int]) -> list[Result]:
-    """Apply a function on as many threads as torch has, on each of which torch computes with one.
-
-    With all threads at one small operation after the other, they mostly wait: on a busy machine a hundredfold.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPool(threads) as pool:
-            return pool.map(function, items, chunksize=1)
-    finally:
-        torch.set_num_threads(threads)
+    return [change for changes in map_on_cores(compare, range(0, len(rows), VERIFY_BATCH)) for change in changes]
 
 
 def is_coloured(images: Tensor) -> Tensor:
     """Return whether images (N, C, H, W) are in colour (N,)."""
-    return (images.amax(1) - images.amin(1)).flatten(1).mean(1) > COLOURED
+    return (images.amax(1) - images.amin(1)).flatten(1).mean(1) > MIN_COLOUR_LEVELS

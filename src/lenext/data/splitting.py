@@ -1,4 +1,4 @@
-"""How validation images, and where there are none test images, are taken out of the training images."""
+"""Take validation samples, and test samples if the source has none, out of the training samples."""
 
 from dataclasses import replace
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from lenext.foundation.errors import DataError
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fraction, Method
 
-VALIDATION, TEST = 0.1, 0.2  # what `auto` takes where the source has no such split
+VALIDATION_FRACTION, TEST_FRACTION = 0.1, 0.2  # of `auto`, if the source has no such split
 
 
 def split_dataset(
@@ -23,19 +23,29 @@ def split_dataset(
     seed: int = 0,
     train_samples: int | Literal["all"] = "all",
 ) -> Dataset:
-    """The data with validation (and, where it has none, test) carved out of train; then train cut to `train_samples`.
+    """Take validation (and test, if there is none) out of train; then reduce train to `train_samples`.
 
-    `auto` keeps a split that the source has. A fraction for a split that the source has is refused (DataError).
-    Already divided data are returned as they are.
+    A dataset that is already split is returned unchanged.
+
+    Args:
+        data: The dataset.
+        validation_fraction: Fraction of the training samples; "auto": 0.1, or the validation split of the source.
+        test_fraction: Fraction of the training samples; "auto": 0.2, or the test split of the source.
+        method: How samples are chosen; see `split_rows`.
+        seed: Seed of the choice.
+        train_samples: Number of training samples to keep.
+
+    Raises:
+        DataError: A fraction is given for a split that the source has, or there are too few samples.
     """
     if data.is_split:
         return data
-    data = carve(data, "test", test_fraction, TEST, method, seed)
-    data = carve(data, "validation", validation_fraction, VALIDATION, method, seed)
+    data = hold_out(data, "test", test_fraction, TEST_FRACTION, method, seed)
+    data = hold_out(data, "validation", validation_fraction, VALIDATION_FRACTION, method, seed)
     if train_samples != "all" and train_samples != len(data.train):
         if train_samples > len(data.train):
             raise DataError(f"train_samples={train_samples}: only {len(data.train):,} are left for training")
-        data = replace(data, train=data.train.take(kept_rows(data.train.labels, train_samples, method, seed)))
+        data = replace(data, train=data.train.take(choose_rows(data.train.labels, train_samples, method, seed)))
     if not data.held_out and train_samples == "all" and (method, seed) != ("stratified", 0):
         raise DataError(f"split={method}, split_seed={seed}: nothing is taken out of {data.name}'s training samples")
     if len(data.train) < 2:
@@ -43,43 +53,44 @@ def split_dataset(
     return replace(data, is_split=True)
 
 
-def carve(data: Dataset, name: str, fraction: Fraction, default: float, method: Method, seed: int) -> Dataset:
-    """Take one split out of train, unless the source has it."""
+def hold_out(data: Dataset, name: str, fraction: Fraction, default: float, method: Method, seed: int) -> Dataset:
+    """Take one split out of train, unless the source has it. Raises DataError."""
     if data.splits().get(name) is not None:
         if fraction != "auto":
-            raise DataError(
-                f"{name}_fraction={fraction}: {data.name} has a {name} split of its own; leave the fraction out"
-            )
+            raise DataError(f"{name}_fraction={fraction}: {data.name} already has a {name} split; remove the fraction")
         return data
-    share = default if fraction == "auto" else fraction
-    if share == 0:
+    fraction = default if fraction == "auto" else fraction
+    if fraction == 0:
         return data
-    rest, taken = split_rows(data.train.labels, share, method, seed)
-    if len(taken) == 0:
+    kept, removed = split_rows(data.train.labels, fraction, method, seed)
+    if len(removed) == 0:
         raise DataError(
             f"{data.name}: {len(data.train)} images are too few to set any aside for {name}; "
-            f"add some, or give --{name}-fraction 0"
+            f"add some, or pass --{name}-fraction 0"
         )
-    parts: dict[str, Any] = {"train": data.train.take(rest), name: data.train.take(taken)}
+    parts: dict[str, Any] = {"train": data.train.take(kept), name: data.train.take(removed)}
     return replace(data, held_out=(*data.held_out, name), **parts)
 
 
-def kept_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tensor:
-    """Exactly so many rows: by class in proportion, drawn over all, or the first ones; in the order of the source."""
+def choose_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tensor:
+    """Choose `number` rows by the methods of `split_rows` (`ordered`: the first), in the order of the source."""
     if method == "ordered":
         return torch.arange(number)
     draw = generator(seed, 1)
     if method == "random":
         return torch.randperm(len(labels), generator=draw)[:number].sort().values
-    return drawn_by_class(labels, shares(labels.bincount(), number), draw).nonzero()[:, 0]
+    return draw_by_class(labels, apportion(labels.bincount(), number), draw).nonzero()[:, 0]
 
 
 def split_rows(labels: Tensor, fraction: float, method: Method, seed: int) -> tuple[Tensor, Tensor]:
-    """The rows that stay and the rows that are taken.
+    """Return the rows to keep and the rows to take out.
 
-    stratified: by class, drawn, in the order of the source; each class keeps at least one, and gives one if it has two
-    random:     drawn over all; the same draw as torch.utils.data.random_split with a generator of that seed
-    ordered:    the last rows of the source
+    Methods:
+
+    - stratified: drawn within each class, in the order of the source; each class keeps at least one, and gives one if
+      it has two.
+    - random: drawn over all; the same draw as torch.utils.data.random_split with a generator of that seed.
+    - ordered: the last rows of the source.
     """
     count = len(labels)
     number = round(count * fraction)
@@ -90,24 +101,24 @@ def split_rows(labels: Tensor, fraction: float, method: Method, seed: int) -> tu
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         return order[: count - number], order[count - number :]
     counts = labels.bincount()
-    wanted = shares(counts, number).clamp(min=1).minimum((counts - 1).clamp(min=0))
-    taken = drawn_by_class(labels, wanted, generator(seed))
-    return (~taken).nonzero()[:, 0], taken.nonzero()[:, 0]
+    numbers = apportion(counts, number).clamp(min=1).minimum((counts - 1).clamp(min=0))
+    removed = draw_by_class(labels, numbers, generator(seed))
+    return (~removed).nonzero()[:, 0], removed.nonzero()[:, 0]
 
 
-def drawn_by_class(labels: Tensor, wanted: Tensor, draw: torch.Generator) -> Tensor:
-    """A mask (N,) of so many rows of each class, drawn."""
-    taken = torch.zeros(len(labels), dtype=torch.bool)
-    for label, number in enumerate(wanted.tolist()):
+def draw_by_class(labels: Tensor, numbers: Tensor, draw: torch.Generator) -> Tensor:
+    """Draw `numbers` (K,) rows of each class, and return them as a mask (N,)."""
+    mask = torch.zeros(len(labels), dtype=torch.bool)
+    for label, number in enumerate(numbers.tolist()):
         members = (labels == label).nonzero()[:, 0]
-        taken[members[torch.randperm(len(members), generator=draw)[:number]]] = True
-    return taken
+        mask[members[torch.randperm(len(members), generator=draw)[:number]]] = True
+    return mask
 
 
-def shares(counts: Tensor, number: int) -> Tensor:
-    """How many of `number` fall to each class, in proportion, by the largest remainder; they add up to it."""
+def apportion(counts: Tensor, number: int) -> Tensor:
+    """Distribute `number` over classes in proportion to their counts, by the largest remainder."""
     exact = counts.double() * number / counts.sum()
-    share = exact.floor().long()
-    missing = number - int(share.sum())
-    share[(exact - share).argsort(descending=True, stable=True)[:missing]] += 1
-    return share
+    parts = exact.floor().long()
+    missing = number - int(parts.sum())
+    parts[(exact - parts).argsort(descending=True, stable=True)[:missing]] += 1
+    return parts

@@ -1,4 +1,4 @@
-"""Files that may be gzipped, read as what they hold; one that would fill the memory out of nothing is refused."""
+"""Open files that may be gzipped; decompression bombs are refused."""
 
 import gzip
 import io
@@ -8,35 +8,35 @@ from typing import IO, cast
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import open_regular
 
-ALWAYS = 64 << 20  # bytes that may come out of any file
-CHUNK = 1 << 20
-RATIO = 50  # times its size; images and tables come to 3 to 20
+MIN_LIMIT_BYTES = 64 << 20  # any file may decompress to this much
+CHUNK_BYTES = 1 << 20
+MAX_RATIO = 50  # of decompressed to compressed size; images and tables have 3 to 20
 
 
-def unpacked(path: Path) -> IO[bytes]:
-    """Open a file, gzipped where its name ends in .gz. Reading raises DataError where too much comes out of it."""
+def open_decompressed(path: Path) -> IO[bytes]:
+    """Open a file, and decompress it if its name ends in .gz. Reading raises DataError for a decompression bomb."""
     if path.suffix != ".gz":
         return open_regular(path)
-    return cast(IO[bytes], io.BufferedReader(Limited(path)))
+    return cast(IO[bytes], io.BufferedReader(LimitedGzip(path)))
 
 
-class Limited(io.RawIOBase):
+class LimitedGzip(io.RawIOBase):
     """The content of a gzipped file, up to a limit."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.packed = path, open_regular(path)
         self.file = gzip.open(self.packed)  # noqa: SIM115, closed below
-        self.left = max(ALWAYS, RATIO * path.stat().st_size)
+        self.remaining = max(MIN_LIMIT_BYTES, MAX_RATIO * path.stat().st_size)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        chunk = self.file.read(min(len(buffer), CHUNK))  # so that the limit is looked at before much has come out
-        self.left -= len(chunk)
-        if self.left < 0:
+        chunk = self.file.read(min(len(buffer), CHUNK_BYTES))  # so that the limit is checked early
+        self.remaining -= len(chunk)
+        if self.remaining < 0:
             raise DataError(
-                f"{self.path}: more than {RATIO} times its size comes out of it; unpack it, if you trust it"
+                f"{self.path}: decompresses to more than {MAX_RATIO} times its size; unpack it yourself if you trust it"
             )
         buffer[: len(chunk)] = chunk
         return len(chunk)

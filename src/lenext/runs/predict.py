@@ -72,18 +72,19 @@ def predict_images(
     """A Prediction for each image; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
     place_network(network, compute).eval()
     for start in range(0, len(paths), BATCH):
-        some = paths[start : start + BATCH]
-        pixels, good, complaints = ImageFiles(some, prepare.channels, prepare.stored_size, prepare.stored_fit).decoded(
-            keep=True
-        )
-        if complaints and on_bad_image == "stop":
-            raise DataError(f"{complaints[0]}; --on-bad-image skip leaves such images out")
-        yield from complaints
-        if not len(good):
+        batch = paths[start : start + BATCH]
+        decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit).decode_all()
+        for error in decoded.errors.values():
+            if on_bad_image == "stop":
+                raise DataError(f"{error}; --on-bad-image skip leaves such images out")
+            yield error
+        count = len(decoded.rows)
+        if count == 0:
             continue
-        split = Split(pixels, torch.zeros(len(good), dtype=torch.int64), np.asarray(some)[good.numpy()])
+        ids = np.asarray(batch)[decoded.rows.numpy()]
+        split = Split(decoded.pixels, torch.zeros(count, dtype=torch.int64), ids)
         with torch.inference_mode(), compute.autocast():
-            images, _ = next(batches(split, prepare, compute, len(good)))
+            images, _ = next(batches(split, prepare, compute, count))
             ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
         for path, values, labels in zip(
             split.ids.tolist(), ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist(), strict=True

@@ -1,7 +1,7 @@
-"""Labels that may be wrong, by the probabilities of networks that were trained without the image."""
+"""Find labels that may be wrong, by the probabilities of networks that were not trained on the image."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,68 +20,77 @@ from lenext.training.recipe import Recipe
 Suspicion = Literal["precise", "sensitive"]
 
 FOLDS = 3
-DOUBT = 0.2  # of the mean self-confidence of a class, below which a label is suspect to the sensitive rule
-RELIABLE, FEW_DOUBTS = 0.85, 0.01
-"""Networks that are right more rarely than this on images they have not seen are believed in the share of images alone
-that they doubt most: beyond it, most doubts are mistakes of their own."""
+MIN_IMAGES_PER_CLASS = 6  # fewer are too few to train on
+MAX_SELF_CONFIDENCE_RATIO = 0.2  # to the mean of the class; the sensitive rule suspects labels below
+RELIABLE_ACCURACY, MAX_UNRELIABLE_FRACTION = 0.85, 0.01
+"""Networks whose accuracy on held-out images is below RELIABLE_ACCURACY report only the strongest suspicions, this
+fraction of the images: beyond it, most suspicions are mistakes of the networks."""
+IMAGE_PIXELS = 32  # side of the networks' input
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A training image whose label may be wrong: its row, the class believed instead, and both probabilities."""
+    """A training image whose label may be wrong.
+
+    Attributes:
+        row: Its row in the training split.
+        predicted: The class that is predicted instead.
+        probability: Probability of that class.
+        self_confidence: Probability of the label.
+    """
 
     row: int
-    believed: int
+    predicted: int
     probability: float
     self_confidence: float
 
 
 def suspect_labels(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Suspect], str]:
-    """Return the training images whose labels are suspect, the most doubted first, and a note about the networks."""
-    if len(data.train) < FOLDS * 2 * len(data.classes):
-        return [], "too few images to doubt labels"
-    probabilities = out_of_fold(data, network, epochs)
+    """Return the training images whose labels are suspect, the most suspect first, and a note about the networks."""
+    if len(data.train) < MIN_IMAGES_PER_CLASS * len(data.classes):
+        return [], "too few images to search for suspect labels"
+    probabilities = out_of_fold_probabilities(data, network, epochs)
     labels = data.train.labels.numpy()
-    doubted = RULES[rule](probabilities, labels)
-    own = probabilities[np.arange(len(labels)), labels]
-    others = probabilities.copy()
-    others[np.arange(len(labels)), labels] = -1
-    believed = others.argmax(1)
+    is_suspect = RULES[rule](probabilities, labels)
+    self_confidence = probabilities[np.arange(len(labels)), labels]
+    other_classes = probabilities.copy()
+    other_classes[np.arange(len(labels)), labels] = -1
+    predicted = other_classes.argmax(1)
     suspects = [
-        Suspect(row, int(believed[row]), float(others[row].max()), float(own[row]))
-        for row in np.flatnonzero(doubted).tolist()
+        Suspect(row, int(predicted[row]), float(other_classes[row].max()), float(self_confidence[row]))
+        for row in np.flatnonzero(is_suspect).tolist()
     ]
     suspects.sort(key=lambda suspect: suspect.self_confidence - suspect.probability)
     accuracy = float((probabilities.argmax(1) == labels).mean())
-    most = len(labels) if accuracy >= RELIABLE else round(FEW_DOUBTS * len(labels))
-    note = f"Networks that doubt labels are right on {accuracy:.0%} of the images they have not seen"
-    if len(suspects) > most:
+    max_suspects = len(labels) if accuracy >= RELIABLE_ACCURACY else round(MAX_UNRELIABLE_FRACTION * len(labels))
+    note = f"The networks that search for suspect labels reach {accuracy:.0%} accuracy on images they have not seen"
+    if len(suspects) > max_suspects:
         note += (
-            f": of {len(suspects):,} doubts the {most:,} strongest are told; more --epochs or a better --network tell"
+            f": of {len(suspects):,} suspect labels the {max_suspects:,} strongest are reported; "
+            "more --epochs or a better --network report more"
         )
-        note += " more"
-    return suspects[:most], note
+    return suspects[:max_suspects], note
 
 
 def mean_self_confidence(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return for each class the mean probability (K,) that its own images are given for it; 1 for an empty class."""
-    own = [probabilities[labels == label, label] for label in range(probabilities.shape[1])]
-    return np.array([values.mean() if len(values) else 1.0 for values in own])
+    """Return the mean probability (K,) of each class over the images with its label; 1 for an empty class."""
+    by_class = [probabilities[labels == label, label] for label in range(probabilities.shape[1])]
+    return np.array([values.mean() if len(values) else 1.0 for values in by_class])
 
 
 def confident_learning(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which labels (N,) are suspect by confident learning (arXiv:1911.00068): few false alarms.
 
-    An image counts for the likeliest class whose probability reaches that class's mean self-confidence. The number of
-    images that count for another class than their label is the estimated number of wrong labels; so many images, those
-    with the lowest probability of their own label, are suspect.
+    An image counts for the likeliest class whose probability reaches that class's mean self-confidence. The number N of
+    images that count for another class than their label is the estimated number of wrong labels; the N images with the
+    lowest probability of their own label are suspect.
     """
-    enough = probabilities >= mean_self_confidence(probabilities, labels)
-    counted = np.where(enough, probabilities, -1).argmax(1)
-    number = int((enough.any(1) & (counted != labels)).sum())
-    own = probabilities[np.arange(len(labels)), labels]
+    is_confident = probabilities >= mean_self_confidence(probabilities, labels)
+    confident_class = np.where(is_confident, probabilities, -1).argmax(1)
+    number = int((is_confident.any(1) & (confident_class != labels)).sum())
+    self_confidence = probabilities[np.arange(len(labels)), labels]
     suspect = np.zeros(len(labels), dtype=np.bool_)
-    suspect[np.argsort(own, kind="stable")[:number]] = True
+    suspect[np.argsort(self_confidence, kind="stable")[:number]] = True
     return suspect
 
 
@@ -90,34 +99,38 @@ def low_self_confidence(probabilities: NDArray[np.float32], labels: NDArray[np.i
 
     Another class is likelier, and the label's own probability is below a fifth of its class's mean self-confidence.
     """
-    own = probabilities[np.arange(len(labels)), labels]
-    usual = mean_self_confidence(probabilities, labels)[labels]
-    return (probabilities.argmax(1) != labels) & (own <= DOUBT * usual)
+    self_confidence = probabilities[np.arange(len(labels)), labels]
+    threshold = MAX_SELF_CONFIDENCE_RATIO * mean_self_confidence(probabilities, labels)[labels]
+    return (probabilities.argmax(1) != labels) & (self_confidence <= threshold)
 
 
 RULES = {"precise": confident_learning, "sensitive": low_self_confidence}
 
 
-def out_of_fold(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
-    """(N, K): for each training image the probabilities by a network that has not seen it."""
-    split, found = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
+def out_of_fold_probabilities(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
+    """Return the probabilities (N, K) of each training image by a network that was not trained on it."""
+    split, probabilities = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
     fold = torch.randperm(len(split), generator=generator(0)) % FOLDS
     recipe = Recipe(
-        epochs=epochs, image_size=32, batch_size=64, optimizer="adamw", learning_rate=3e-3, validation_fraction=0.0,
-        shift=min(2, min(data.shape[1:]) - 1),
+        epochs=epochs, image_size=IMAGE_PIXELS, batch_size=64, optimizer="adamw", learning_rate=3e-3,
+        validation_fraction=0.0, shift=min(2, min(data.shape[1:]) - 1),
     )  # fmt: skip
-    with count_bar("doubting labels", FOLDS * epochs) as advance:
+    with count_bar("checking labels", FOLDS * epochs) as advance:
         for number in range(FOLDS):
             torch.manual_seed(number)
-            seen, left = ((fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0])
-            part = replace(data, train=split.take(seen), validation=None, test=split.take(left), is_split=True)
-            follows: dict[str, Any] = {"in_channels": data.shape[0], "num_classes": len(data.classes), "image_size": 32}
-            known = find_variant(network).parameters()
-            module = create(network, **{key: value for key, value in follows.items() if key in known})
+            train_rows, held_out_rows = (fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0]
+            part = replace(
+                data, train=split.take(train_rows), validation=None, test=split.take(held_out_rows), is_split=True
+            )
+            options = {"in_channels": data.shape[0], "num_classes": len(data.classes), "image_size": IMAGE_PIXELS}
+            parameters = find_variant(network).parameters()
+            module = create(network, **{key: value for key, value in options.items() if key in parameters})
             for _ in fit(module, part, recipe):
                 advance(1)
             compute = Compute.choose()
             place_network(module, compute)
             assert part.test is not None
-            found[left.numpy()] = evaluate_split(module, part.test, preprocessing(part, recipe), compute).probabilities
-    return found
+            probabilities[held_out_rows.numpy()] = evaluate_split(
+                module, part.test, preprocessing(part, recipe), compute
+            ).probabilities
+    return probabilities
