@@ -23,8 +23,8 @@ from lenext.inspection.explain import (
     occlusion,
     saliency,
 )
-from lenext.inspection.places import of_image
-from lenext.inspection.trace import Trace, mark
+from lenext.inspection.field_tracing import FieldTracer, set_field
+from lenext.inspection.receptive_field import image_field
 from lenext.models import FAMILIES, find_variant
 
 SMALL = [name for names in FAMILIES.values() for name in names if find_variant(name).kind == "small images"]
@@ -279,8 +279,8 @@ def test_grad_cam_of_a_resnet_is_not_displaced() -> None:
 def centers_of(network: nn.Module, layer: str, size: int) -> list[float]:
     """The rows of a layer's maps, in pixels from the edge."""
     image = torch.zeros(1, 1, size, size)
-    mark(image, of_image(image.shape))
-    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.no_grad(), Trace():
+    set_field(image, image_field(image.shape))
+    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.no_grad(), FieldTracer():
         network(image)
     return map_centers(found[layer], size, size)[0]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.inspection.places import Seen, of_image
+from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
+from lenext.inspection.receptive_field import ReceptiveField, image_field
 from lenext.inspection.summary import is_layer, summarize
-from lenext.inspection.trace import Trace, mark, seen_by
 from lenext.models import MODELS, create, find_variant
 from lenext.models.blocks import Whitening
 
@@ -43,19 +43,19 @@ def smooth(network: nn.Module) -> nn.Module:
     return network.eval().double()
 
 
-def passed(network: nn.Module, image: Tensor) -> list[tuple[str, Tensor, Seen]]:
+def passed(network: nn.Module, image: Tensor) -> list[tuple[str, Tensor, ReceptiveField]]:
     """The layers' outputs, and what they have seen."""
-    outputs: list[tuple[str, Tensor, Seen]] = []
+    outputs: list[tuple[str, Tensor, ReceptiveField]] = []
 
     def hook(name: str) -> Callable[..., None]:
         def note(_: nn.Module, __: object, output: Tensor) -> None:
-            outputs.append((name, output, seen_by(output) or Seen()))
+            outputs.append((name, output, field_of(output) or ReceptiveField()))
 
         return note
 
     handles = [part.register_forward_hook(hook(name)) for name, part in network.named_modules() if is_layer(part)]
-    mark(image, of_image(image.shape))
-    with Trace():
+    set_field(image, image_field(image.shape))
+    with FieldTracer():
         network(image)
     for handle in handles:
         handle.remove()
@@ -69,23 +69,25 @@ def extents(image: Tensor, value: Tensor) -> list[tuple[int, int]]:
     return [(int(places[:, side].min()), int(places[:, side].max())) for side in (0, 1)]
 
 
-def middle(seen: Seen) -> tuple[int | slice, ...]:
+def middle(field: ReceptiveField) -> tuple[int | slice, ...]:
     """The index of the values in the middle of the image: of all channels, as those of branches see differently."""
-    moving = [any(run.moves for run in axis) for axis in seen.axes]
+    moving = [any(run.is_spatial for run in axis) for axis in field.axes]
     return tuple(
         prod(run.size for run in axis) // 2 if moves else slice(None)
-        for axis, moves in zip(seen.axes, moving, strict=True)
+        for axis, moves in zip(field.axes, moving, strict=True)
     )
 
 
-def expected(seen: Seen, index: tuple[int | slice, ...], used: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def expected(
+    field: ReceptiveField, index: tuple[int | slice, ...], used: list[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """The extents by what was noted, within those of the whole tensor: strides may leave the last pixels unused."""
-    place = list(seen.start)
-    for axis, number in zip(seen.axes, index, strict=True):
+    place = list(field.center)
+    for axis, number in zip(field.axes, index, strict=True):
         for run in reversed(axis if isinstance(number, int) else ()):
             number, at = divmod(number, run.size)
             place = [old + at * step for old, step in zip(place, run.step, strict=True)]
-    reaches = [(field - 1) / 2 + 1e-6 for field in seen.fields]
+    reaches = [(pixels - 1) / 2 + 1e-6 for pixels in field.extent]
     return [
         (max(first, ceil(center - reach)), min(last, floor(center + reach)))
         for center, reach, (first, last) in zip(place, reaches, used, strict=True)
@@ -97,12 +99,12 @@ def checked(network: nn.Module, shape: tuple[int, int, int], most: int) -> None:
     image = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
     outputs = passed(network, image)
     cases = list(
-        {(seen.fields, seen.start, seen.axes): (name, output, seen) for name, output, seen in outputs}.values()
+        {(field.extent, field.center, field.axes): (name, output, field) for name, output, field in outputs}.values()
     )
-    for name, output, seen in [*cases[:: -(-len(cases) // most)], cases[-1]]:
-        index = middle(seen)
+    for name, output, field in [*cases[:: -(-len(cases) // most)], cases[-1]]:
+        index = middle(field)
         truth = extents(image, output[index].sum())
-        assert truth == expected(seen, index, extents(image, output.sum())), name
+        assert truth == expected(field, index, extents(image, output.sum())), name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -251,13 +253,13 @@ def test_a_function_leaves_the_field_that_perturbing_pixels_finds(name: str) -> 
         for weight in network.parameters():
             weight.abs_().add_(0.01)
     image = torch.rand(1, *shape, dtype=torch.float64)
-    mark(image, of_image(image.shape))
-    with Trace(), torch.no_grad():
+    set_field(image, image_field(image.shape))
+    with FieldTracer(), torch.no_grad():
         output = network(image)
-    seen = seen_by(output)
-    assert seen is not None
-    assert seen.shape == output.shape
-    index = middle(seen)
+    field = field_of(output)
+    assert field is not None
+    assert field.shape == output.shape
+    index = middle(field)
     changed = torch.zeros(shape[1:], dtype=torch.bool)
     for down in range(shape[1]):
         for across in range(shape[2]):
@@ -268,7 +270,7 @@ def test_a_function_leaves_the_field_that_perturbing_pixels_finds(name: str) -> 
                     changed[down, across] |= bool((network(other)[index] != output[index]).any())
     places = changed.nonzero()
     truth = [(int(places[:, side].min()), int(places[:, side].max())) for side in (0, 1)]
-    told = expected(seen, index, [(0, 23), (0, 19)])
+    told = expected(field, index, [(0, 23), (0, 19)])
     off = max(abs(ours - theirs) for side in (0, 1) for ours, theirs in zip(told[side], truth[side], strict=True))
     assert off <= ABOUT.get(name, 0), (truth, told)
-    assert max(last - first + 1 for first, last in truth) == seen.receptive_field(24, 20) or name not in ABOUT
+    assert max(last - first + 1 for first, last in truth) == field.size_within(24, 20) or name not in ABOUT

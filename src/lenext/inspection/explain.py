@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.modes import evaluation_mode
-from lenext.inspection.places import of_image
-from lenext.inspection.trace import Trace, mark, seen_by
+from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
+from lenext.inspection.receptive_field import image_field
 
 BATCH = 64  # images that are occluded at a time
 
@@ -97,9 +97,9 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "
     """
     layer = layer or last_map_layer(network, images)
     inputs = images.detach().clone()
-    mark(inputs, of_image(inputs.shape))
+    set_field(inputs, image_field(inputs.shape))
     with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.enable_grad():
-        with Trace():
+        with FieldTracer():
             score = network(inputs.requires_grad_()).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, found[layer])
     weighted = (grads.mean((2, 3), keepdim=True) * found[layer].detach()).sum(1).relu()
@@ -109,13 +109,13 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "
 
 def map_centers(maps: Tensor, height: int, width: int) -> list[list[float]]:
     """Where the rows and columns of a layer's maps stand in the image; evenly, where it is not known."""
-    seen, centers = seen_by(maps), []
+    field, centers = field_of(maps), []
     for side, (count, length) in enumerate(zip(maps.shape[2:], (height, width), strict=True)):
-        step = seen.step_along(2 + side, side) if seen else None
-        if seen is None or not step:
+        step = field.step_along(2 + side, side) if field else None
+        if field is None or not step:
             step, first = length / count, length / count / 2
         else:
-            first = seen.start[side] + 0.5
+            first = field.center[side] + 0.5
         centers.append([first + place * step for place in range(count)])
     return centers
 

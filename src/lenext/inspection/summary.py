@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.counting import Counter
-from lenext.inspection.places import Seen, of_image
-from lenext.inspection.trace import Trace, mark, seen_by
+from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
+from lenext.inspection.receptive_field import ReceptiveField, image_field
 
 FLOAT = 4  # bytes of a value in fp32
 CONTAINERS = (nn.Sequential, nn.ModuleList)
@@ -205,7 +205,7 @@ class Recording:
         own = [weight for weight in module.parameters(recurse=inside) if id(weight) not in self.counted]
         self.counted.update(map(id, own))
         inputs = [value for value in given if isinstance(value, Tensor)]
-        seen = seen_by(output) or Seen()
+        field = field_of(output) or ReceptiveField()
         self.layers.append(
             Layer(
                 label.strip() or "(functional)",
@@ -216,8 +216,8 @@ class Recording:
                 work.multiply_adds,
                 self.saved,
                 (tensor.numel() + sum(value.numel() for value in inputs)) * FLOAT,
-                seen.receptive_field(self.height, self.width),
-                seen.stride,
+                field.size_within(self.height, self.width),
+                field.stride,
                 self.blocks.get(name, label.strip() or "(functional)"),
                 tuple(sorted(work.uncounted)),
             )
@@ -251,15 +251,15 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
     """
     recording = Recording(network, input_shape)
     image = blank_image(network, input_shape)
-    mark(image, of_image(image.shape))
+    set_field(image, image_field(image.shape))
     hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
     with (
         evaluation_mode(network), watch_modules(network, recording.before, recording.after), attention_in_steps(),
-        torch.enable_grad(), Trace(), recording.counter, hooks,
+        torch.enable_grad(), FieldTracer(), recording.counter, hooks,
     ):  # fmt: skip
         output = network(image)
     layers, weights = recording.layers, list(network.parameters())
-    seen = seen_by(output) or Seen()
+    field = field_of(output) or ReceptiveField()
     return Summary(
         name or type(network).__name__,
         input_shape,
@@ -270,8 +270,8 @@ def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str =
         sum(layer.multiply_adds for layer in layers),
         sum(layer.training_bytes for layer in layers) + recording.saved,
         max((layer.evaluation_bytes for layer in layers), default=0),
-        seen.convolutions,
-        seen.dense,
+        field.convolutions,
+        field.dense,
         recording.block_shapes,
         tuple(sorted({operation for layer in layers for operation in layer.uncounted})),
     )
