@@ -184,7 +184,7 @@ MISTAKES = [
     ("predict lenet --pretrained a.png", "lenet has no published weights"),
     ("predict resnet18 --pretrained a.png --offline --data-dir nowhere", "--offline"),
     ("diagram resnet18 --block layer_1", "did you mean 'layer1'"),
-    ("arithmetic --in 4 --kernel 9", "padding=3 would do"),
+    ("arithmetic --in 4 --kernel 9", "use padding=3"),
     ("--foo", "no verb"),
     ("summary resnet18 --option depths=2,2", "four stages"),
 ]

@@ -196,7 +196,7 @@ def test_a_broken_cifar_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="whole number of 3073-byte rows"):
         lenext.load(tmp_path)
     path.write_bytes(b"\x0b" + good[1:])
-    with pytest.raises(DataError, match="a label outside of 0 to 9"):
+    with pytest.raises(DataError, match="a label outside 0 to 9"):
         lenext.load(tmp_path)
     path.unlink()
     with pytest.raises(DataError, match="is missing"):

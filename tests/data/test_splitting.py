@@ -102,7 +102,7 @@ def test_fewer_training_samples(digits: Dataset, method: str) -> None:
 
 
 def test_a_fraction_for_a_split_that_is_there_is_refused(digits: Dataset) -> None:
-    with pytest.raises(DataError, match="has a test split of its own"):
+    with pytest.raises(DataError, match="already has a test split"):
         split_dataset(digits, test_fraction=0.2)
     with pytest.raises(DataError, match="only 1,294 are left"):
         split_dataset(digits, train_samples=5000)

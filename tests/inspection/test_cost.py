@@ -117,7 +117,7 @@ def test_training_memory_is_what_autograd_keeps() -> None:
 def test_arithmetic_is_torchs(size: int, kernel: int, stride: int, padding: int, dilation: int) -> None:
     fits = dilation * (kernel - 1) + 1 <= size + 2 * padding
     if not fits:
-        with pytest.raises(ConfigurationError, match=r"spans \d+ pixels.*padding=\d+ would do"):
+        with pytest.raises(ConfigurationError, match=r"spans \d+ pixels.*use padding=\d+"):
             Arithmetic(size, kernel, stride, padding, dilation)
         return
     found = Arithmetic(size, kernel, stride, padding, dilation)
@@ -128,9 +128,9 @@ def test_arithmetic_is_torchs(size: int, kernel: int, stride: int, padding: int,
     assert found.output == out.shape[2]
     place = found.output - 1
     (gradient,) = torch.autograd.grad(out[0, 0, place], image)
-    inside = [pixel for pixel in found.touched(place) if 0 <= pixel < size]
+    inside = [pixel for pixel in found.covered_pixels(place) if 0 <= pixel < size]
     assert gradient[0, 0].nonzero()[:, 0].tolist() == inside
-    last = found.image().splitlines()[-1].split()[-1]
+    last = found.draw().splitlines()[-1].split()[-1]
     assert len(last) == size + 2 * padding
     assert last.count("#") == len(inside)
 

@@ -7,14 +7,16 @@ import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.diagram import block_boxes, describe, draw_diagram, network_boxes
+from lenext.inspection.diagram import draw_diagram
+from lenext.inspection.layer_labels import describe_layer
+from lenext.inspection.network_graph import block_graph, network_graph
 from lenext.models import MODELS, create, find_variant
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 96]
 
 
 def test_a_residual_block() -> None:
-    nodes = block_boxes(create("resnet18_32px"), "layer2.0", (3, 32, 32))
+    nodes = block_graph(create("resnet18_32px"), "layer2.0", (3, 32, 32))
     labels = [node.label for node in nodes]
     times = "\u00d7"
     assert labels == [
@@ -28,12 +30,12 @@ def test_a_residual_block() -> None:
 
 
 def test_a_block_whose_shortcut_is_its_input() -> None:
-    nodes = block_boxes(create("resnet18_32px"), "layer2.1", (3, 32, 32))
+    nodes = block_graph(create("resnet18_32px"), "layer2.1", (3, 32, 32))
     assert next(node for node in nodes if node.label == "+").inputs == (5, 0)
 
 
 def test_an_inception_block_has_four_ways() -> None:
-    nodes = block_boxes(create("googlenet_paper"), "inception3a", (3, 96, 96))
+    nodes = block_graph(create("googlenet_paper"), "inception3a", (3, 96, 96))
     join = next(node for node in nodes if node.label == "concatenate")
     assert len(join.inputs) == 4
     assert join.shape == (256, 12, 12)
@@ -41,7 +43,7 @@ def test_an_inception_block_has_four_ways() -> None:
 
 
 def test_a_whole_network_counts_repeats_and_leaves_small_change_out() -> None:
-    nodes = network_boxes(create("resnet18_32px"), (3, 32, 32))
+    nodes = network_graph(create("resnet18_32px"), (3, 32, 32))
     assert [(node.label, node.times) for node in nodes if node.kind == "block"] == [("Basic block", 2)] * 4
     assert not any("norm" in node.label.lower() or node.label == "ReLU" for node in nodes)
     assert [node.inputs for node in nodes[1:]] == [(at,) for at in range(len(nodes) - 1)]
@@ -52,7 +54,7 @@ def test_every_network_is_drawn_from_image_to_classes(name: str) -> None:
     variant = find_variant(name)
     shape = (variant.parameters()["in_channels"].default, variant.image_size, variant.image_size)
     network = create(name)
-    nodes = network_boxes(network, shape)
+    nodes = network_graph(network, shape)
     assert nodes[0].shape == shape
     assert nodes[-1].shape[0] == 10
     tree = ElementTree.fromstring(draw_diagram([(name, nodes), ("again <&>", nodes)]))
@@ -69,7 +71,7 @@ def test_every_network_is_drawn_from_image_to_classes(name: str) -> None:
 
 def test_the_first_layer_of_lenet_is_an_ordinary_convolution() -> None:
     times = "\u00d7"
-    assert network_boxes(create("lenet"), (1, 28, 28))[1].label == f"Conv 5{times}5, 6"
+    assert network_graph(create("lenet"), (1, 28, 28))[1].label == f"Conv 5{times}5, 6"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -80,7 +82,7 @@ def test_a_label_says_depthwise_only_of_depthwise_convolutions(name: str, channe
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             depthwise = layer.groups == layer.in_channels > 1
-            assert ("Depthwise" in describe(layer)[1]) == depthwise
+            assert ("Depthwise" in describe_layer(layer)[1]) == depthwise
 
 
 @pytest.mark.parametrize(
@@ -94,9 +96,9 @@ def test_a_label_says_depthwise_only_of_depthwise_convolutions(name: str, channe
     ],
 )  # fmt: skip
 def test_both_sides_of_a_window_are_told(layer: nn.Module, label: str) -> None:
-    assert describe(layer)[1].replace("\u00d7", "x") == label
+    assert describe_layer(layer)[1].replace("\u00d7", "x") == label
 
 
 def test_a_part_that_is_not_there() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'layer2'"):
-        block_boxes(create("resnet18_32px"), "layer_2", (3, 32, 32))
+        block_graph(create("resnet18_32px"), "layer_2", (3, 32, 32))

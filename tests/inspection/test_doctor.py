@@ -117,7 +117,7 @@ def test_a_network_that_needs_values_gets_them(tmp_path: Path, scale: str, asked
     path.write_text(NEEDS_VALUES.format(kernel=5, scale=scale, asked=asked))
     assert summarize_named(f"{path}:Bound", {}, 16, None, None).output_shape == (10,)
     assert "Conv" in diagram_of([f"{path}:Bound"], {}, "", 16, None)
-    with pytest.raises(ConfigurationError, match=r"layer layer \(Conv2d\) is given 3 x 2 x 2"):
+    with pytest.raises(ConfigurationError, match=r"layer layer \(Conv2d\) is 3 x 2 x 2"):
         summarize_named(f"{path}:Bound", {}, 2, None, None)
 
 

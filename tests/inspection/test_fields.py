@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
+from lenext.inspection.modules import is_layer
 from lenext.inspection.receptive_field import ReceptiveField, image_field
-from lenext.inspection.summary import is_layer, summarize
+from lenext.inspection.summary import summarize
 from lenext.models import MODELS, create, find_variant
 from lenext.models.blocks import Whitening
 

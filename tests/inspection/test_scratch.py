@@ -44,7 +44,7 @@ def test_batch_norm_in_training_and_its_running_mean() -> None:
         layer.weight.copy_(torch.tensor([1.0, 2.0, 3.0]))
         layer.bias.copy_(torch.tensor([0.1, 0.2, 0.3]))
     assert torch.allclose(scratch.batch_norm(X, layer.weight, layer.bias), layer(X), atol=1e-5)
-    assert torch.allclose(scratch.running(torch.zeros(3), X.mean((0, 2, 3))), layer.running_mean, atol=1e-6)  # type: ignore[arg-type]
+    assert torch.allclose(scratch.update_running_mean(torch.zeros(3), X.mean((0, 2, 3))), layer.running_mean, atol=1e-6)  # type: ignore[arg-type]
 
 
 def test_layer_norm() -> None:

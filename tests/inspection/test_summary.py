@@ -48,7 +48,7 @@ def test_looking_changes_nothing() -> None:
 
 
 def test_the_doctor_names_the_layer_that_fails() -> None:
-    with pytest.raises(UnfitError, match=r"layer conv3 \(Conv2d\) is given 16 x 4 x 4") as caught:
+    with pytest.raises(UnfitError, match=r"layer conv3 \(Conv2d\) is 16 x 4 x 4") as caught:
         check_network(create("lenet5"), (1, 28, 28), 10)
     assert "\n" not in str(caught.value)
 

@@ -90,7 +90,7 @@ def test_steps_colour_what_the_kernel_touches() -> None:
     for place, (one, other) in enumerate(zip(above, below, strict=True)):
         cells = np.asarray(one.collections[0].get_array()).reshape(7, 7, 3)
         dark = cells.sum(2) < 1.9
-        columns = [pixel + 1 for pixel in arithmetic.touched(place)]
+        columns = [pixel + 1 for pixel in arithmetic.covered_pixels(place)]
         assert dark.any(0).nonzero()[0].tolist() == columns
         out = np.asarray(other.collections[0].get_array()).reshape(3, 3, 3)
         assert (out.sum(2) < 1.9).nonzero()[1].tolist() == [place]

@@ -139,4 +139,4 @@ def arithmetic(
         return
     rest = f"; {found.unused} at the far end are never touched" if found.unused else ""
     write_out(f"output size {found.output}: {found.formula()}\nthe kernel spans {found.span} pixels{rest}\n\n")
-    write_out(f"{found.image()}\n\n.  pixel   o  padding   #, 0  touched by the kernel\n")
+    write_out(f"{found.draw()}\n\n.  pixel   o  padding   #, 0  under the kernel\n")

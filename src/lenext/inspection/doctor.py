@@ -1,4 +1,4 @@
-"""Why a network cannot take images of a size, told before it costs anything."""
+"""Check whether a network can take images of a size, before training starts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,67 +8,81 @@ from torch import Tensor, nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
-from lenext.inspection.summary import blank_image, is_layer, watch_modules
+from lenext.inspection.modules import blank_image, is_layer, watch_modules
 
-LARGEST = 512  # px; the search for a size that works ends here
+MAX_SEARCHED_PIXELS = 512  # the search for a size that works ends here
 
 
 class UnfitError(ConfigurationError):
-    """A network that fails on images of this shape: which layer, given what."""
+    """Raised for a network that fails on images of a shape.
 
-    def __init__(self, shape: tuple[int, ...], layer: str, given: tuple[int, ...], reason: str) -> None:
-        self.layer, self.given = layer, given
-        at = f"layer {layer} is given {' x '.join(map(str, given))}: " if given else ""
-        super().__init__(f"cannot take images of {' x '.join(map(str, shape))} ({at}{reason})")
+    Attributes:
+        layer: The layer that fails.
+        layer_input: Shape of its input without N.
+    """
+
+    def __init__(self, shape: tuple[int, ...], layer: str, layer_input: tuple[int, ...], reason: str) -> None:
+        self.layer, self.layer_input = layer, layer_input
+        where = f"the input of layer {layer} is {' x '.join(map(str, layer_input))}: " if layer_input else ""
+        super().__init__(f"cannot take images of {' x '.join(map(str, shape))} ({where}{reason})")
 
 
 class UntriableError(Exception):
-    """A network that cannot be tried without weights."""
+    """Raised for a network that cannot run without weights."""
 
 
 def check_network(network: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Try one blank image (C, H, W). Raises UnfitError, or ConfigurationError where the output is no (N, classes)."""
-    inside: list[tuple[str, tuple[int, ...]]] = []
+    """Run a network on one blank image.
 
-    def before(name: str, module: nn.Module, given: tuple[Any, ...], _: Any) -> None:
+    Args:
+        network: The network.
+        input_shape: Shape (C, H, W) of the image.
+        classes: Number of classes.
+
+    Raises:
+        UnfitError: A layer fails.
+        ConfigurationError: The output is not of shape (1, classes).
+    """
+    open_layers: list[tuple[str, tuple[int, ...]]] = []
+
+    def before(name: str, module: nn.Module, inputs: tuple[Any, ...], _: Any) -> None:
         if not is_layer(module):
             return
-        shape = tuple(given[0].shape[1:]) if given and isinstance(given[0], Tensor) else ()
-        inside.append((f"{name} ({type(module).__name__})", shape))
+        shape = tuple(inputs[0].shape[1:]) if inputs and isinstance(inputs[0], Tensor) else ()
+        open_layers.append((f"{name} ({type(module).__name__})", shape))
 
     def after(_: str, module: nn.Module, *__: Any) -> None:
         if is_layer(module):
-            inside.pop()
+            open_layers.pop()
 
     try:
-        with torch.no_grad(), evaluation_mode(network), watch_modules(network, before, after):
+        with torch.no_grad(), evaluation_mode(network), watch_modules(network.named_modules(), before, after):
             output = network(blank_image(network, input_shape))
     except Exception as error:
-        layer, given = inside[-1] if inside else ("", ())
-        raise UnfitError(input_shape, layer, given, " ".join(str(error).split())) from error
+        layer, shape = open_layers[-1] if open_layers else ("", ())
+        raise UnfitError(input_shape, layer, shape, " ".join(str(error).split())) from error
     if not isinstance(output, Tensor) or tuple(output.shape) != (1, classes):
-        found = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
-        raise ConfigurationError(f"gives {found} for one image; logits (1, {classes}) are needed for {classes} classes")
+        actual = f"a tensor {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ConfigurationError(f"returns {actual} for one image; {classes} classes need logits (1, {classes})")
 
 
 def build_without_weights(build: Callable[[], nn.Module]) -> nn.Module:
-    """Build a network on torch's meta device: it has shapes and no values, so even a large one costs no memory."""
+    """Build a network on torch's meta device, where tensors have shapes but no values and take no memory."""
     with torch.device("meta"):
         return build()
 
 
 def needs_values(error: BaseException) -> bool:
-    """Whether a network that was built without weights failed only because it reads values, as code may."""
+    """Return whether a network without weights failed only because its code reads values."""
     while error.__cause__ is not None:
         error = error.__cause__
     return isinstance(error, NotImplementedError) or "meta" in str(error)
 
 
 def smallest_size(build: Callable[[int], nn.Module], channels: int, classes: int, above: int) -> int | None:
-    """Find the least image size above `above` that works, by trying networks without weights.
+    """Return the smallest image size above `above` that works, by running networks without weights.
 
-    Returns:
-        The size, or None where none up to 512 px works, or where the network cannot be tried without weights.
+    None if no size up to 512 px works, or if the network cannot run without weights.
     """
 
     def works(size: int) -> bool:
@@ -84,7 +98,7 @@ def smallest_size(build: Callable[[int], nn.Module], channels: int, classes: int
     try:
         while not works(high):
             low, high = high, high * 2
-            if high > LARGEST:
+            if high > MAX_SEARCHED_PIXELS:
                 return None
         while high - low > 1:
             middle = (low + high) // 2

@@ -1,9 +1,10 @@
-"""Where a network looks: feature maps, and what in an image an answer hangs on.
+"""Explain predictions: feature maps, saliency, Grad-CAM and occlusion.
 
-Images go in as the network takes them, (N, C, H, W) on its device; maps come out as (N, H, W) from 0 to 1, on
-the CPU, the largest value of each being 1. The network is left as it was; it computes in evaluation mode, in fp32.
+Images are the network's input, (N, C, H, W) on its device; the maps returned are (N, H, W) from 0 to 1, on the CPU, the
+largest value of each being 1. The network is not changed; it computes in evaluation mode, in fp32.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,99 +17,109 @@ from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
 from lenext.inspection.receptive_field import image_field
 
-BATCH = 64  # images that are occluded at a time
+OCCLUSION_BATCH = 64  # occluded images at a time
 
 
 @contextmanager
 def capture_outputs(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """While entered, the last output of each of these layers; what comes after a layer cannot change it in place."""
+    """Capture the last output of each named layer as a clone, which later layers cannot change in place.
+
+    Raises ConfigurationError for a layer that does not exist.
+    """
     layers = dict(network.named_modules())
     for name in names:
         if name not in layers:
-            raise ConfigurationError(unknown_name("layer", name, [one for one in layers if one]))
-    found: dict[str, Tensor] = {}
+            raise ConfigurationError(unknown_name("layer", name, [layer for layer in layers if layer]))
+    outputs: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Callable[..., Any]:
+    def make_hook(name: str) -> Callable[..., Any]:
         def hook(_: nn.Module, __: object, output: object) -> Tensor | None:
             if not isinstance(output, Tensor):
                 return None
-            found[name] = output
+            outputs[name] = output
             return output.clone()
 
         return hook
 
-    hooks = [layers[name].register_forward_hook(keep(name)) for name in names]
+    hooks = [layers[name].register_forward_hook(make_hook(name)) for name in names]
     try:
-        yield found
+        yield outputs
     finally:
         for hook in hooks:
             hook.remove()
 
 
 def feature_maps(network: nn.Module, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """What these layers give for the images, (N, channels, height, width) or (N, features)."""
-    with evaluation_mode(network), capture_outputs(network, names) as found, torch.no_grad():
+    """Return the outputs of layers for images, (N, channels, height, width) or (N, features), by name."""
+    with evaluation_mode(network), capture_outputs(network, names) as outputs, torch.no_grad():
         network(images)
-    return {name: found[name].cpu() for name in names if name in found}
+    return {name: outputs[name].cpu() for name in names if name in outputs}
 
 
 def map_layers(network: nn.Module, images: Tensor) -> list[str]:
-    """The layers and blocks that give maps of more than one pixel, in the order in which they are done."""
+    """Return the layers and blocks whose outputs are maps of more than one pixel, in the order they finish."""
     order: list[str] = []
 
-    def hook(name: str) -> Callable[..., None]:
-        def note(_: nn.Module, __: object, output: object) -> None:
+    def make_hook(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, __: object, output: object) -> None:
             if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
                 order.append(name)
 
-        return note
+        return hook
 
-    hooks = [module.register_forward_hook(hook(name)) for name, module in network.named_modules() if name]
+    hooks = [module.register_forward_hook(make_hook(name)) for name, module in network.named_modules() if name]
     try:
         with evaluation_mode(network), torch.no_grad():
             network(images[:1])
     finally:
-        for one in hooks:
-            one.remove()
+        for handle in hooks:
+            handle.remove()
     return list(dict.fromkeys(order))
 
 
 def last_map_layer(network: nn.Module, images: Tensor) -> str:
-    """The layer whose map is the last before the network forgets where things are: what Grad-CAM looks at."""
+    """Return the last layer whose output is a map, which Grad-CAM uses. Raises ConfigurationError if there is none."""
     names = map_layers(network, images)
     if not names:
-        raise ConfigurationError(f"{type(network).__name__} has no layer that gives a map; Grad-CAM needs one")
+        raise ConfigurationError(f"{type(network).__name__} has no layer whose output is a map, which Grad-CAM needs")
     return names[-1]
 
 
 def saliency(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """How much the logit of a class (N,) changes with each pixel (Simonyan et al., arXiv:1312.6034)."""
+    """Return the absolute gradient of a class's logit by each pixel (Simonyan et al., arXiv:1312.6034)."""
     inputs = images.detach().clone().requires_grad_()
     with evaluation_mode(network), torch.enable_grad():
         score = network(inputs).float().gather(1, classes[:, None]).sum()
         (grads,) = torch.autograd.grad(score, inputs)
-    return scaled(grads.abs().amax(1))
+    return scale_maps(grads.abs().amax(1))
 
 
 def grad_cam(network: nn.Module, images: Tensor, classes: Tensor, layer: str = "") -> Tensor:
-    """The maps of a layer, by default the last, weighted by how much a class hangs on them (arXiv:1610.02391).
+    """Return a layer's maps weighted by their gradients for a class (Selvaraju et al., arXiv:1610.02391).
 
-    Each value stands in the middle of its receptive field: with padding, that of the first is not a stride's middle.
+    Each value is placed in the middle of its receptive field: with padding, that of the first value is not the middle
+    of a stride.
+
+    Args:
+        network: Network with logits (N, K).
+        images: (N, C, H, W).
+        classes: (N,).
+        layer: Name of the layer; by default the last one whose output is a map.
     """
     layer = layer or last_map_layer(network, images)
     inputs = images.detach().clone()
     set_field(inputs, image_field(inputs.shape))
-    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.enable_grad():
+    with evaluation_mode(network), capture_outputs(network, [layer]) as outputs, torch.enable_grad():
         with FieldTracer():
             score = network(inputs.requires_grad_()).float().gather(1, classes[:, None]).sum()
-        (grads,) = torch.autograd.grad(score, found[layer])
-    weighted = (grads.mean((2, 3), keepdim=True) * found[layer].detach()).sum(1).relu()
+        (grads,) = torch.autograd.grad(score, outputs[layer])
+    weighted = (grads.mean((2, 3), keepdim=True) * outputs[layer].detach()).sum(1).relu()
     height, width = images.shape[2:]
-    return scaled(spread_out(weighted, map_centers(found[layer], height, width), height, width))
+    return scale_maps(interpolate_maps(weighted, map_centers(outputs[layer], height, width), height, width))
 
 
 def map_centers(maps: Tensor, height: int, width: int) -> list[list[float]]:
-    """Where the rows and columns of a layer's maps stand in the image; evenly, where it is not known."""
+    """Return the positions of a layer's rows and columns in the image; evenly spaced if they are unknown."""
     field, centers = field_of(maps), []
     for side, (count, length) in enumerate(zip(maps.shape[2:], (height, width), strict=True)):
         step = field.step_along(2 + side, side) if field else None
@@ -116,76 +127,82 @@ def map_centers(maps: Tensor, height: int, width: int) -> list[list[float]]:
             step, first = length / count, length / count / 2
         else:
             first = field.center[side] + 0.5
-        centers.append([first + place * step for place in range(count)])
+        centers.append([first + position * step for position in range(count)])
     return centers
 
 
 def occlusion(network: nn.Module, images: Tensor, classes: Tensor, side: int = 0, step: int = 0) -> Tensor:
-    """How much of a class's probability is lost when a square is blanked with the mean (Zeiler & Fergus,
-    arXiv:1311.2901).
+    """Return the probability that a class loses if a square is blanked (Zeiler & Fergus, arXiv:1311.2901).
 
-    What is lost stands at the square's center; between centers the map is interpolated. Squares hang over the border.
+    The loss is placed at the square's center; between centers the map is interpolated. Squares are blanked with the
+    mean, and may reach beyond the border.
 
     Args:
-        network: gives logits (N, K).
+        network: Network with logits (N, K).
         images: (N, C, H, W).
         classes: (N,).
-        side: of the squares in pixels; by default a quarter of the image.
-        step: pixels from one square to the next; by default two thirds of the side, so that the edges of squares fall
-            between those of others. A smaller step shows places more exactly, in as many more passes.
+        side: Side of the squares in pixels; by default a quarter of the image.
+        step: Pixels from one square to the next; by default two thirds of the side, so that the edges of squares fall
+            between those of others. A smaller step gives finer maps and takes more passes.
     """
     height, width = images.shape[2:]
     side = side or max(1, min(height, width) // 4)
     step = step or max(1, round(side * 2 / 3))
-    tops, lefts = corners(height, side, step), corners(width, side, step)
-    places = [(top, left) for top in tops for left in lefts]
-    maps = torch.zeros(len(images), len(places))
+    tops, lefts = square_starts(height, side, step), square_starts(width, side, step)
+    squares = [(top, left) for top in tops for left in lefts]
+    maps = torch.zeros(len(images), len(squares))
     with evaluation_mode(network), torch.no_grad():
         for row, (image, label) in enumerate(zip(images, classes.tolist(), strict=True)):
-            whole = network(image[None]).float().softmax(1)[0, label]
-            for start in range(0, len(places), BATCH):
-                some = places[start : start + BATCH]
-                covered = image.repeat(len(some), 1, 1, 1)
-                for at, (top, left) in enumerate(some):
-                    covered[at, :, max(0, top) : top + side, max(0, left) : left + side] = 0.0
-                lost = whole - network(covered).float().softmax(1)[:, label]
-                maps[row, start : start + len(some)] = lost.clamp(min=0).cpu()
+            probability = network(image[None]).float().softmax(1)[0, label]
+            for start in range(0, len(squares), OCCLUSION_BATCH):
+                batch = squares[start : start + OCCLUSION_BATCH]
+                occluded = image.repeat(len(batch), 1, 1, 1)
+                for index, (top, left) in enumerate(batch):
+                    occluded[index, :, max(0, top) : top + side, max(0, left) : left + side] = 0.0
+                lost = probability - network(occluded).float().softmax(1)[:, label]
+                maps[row, start : start + len(batch)] = lost.clamp(min=0).cpu()
     grid = maps.view(len(images), len(tops), len(lefts))
-    return scaled(spread_out(grid, [[start + side / 2 for start in starts] for starts in (tops, lefts)], height, width))
+    centers = [[start + side / 2 for start in starts] for starts in (tops, lefts)]
+    return scale_maps(interpolate_maps(grid, centers, height, width))
 
 
-def corners(length: int, side: int, step: int) -> range:
-    """Where squares begin along a side of the image, as many before its middle as after."""
-    count = -(-length // step)
+def square_starts(length: int, side: int, step: int) -> range:
+    """Return where squares start along a side of the image, symmetric to its middle."""
+    count = math.ceil(length / step)
     first = (length - side - (count - 1) * step) // 2
     return range(first, first + count * step, step)
 
 
-def spread_out(grids: Tensor, centers: Sequence[Sequence[float]], height: int, width: int) -> Tensor:
-    """Maps (N, rows, columns) to (N, height, width), interpolated between the centers of their rows and columns.
+def interpolate_maps(grids: Tensor, centers: Sequence[Sequence[float]], height: int, width: int) -> Tensor:
+    """Interpolate maps (N, rows, columns) to (N, height, width).
 
-    centers: in pixels from the image's edge; the middle of the first pixel is 0.5. Beyond the last, its value goes on.
+    Args:
+        grids: The maps.
+        centers: Positions of the rows and of the columns in pixels; the middle of the first pixel is 0.5. Beyond the
+            first and the last center, their values are repeated.
+        height: Height of the image.
+        width: Width of the image.
     """
-    down, across = (weights_between(side, size) for side, size in zip(centers, (height, width), strict=True))
+    down, across = (interpolation_weights(side, size) for side, size in zip(centers, (height, width), strict=True))
     return down @ grids.float().cpu() @ across.mT
 
 
-def weights_between(centers: Sequence[float], length: int) -> Tensor:
-    """How much each pixel of a side takes of the value at each center, (length, centers)."""
-    known = torch.tensor(centers, dtype=torch.float64)
+def interpolation_weights(centers: Sequence[float], length: int) -> Tensor:
+    """Return the weights (length, centers) of the values at the centers, for each pixel of a side."""
+    positions = torch.tensor(centers, dtype=torch.float64)
     pixels = torch.arange(length, dtype=torch.float64) + 0.5
-    after = torch.searchsorted(known, pixels).clamp(1, max(1, len(known) - 1))
-    if len(known) == 1:
+    after = torch.searchsorted(positions, pixels).clamp(1, max(1, len(positions) - 1))
+    if len(positions) == 1:
         return torch.ones(length, 1)
-    share = ((pixels - known[after - 1]) / (known[after] - known[after - 1])).clamp(0, 1)
-    weights = torch.zeros(length, len(known), dtype=torch.float64)
-    weights[torch.arange(length), after - 1] = 1 - share
-    weights[torch.arange(length), after] += share
+    fraction = ((pixels - positions[after - 1]) / (positions[after] - positions[after - 1])).clamp(0, 1)
+    weights = torch.zeros(length, len(positions), dtype=torch.float64)
+    weights[torch.arange(length), after - 1] = 1 - fraction
+    weights[torch.arange(length), after] += fraction
     return weights.float()
 
 
-def scaled(maps: Tensor) -> Tensor:
-    """Each map by its own largest value; one of zeros stays so."""
+def scale_maps(maps: Tensor) -> Tensor:
+    """Divide each map by its largest value; a map of zeros stays."""
     maps = maps.detach().float().cpu()
     return maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
 

@@ -1,4 +1,4 @@
-"""The layers written out by their formulas, to be read and compared with torch's own. Slow on purpose."""
+"""Layers written as their formulas, to be read and compared with torch's own. They are slow on purpose."""
 
 import torch
 from torch import Tensor
@@ -9,30 +9,41 @@ from lenext.foundation.arithmetic import output_size
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Tensor:
-    """A convolution: at each place the same dense layer on the pixels under the kernel.
+    """Apply a convolution: at each position the same dense layer on the pixels under the kernel.
 
-    x (N, C, H, W), weight (O, C, k, k), bias (O,) to (N, O, H', W'). With k = 1 it is a dense layer at each pixel.
+    With k = 1 it is a dense layer at each pixel.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (O, C, k, k).
+        bias: (O,).
+        stride: Pixels from one position of the kernel to the next.
+        padding: Zeros added on each side.
+        dilation: Pixels from one value under the kernel to the next.
+
+    Returns:
+        (N, O, H', W').
     """
-    framed = frame(x, padding, 0.0)
+    padded = pad(x, padding, 0.0)
     size = weight.shape[2]
     rows = output_size(x.shape[2], size, stride, padding, dilation)
     columns = output_size(x.shape[3], size, stride, padding, dilation)
     out = torch.zeros(x.shape[0], weight.shape[0], rows, columns)
     for row in range(rows):
         for column in range(columns):
-            seen = window(framed, row * stride, column * stride, size, dilation)
-            out[:, :, row, column] = dense(seen.flatten(1), weight.flatten(1), bias)
+            pixels = window(padded, row * stride, column * stride, size, dilation)
+            out[:, :, row, column] = dense(pixels.flatten(1), weight.flatten(1), bias)
     return out
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (N, D), weight (O, D), bias (O,) to (N, O): each output is a weighted sum of all inputs."""
+    """Apply a dense layer: each output is a weighted sum of all inputs. (N, D), (O, D), (O,) to (N, O)."""
     out = (x[:, None, :] * weight[None]).sum(2)
     return out if bias is None else out + bias
 
 
 def convolution_as_dense(weight: Tensor, height: int, width: int, stride: int = 1, padding: int = 0) -> Tensor:
-    """The matrix (O H' W', C H W) of the dense layer that a convolution is: zeros, and the same few weights."""
+    """Return a convolution as the matrix (O H' W', C H W) of a dense layer: zeros, and the same few weights."""
     outputs, channels, size, _ = weight.shape
     rows, columns = output_size(height, size, stride, padding), output_size(width, size, stride, padding)
     matrix = torch.zeros(outputs, rows, columns, channels, height, width)
@@ -46,50 +57,50 @@ def convolution_as_dense(weight: Tensor, height: int, width: int, stride: int = 
     return matrix.view(outputs * rows * columns, channels * height * width)
 
 
-def pool(x: Tensor, size: int, stride: int, padding: int = 0, how: str = "max") -> Tensor:
-    """The largest value (`max`) or the mean (`average`) under a window. (N, C, H, W) to (N, C, H', W')."""
-    framed = frame(x, padding, float("-inf") if how == "max" else 0.0)
+def pool(x: Tensor, size: int, stride: int, padding: int = 0, mode: str = "max") -> Tensor:
+    """Return the largest value (`max`) or the mean (`average`) under a window. (N, C, H, W) to (N, C, H', W')."""
+    padded = pad(x, padding, float("-inf") if mode == "max" else 0.0)
     rows, columns = output_size(x.shape[2], size, stride, padding), output_size(x.shape[3], size, stride, padding)
     out = torch.zeros(*x.shape[:2], rows, columns)
     for row in range(rows):
         for column in range(columns):
-            seen = window(framed, row * stride, column * stride, size).flatten(2)
-            out[:, :, row, column] = seen.amax(2) if how == "max" else seen.mean(2)
+            pixels = window(padded, row * stride, column * stride, size).flatten(2)
+            out[:, :, row, column] = pixels.amax(2) if mode == "max" else pixels.mean(2)
     return out
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """By channel to mean 0 and variance 1 over N, H and W (biased variance), then scaled and shifted. (N, C, H, W)."""
+    """Normalize each channel of (N, C, H, W) to mean 0 and biased variance 1 over N, H and W; then scale and shift."""
     mean = x.mean((0, 2, 3), keepdim=True)
     variance = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
     return (x - mean) / torch.sqrt(variance + epsilon) * gamma.view(-1, 1, 1) + beta.view(-1, 1, 1)
 
 
-def running(old: Tensor, new: Tensor, momentum: float = 0.1) -> Tensor:
-    """The statistics that batch norm uses in evaluation: a running mean of the batches' own."""
+def update_running_mean(old: Tensor, new: Tensor, momentum: float = 0.1) -> Tensor:
+    """Update the statistics that batch norm uses in evaluation: a running mean of those of the batches."""
     return (1 - momentum) * old + momentum * new
 
 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """By image to mean 0 and variance 1 over C, H and W, then scaled and shifted. All (N, C, H, W) or (C, H, W)."""
+    """Normalize each image of (N, C, H, W) to mean 0 and variance 1; then scale and shift by (C, H, W)."""
     mean = x.mean((1, 2, 3), keepdim=True)
     variance = ((x - mean) ** 2).mean((1, 2, 3), keepdim=True)
     return (x - mean) / torch.sqrt(variance + epsilon) * gamma + beta
 
 
-def dropout(x: Tensor, probability: float, kept: Tensor) -> Tensor:
-    """In training only: values whose `kept` is False become 0, the rest grow so that the mean stays."""
-    return torch.where(kept, x / (1 - probability), torch.zeros_like(x))
+def dropout(x: Tensor, probability: float, mask: Tensor) -> Tensor:
+    """Apply dropout, in training only: values outside the mask become 0, the others grow so that the mean stays."""
+    return torch.where(mask, x / (1 - probability), torch.zeros_like(x))
 
 
-def frame(x: Tensor, padding: int, value: float) -> Tensor:
-    """Padding of one value around each image."""
-    framed = torch.full((*x.shape[:2], x.shape[2] + 2 * padding, x.shape[3] + 2 * padding), value)
-    framed[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]] = x
-    return framed
+def pad(x: Tensor, padding: int, value: float) -> Tensor:
+    """Pad each image with one value."""
+    padded = torch.full((*x.shape[:2], x.shape[2] + 2 * padding, x.shape[3] + 2 * padding), value)
+    padded[:, :, padding : padding + x.shape[2], padding : padding + x.shape[3]] = x
+    return padded
 
 
 def window(x: Tensor, top: int, left: int, size: int, dilation: int = 1) -> Tensor:
-    """The pixels under a kernel whose corner is there. (N, C, size, size)."""
+    """Return the pixels (N, C, size, size) under a kernel, by the corner of the kernel."""
     span = dilation * (size - 1) + 1
     return x[:, :, top : top + span : dilation, left : left + span : dilation]

@@ -1,6 +1,6 @@
-"""What a network is made of and what it costs, layer by layer, measured on one blank image."""
+"""Summarize a network layer by layer: shapes, parameters, multiply-adds, memory, receptive fields."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,23 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.modes import evaluation_mode
-from lenext.inspection.counting import Counter
+from lenext.inspection.counting import Counter, Work
 from lenext.inspection.field_tracing import FieldTracer, field_of, set_field
+from lenext.inspection.modules import blank_image, block_names, is_layer, watch_modules
 from lenext.inspection.receptive_field import ReceptiveField, image_field
 
-FLOAT = 4  # bytes of a value in fp32
-CONTAINERS = (nn.Sequential, nn.ModuleList)
-POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+FLOAT_BYTES = 4  # of a value in fp32
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One call of one layer, or a block of them; or, as `NAME (functional)`, what a block computes outside its layers.
+    """One call of a layer, or a block of layers; `NAME (functional)` is what a block computes outside its layers.
 
-    output_shape: without N. parameters: its own, counted at the first call. multiply_adds: of convolutions and products
-    of matrices, for one image; uncounted: operations that may add to them, by an amount that is not known.
-    training_bytes: what is kept for the backward pass; evaluation_bytes: its input and output. receptive_field, stride:
-    in pixels of the image. block: the part of the network that it belongs to.
+    Attributes:
+        name: Name of the module in the network.
+        kind: Name of its class, or "block".
+        input_shape: Shape of the input without N.
+        output_shape: Shape of the output without N.
+        parameters: Number of its parameters, counted at its first call only.
+        multiply_adds: Multiply-adds of convolutions and matrix products for one image.
+        training_bytes: Memory kept for the backward pass.
+        evaluation_bytes: Memory of its input and output.
+        receptive_field: Side in pixels of the image.
+        stride: Pixels of the image between neighbouring values.
+        block: Name of the block that it belongs to.
+        uncounted: Operations that may add an unknown number of multiply-adds.
     """
 
     name: str
@@ -44,12 +52,22 @@ class Layer:
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers in the order in which they are called, and the totals for one image. input_shape is (C, H, W).
+    """The layers of a network in the order of their calls, and the totals for one image.
 
-    convolutions, dense: weighted layers on the longest way through, as networks are named by (the 18 of ResNet-18).
-    block_shapes: what the blocks with a class of their own give, which may be more than their last layer does.
-    training_bytes: activations kept for the backward pass. evaluation_bytes: the most that a layer has in hand.
-    uncounted: operations whose multiply-adds are not known; where there are any, `multiply_adds` is the least.
+    Attributes:
+        network: Name of the network.
+        input_shape: Shape (C, H, W) of the image.
+        output_shape: Shape of the output without N.
+        layers: The calls of layers, in order.
+        parameters: Number of parameters.
+        trainable: Number of parameters that are trained.
+        multiply_adds: Multiply-adds of all layers; a lower bound if there are `uncounted` operations.
+        training_bytes: Activations kept for the backward pass.
+        evaluation_bytes: Largest input and output of a layer.
+        convolutions: Convolutions on the longest path, as in names of networks (with `dense`, the 18 of ResNet-18).
+        dense: Dense layers on that path.
+        block_shapes: Output shapes of the blocks by name, which may differ from those of their last layers.
+        uncounted: Operations whose multiply-adds are not known.
     """
 
     network: str
@@ -67,30 +85,31 @@ class Summary:
     uncounted: tuple[str, ...] = ()
 
     def blocks(self) -> tuple[Layer, ...]:
-        """The layers folded by block: ResNet's residual blocks, VGG's stacks with their pooling, ..."""
+        """Return the layers merged by block: ResNet's residual blocks, VGG's stacks with their pooling, ..."""
         folded: list[Layer] = []
         for layer in self.layers:
             if folded and folded[-1].name == layer.block:
-                folded[-1] = joined(folded[-1], layer)
+                folded[-1] = merge_layers(folded[-1], layer)
             else:
-                folded.append(
-                    replace(layer, name=layer.block, kind=layer.kind if layer.block == layer.name else "block")
-                )
-        return tuple(replace(one, output_shape=self.block_shapes.get(one.name, one.output_shape)) for one in folded)
+                kind = layer.kind if layer.block == layer.name else "block"
+                folded.append(replace(layer, name=layer.block, kind=kind))
+        shapes = self.block_shapes
+        return tuple(replace(row, output_shape=shapes.get(row.name, row.output_shape)) for row in folded)
 
     def stages(self) -> tuple[Layer, ...]:
-        """The blocks folded further, as long as the shape stays: the trace that the documents print."""
+        """Return the blocks merged further, as long as the output shape stays: the trace that the documents print."""
         folded: list[Layer] = []
         for block in self.blocks():
             if folded and folded[-1].output_shape == block.output_shape:
-                folded[-1] = replace(joined(folded[-1], block), name=f"{folded[-1].name.split(' ')[0]} .. {block.name}")
+                first = folded[-1].name.split(" ")[0]
+                folded[-1] = replace(merge_layers(folded[-1], block), name=f"{first} .. {block.name}")
             else:
                 folded.append(block)
         return tuple(folded)
 
 
-def joined(first: Layer, second: Layer) -> Layer:
-    """Two layers, one after the other, as one."""
+def merge_layers(first: Layer, second: Layer) -> Layer:
+    """Merge two consecutive layers into one row."""
     return replace(
         second,
         name=first.name,
@@ -104,129 +123,84 @@ def joined(first: Layer, second: Layer) -> Layer:
     )
 
 
-Watch = Callable[[str, nn.Module, tuple[Any, ...], Any], object]
+class LayerRecorder:
+    """Records a row for each layer of a forward pass, and the memory that is kept for the backward pass.
 
-
-def is_layer(module: nn.Module) -> bool:
-    """Whether a module has no modules inside, or has parameters of its own."""
-    return next(module.children(), None) is None or next(module.parameters(recurse=False), None) is not None
-
-
-@contextmanager
-def watch_modules(network: nn.Module, before: Watch, after: Watch) -> Iterator[None]:
-    """Call `before` and `after` around each part of a network, itself included."""
-    handles = []
-    for name, module in network.named_modules():
-
-        def enter(module: nn.Module, given: tuple[Any, ...], name: str = name) -> None:
-            before(name, module, given, None)
-
-        def leave(module: nn.Module, given: tuple[Any, ...], output: Any, name: str = name) -> None:
-            after(name, module, given, output)
-
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def blank_image(network: nn.Module, input_shape: tuple[int, ...]) -> Tensor:
-    """One blank image (1, C, H, W) where the network is."""
-    first = next(network.parameters(), torch.empty(0))
-    return torch.zeros(1, *input_shape, device=first.device, dtype=first.dtype)
-
-
-def block_names(network: nn.Module) -> dict[str, str]:
-    """For each layer the block it belongs to: a part with a class of its own; in plain sequences, up to a pooling."""
-    names: dict[str, str] = {}
-
-    def walk(parent: nn.Module, prefix: str) -> None:
-        group = ""
-        for key, child in parent.named_children():
-            name = f"{prefix}{key}"
-            if isinstance(child, CONTAINERS):
-                walk(child, f"{name}.")
-                group = ""
-            elif next(child.children(), None) is not None:
-                names.update((f"{name}.{inner}" if inner else name, name) for inner, _ in child.named_modules())
-                group = ""
-            elif isinstance(parent, nn.Sequential) and prefix:
-                group = group or name
-                names[name] = group
-                group = "" if isinstance(child, (*POOLINGS, nn.Flatten)) else group
-            else:
-                names[name] = name
-
-    walk(network, "")
-    return names
-
-
-class Recording:
-    """The rows of a pass through a network, added as its parts end, and the storages kept for the backward pass."""
+    Attributes:
+        layers: The rows so far.
+        block_shapes: Output shapes of the blocks so far.
+        counter: Counts the multiply-adds of the module that runs.
+        saved_bytes: Bytes kept for the backward pass since the last row.
+    """
 
     def __init__(self, network: nn.Module, input_shape: tuple[int, ...]) -> None:
         self.layers: list[Layer] = []
         self.block_shapes: dict[str, tuple[int, ...]] = {}
         self.counter = Counter()
-        self.saved = 0  # bytes since the last row
+        self.saved_bytes = 0
         self.height, self.width = input_shape[1:]
         self.blocks = block_names(network)
         weights = [tensor.untyped_storage() for tensor in (*network.parameters(), *network.buffers())]
-        self.alive: list[Any] = weights  # so that no storage is used twice within the pass
-        self.known = {storage._cdata for storage in weights}  # on the meta device, the addresses of the data are 0
-        self.counted: set[int] = set()
+        self.storages: list[Any] = weights  # kept, so that no storage is reused within the pass
+        # On the meta device all data addresses are 0: a storage is identified by its C++ object.
+        self.counted_storages = {storage._cdata for storage in weights}
+        self.counted_parameters: set[int] = set()
 
-    def keep(self, tensor: Tensor) -> None:
-        """Take in a tensor that is saved for the backward pass; returning it would tie it to itself for ever."""
+    def count_saved_tensor(self, tensor: Tensor) -> None:
+        """Count a tensor that autograd saves; to return it would make a reference cycle."""
         storage = tensor.untyped_storage()
-        if storage._cdata not in self.known:
-            self.known.add(storage._cdata)
-            self.alive.append(storage)
-            self.saved += storage.nbytes()
+        if storage._cdata not in self.counted_storages:
+            self.counted_storages.add(storage._cdata)
+            self.storages.append(storage)
+            self.saved_bytes += storage.nbytes()
 
-    def before(self, *_: Any) -> None:
-        """A part begins."""
+    def enter_module(self, *_: Any) -> None:
         self.counter.open()
 
-    def after(self, name: str, module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
-        """A part ends: a layer makes a row; a block only where it computes by itself."""
+    def leave_module(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Add a row for a layer; for a block only if it computes outside of its layers."""
         work = self.counter.close()
-        tensor = first_tensor(output)
         if name in self.blocks.values() and next(module.children(), None) is not None:
-            self.block_shapes[name] = tuple(tensor.shape[1:])
-        label = name
-        if not is_layer(module):
-            if not work.multiply_adds and not work.uncounted:
-                return
-            label = f"{name} (functional)"
-        inside = is_layer(module) and name != ""  # attention uses the weights of a layer inside without calling it
-        own = [weight for weight in module.parameters(recurse=inside) if id(weight) not in self.counted]
-        self.counted.update(map(id, own))
-        inputs = [value for value in given if isinstance(value, Tensor)]
+            self.block_shapes[name] = tuple(first_tensor(output).shape[1:])
+        if is_layer(module):
+            self.add_row(name or "(functional)", name, module, inputs, output, work)
+        elif work.multiply_adds or work.uncounted:
+            self.add_row(f"{name} (functional)".strip(), name, module, inputs, output, work)
+
+    def add_row(
+        self, label: str, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any, work: Work
+    ) -> None:
+        input_tensors, output_tensor = [value for value in inputs if isinstance(value, Tensor)], first_tensor(output)
         field = field_of(output) or ReceptiveField()
+        values = output_tensor.numel() + sum(tensor.numel() for tensor in input_tensors)
         self.layers.append(
             Layer(
-                label.strip() or "(functional)",
-                type(module).__name__,
-                tuple(inputs[0].shape[1:]) if inputs else (),
-                tuple(tensor.shape[1:]),
-                sum(weight.numel() for weight in own),
-                work.multiply_adds,
-                self.saved,
-                (tensor.numel() + sum(value.numel() for value in inputs)) * FLOAT,
-                field.size_within(self.height, self.width),
-                field.stride,
-                self.blocks.get(name, label.strip() or "(functional)"),
-                tuple(sorted(work.uncounted)),
+                name=label,
+                kind=type(module).__name__,
+                input_shape=tuple(input_tensors[0].shape[1:]) if input_tensors else (),
+                output_shape=tuple(output_tensor.shape[1:]),
+                parameters=self.count_parameters(name, module),
+                multiply_adds=work.multiply_adds,
+                training_bytes=self.saved_bytes,
+                evaluation_bytes=values * FLOAT_BYTES,
+                receptive_field=field.size_within(self.height, self.width),
+                stride=field.stride,
+                block=self.blocks.get(name, label),
+                uncounted=tuple(sorted(work.uncounted)),
             )
         )
-        self.saved = 0
+        self.saved_bytes = 0
+
+    def count_parameters(self, name: str, module: nn.Module) -> int:
+        """Return the number of a module's parameters that no earlier row has counted."""
+        recurse = is_layer(module) and name != ""  # attention uses the weights of a layer inside without calling it
+        new = [weight for weight in module.parameters(recurse=recurse) if id(weight) not in self.counted_parameters]
+        self.counted_parameters.update(map(id, new))
+        return sum(weight.numel() for weight in new)
 
 
 def first_tensor(output: Any) -> Tensor:
-    """A layer's output, or the first of several; empty where there is none."""
+    """Return a layer's output, or the first of several; an empty tensor if there is none."""
     if isinstance(output, Tensor):
         return output
     outputs = output if isinstance(output, list | tuple) else []
@@ -234,44 +208,49 @@ def first_tensor(output: Any) -> Tensor:
 
 
 @contextmanager
-def attention_in_steps() -> Iterator[None]:
-    """While entered, torch's attention layers run as they do in training, not as one operation that hides its work."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
+def unfused_attention() -> Iterator[None]:
+    """Run torch's attention layers as in training, not as one operation that hides its work."""
+    is_fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+        torch.backends.mha.set_fastpath_enabled(is_fused)
 
 
 def summarize(network: nn.Module, input_shape: tuple[int, int, int], name: str = "") -> Summary:
-    """The summary of any nn.Module for images of `input_shape` (C, H, W).
+    """Summarize any nn.Module, by running it on one blank image.
 
-    What is kept for the backward pass is what torch keeps, with norms and dropout in evaluation mode.
+    The memory for training is what autograd saves, with norms and dropout in evaluation mode.
+
+    Args:
+        network: The network.
+        input_shape: Shape (C, H, W) of an image.
+        name: Name of the network; by default that of its class.
     """
-    recording = Recording(network, input_shape)
+    recorder = LayerRecorder(network, input_shape)
     image = blank_image(network, input_shape)
     set_field(image, image_field(image.shape))
-    hooks = torch.autograd.graph.saved_tensors_hooks(recording.keep, lambda tensor: tensor)
+    saved_tensors = torch.autograd.graph.saved_tensors_hooks(recorder.count_saved_tensor, lambda tensor: tensor)
     with (
-        evaluation_mode(network), watch_modules(network, recording.before, recording.after), attention_in_steps(),
-        torch.enable_grad(), FieldTracer(), recording.counter, hooks,
+        evaluation_mode(network), watch_modules(network.named_modules(), recorder.enter_module, recorder.leave_module),
+        unfused_attention(), torch.enable_grad(), FieldTracer(), recorder.counter, saved_tensors,
     ):  # fmt: skip
         output = network(image)
-    layers, weights = recording.layers, list(network.parameters())
+    layers, parameters = recorder.layers, list(network.parameters())
     field = field_of(output) or ReceptiveField()
     return Summary(
-        name or type(network).__name__,
-        input_shape,
-        tuple(output.shape[1:]),
-        tuple(layers),
-        sum(weight.numel() for weight in weights),
-        sum(weight.numel() for weight in weights if weight.requires_grad),
-        sum(layer.multiply_adds for layer in layers),
-        sum(layer.training_bytes for layer in layers) + recording.saved,
-        max((layer.evaluation_bytes for layer in layers), default=0),
-        field.convolutions,
-        field.dense,
-        recording.block_shapes,
-        tuple(sorted({operation for layer in layers for operation in layer.uncounted})),
+        network=name or type(network).__name__,
+        input_shape=input_shape,
+        output_shape=tuple(output.shape[1:]),
+        layers=tuple(layers),
+        parameters=sum(parameter.numel() for parameter in parameters),
+        trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+        training_bytes=sum(layer.training_bytes for layer in layers) + recorder.saved_bytes,
+        evaluation_bytes=max((layer.evaluation_bytes for layer in layers), default=0),
+        convolutions=field.convolutions,
+        dense=field.dense,
+        block_shapes=recorder.block_shapes,
+        uncounted=tuple(sorted({operation for layer in layers for operation in layer.uncounted})),
     )

@@ -207,8 +207,8 @@ def steps(arithmetic: Arithmetic, most: int = 6) -> Figure:
             2.1 * len(shown) + 0.4, 3.9, nrows=2, ncols=len(shown), squeeze=False, height_ratios=[3, 2]
         )
         for column, place in enumerate(shown):
-            touched = [pixel + arithmetic.padding for pixel in arithmetic.touched(place)]
-            rows = [pixel + arithmetic.padding for pixel in arithmetic.touched(0)]
+            touched = [pixel + arithmetic.padding for pixel in arithmetic.covered_pixels(place)]
+            rows = [pixel + arithmetic.padding for pixel in arithmetic.covered_pixels(0)]
             cells = np.full((whole, whole, 3), 0.93)
             inner = slice(arithmetic.padding, arithmetic.padding + arithmetic.size)
             cells[inner, inner] = mpl.colors.to_rgb("#bcd7ec")

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.inspection.diagram import block_boxes, draw_diagram, network_boxes
+from lenext.inspection.diagram import draw_diagram
 from lenext.inspection.doctor import build_without_weights, needs_values
+from lenext.inspection.network_graph import block_graph, network_graph
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
@@ -77,7 +78,7 @@ def diagram_of(
     columns = []
     for name in networks:
         module, shape = network_named(name, options, image_size, channels, None)
-        nodes = block_boxes(module, part, shape) if part else network_boxes(module, shape)
+        nodes = block_graph(module, part, shape) if part else network_graph(module, shape)
         columns.append((f"{name}: {part}" if part else name, nodes))
     return draw_diagram(columns)
 

@@ -13,7 +13,8 @@ from lenext.data.duplicates import count_shared_images, find_exact_duplicates
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
-from lenext.inspection.diagram import draw_diagram, network_boxes
+from lenext.inspection.diagram import draw_diagram
+from lenext.inspection.network_graph import network_graph
 from lenext.inspection.summary import summarize
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import format_duration
@@ -215,7 +216,7 @@ class Page:
         summary = summarize(self.module, shape)
         try:
             diagram = Markup(
-                draw_diagram([(self.experiment.network.rpartition(":")[2], network_boxes(self.module, shape))])
+                draw_diagram([(self.experiment.network.rpartition(":")[2], network_graph(self.module, shape))])
             )
         except LenextError:
             diagram = Markup("")

@@ -1,0 +1,156 @@
+"""Record a network as a graph of layers or blocks, by running it on one blank image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.modes import evaluation_mode
+from lenext.inspection.layer_labels import describe_layer
+from lenext.inspection.modules import blank_image, block_names, watch_modules
+
+VALUE_LAYERS = ("ReLU", "GELU", "Tanh", "Sigmoid", "Dropout", "Flatten", "Permute", "Identity")  # left out of overviews
+JOINS = {"cat": "concatenate", "add": "+", "__add__": "+", "iadd": "+", "add_": "+", "__iadd__": "+"}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer, a block, or a join of tensors.
+
+    Attributes:
+        label: Description, such as `Conv 3x3, 64 /2`.
+        kind: convolution, dense, pooling, block, join or other.
+        shape: Shape of its output without N.
+        inputs: Positions of the nodes before it.
+        name: Name of the module in the network.
+        times: Number of equal blocks in a row that it stands for.
+    """
+
+    label: str
+    kind: str
+    shape: tuple[int, ...]
+    inputs: tuple[int, ...]
+    name: str = ""
+    times: int = 1
+
+
+@dataclass
+class GraphRecorder(TorchFunctionMode):
+    """A context that follows tensors from node to node while a network runs; joins outside of nodes become nodes."""
+
+    nodes: list[Node] = field(default_factory=list)
+    open_modules: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.open_modules or not isinstance(result, Tensor):
+            return result
+        sources = source_nodes(args)
+        if len(sources) > 1 and getattr(func, "__name__", "") in JOINS:
+            self.nodes.append(Node(JOINS[func.__name__], "join", tuple(result.shape[1:]), sources))
+            sources = (len(self.nodes) - 1,)
+        if sources:
+            result.lenext_sources = sources  # type: ignore[attr-defined]
+        return result
+
+    def enter_module(self, *_: Any) -> None:
+        self.open_modules += 1
+
+    def leave_module(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """Add a node for a module that is not inside another node and changes its input."""
+        self.open_modules -= 1
+        is_identity = isinstance(module, nn.Identity) or (isinstance(module, nn.Dropout) and module.p == 0)
+        if self.open_modules or not isinstance(output, Tensor) or is_identity:
+            return
+        kind, label = describe_layer(module)
+        self.nodes.append(Node(label, kind, tuple(output.shape[1:]), source_nodes(inputs), name))
+        output.lenext_sources = (len(self.nodes) - 1,)  # type: ignore[attr-defined]
+
+
+def source_nodes(values: Any) -> tuple[int, ...]:
+    """Return the nodes that tensors, nested in lists and tuples, come from."""
+    if isinstance(values, Tensor):
+        return tuple(getattr(values, "lenext_sources", ()))
+    if isinstance(values, list | tuple):
+        return tuple(dict.fromkeys(source for value in values for source in source_nodes(value)))
+    return ()
+
+
+def record_graph(
+    network: nn.Module, input_shape: tuple[int, ...], modules: Mapping[str, nn.Module], input_label: str
+) -> list[Node]:
+    """Run a network on a blank image, and return a node for its input and for each of `modules`."""
+    recorder = GraphRecorder([Node(input_label, "other", tuple(input_shape), ())])
+    image = blank_image(network, input_shape)
+    image.lenext_sources = (0,)  # type: ignore[attr-defined]
+    watched = watch_modules(modules.items(), recorder.enter_module, recorder.leave_module)
+    with watched, evaluation_mode(network), torch.no_grad(), recorder:
+        network(image)
+    return recorder.nodes
+
+
+def network_graph(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
+    """Return a network by its blocks, without norms and activations; equal blocks in a row are one node."""
+    parts = dict(network.named_modules())
+    modules = {}
+    for layer, block in block_names(network).items():
+        is_block = block in parts and next(parts[block].children(), None) is not None
+        name = block if is_block else layer
+        modules[name] = parts[name]
+    return merge_repeats(without_value_layers(record_graph(network, input_shape, modules, "image")))
+
+
+def block_graph(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[Node]:
+    """Return one part of a network by its layers. Raises ConfigurationError for a part that does not exist."""
+    parts = dict(network.named_modules())
+    if name not in parts or not name:
+        names = sorted(filter(None, parts), key=lambda part: part.count("."))
+        raise ConfigurationError(unknown_name("part of the network", name, names))
+    block, shapes = parts[name], list[tuple[int, ...]]()
+    handle = block.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape[1:])))
+    try:
+        with evaluation_mode(network), torch.no_grad():
+            network(blank_image(network, input_shape))
+    finally:
+        handle.remove()
+    layers = {key: module for key, module in block.named_modules() if next(module.children(), None) is None}
+    return record_graph(block, shapes[0], layers, "input")
+
+
+def without_value_layers(nodes: Sequence[Node]) -> list[Node]:
+    """Remove nodes that keep the shape and have no size of their own, such as norms and activations."""
+    new_positions: dict[int, int] = {}
+    remaining: list[Node] = []
+    for position, node in enumerate(nodes):
+        inputs = tuple(dict.fromkeys(new_positions[source] for source in node.inputs))
+        is_norm = "norm" in node.label.lower() and node.kind == "other"
+        if (is_norm or node.label.split(" (")[0] in VALUE_LAYERS) and len(inputs) == 1:
+            new_positions[position] = inputs[0]
+            continue
+        new_positions[position] = len(remaining)
+        remaining.append(replace(node, inputs=inputs))
+    return remaining
+
+
+def merge_repeats(nodes: Sequence[Node]) -> list[Node]:
+    """Merge equal blocks in a row into one node with their number."""
+    new_positions: dict[int, int] = {}
+    merged: list[Node] = []
+    for position, node in enumerate(nodes):
+        inputs = tuple(new_positions[source] for source in node.inputs)
+        last = merged[-1] if inputs == (len(merged) - 1,) else None
+        if last and node.kind == "block" and (last.label, last.shape, last.kind) == (node.label, node.shape, node.kind):
+            merged[-1] = replace(last, times=last.times + 1)
+        else:
+            merged.append(replace(node, inputs=inputs))
+        new_positions[position] = len(merged) - 1
+    return merged
