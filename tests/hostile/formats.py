@@ -155,13 +155,13 @@ def signed(kind: str, sign: bool) -> Format:
 
 
 def sign_again(path: Path) -> None:
-    """Give a spoilt file the SHA-256 that it should have."""
+    """Give a spoilt file the SHA_PATTERN-256 that it should have."""
     import hashlib
 
-    from lenext.runs.signed import SHA, ZEROS
+    from lenext.runs.signed import SHA_PATTERN, ZEROS
 
     content = path.read_bytes()
-    found = SHA.search(content)
+    found = SHA_PATTERN.search(content)
     if found:
         start, end = found.span(1)
         blank = content[:start] + ZEROS.encode() + content[end:]

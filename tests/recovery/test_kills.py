@@ -48,7 +48,7 @@ class Killer:
             if code == 0:
                 return
             self.kills += 1
-            there = checkpoint.newest_first(path.checkpoints)
+            there = checkpoint.list_checkpoints(path.checkpoints)
             self.during_training += len(there) > 0
             if len(there) > 1 and self.damaged < self.kills / 4:
                 damage(there[0], self.draw)
@@ -57,8 +57,8 @@ class Killer:
                 run.rename(run.with_name(f"{run.name}-nothing-{self.kills}"))
 
     def newest_good(self, run: Run) -> Path | None:
-        """The newest checkpoint that is whole."""
-        for path in checkpoint.newest_first(run.checkpoints):
+        """The newest valid checkpoint."""
+        for path in checkpoint.list_checkpoints(run.checkpoints):
             try:
                 checkpoint.load(path)
             except Exception:

@@ -142,7 +142,7 @@ def test_a_mask_of_ones_own_may_be_infinite(few: Dataset, tmp_path: Path) -> Non
             self.register_buffer("mask", torch.full((2,), float("-inf")))
 
     run = lenext.train(Masked(), few, recipe=RECIPE, runs_dir=tmp_path, quiet=True)
-    assert len(checkpoint.newest_first(run.checkpoints)) == 3
+    assert len(checkpoint.list_checkpoints(run.checkpoints)) == 3
 
 
 def fp16_on_a_cpu(network: nn.Module) -> Update:

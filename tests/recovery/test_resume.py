@@ -121,7 +121,7 @@ def test_from_every_step_twice_over(data: Dataset, tmp_path: Path, taken: list[s
         checkpoint.save(tmp_path / "c", first.snapshot(), epoch=first.epoch, position=first.underway.position)
         second = begin(data)
         torch.manual_seed(99)  # whatever was drawn since
-        second.restore(checkpoint.load(checkpoint.newest_first(tmp_path / "c")[0]))
+        second.restore(checkpoint.load(checkpoint.list_checkpoints(tmp_path / "c")[0]))
         advance(second, data, 2)
         third = begin(data)
         third.restore(copy.deepcopy(second.snapshot()))
@@ -190,25 +190,25 @@ def test_a_finished_run_has_nothing_to_do_and_more_epochs_extend_it(
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    newest, before, *_ = checkpoint.newest_first(run.checkpoints)
+    newest, before, *_ = checkpoint.list_checkpoints(run.checkpoints)
     newest.write_bytes(newest.read_bytes()[:-1])
     lenext.resume(run)
     said = capsys.readouterr().out
     assert said.count("note: ") == 1
     assert f"{newest}: the file was changed or damaged" in said
-    assert "the one before it is taken" in said
+    assert "the checkpoint before it is used" in said
     assert f"after {int(before.stem[-7:])} steps" in said
 
 
 def test_without_any_good_checkpoint_it_does_not_begin_again(run: Run) -> None:
-    for path in checkpoint.newest_first(run.checkpoints):
+    for path in checkpoint.list_checkpoints(run.checkpoints):
         path.write_bytes(b"")
-    with pytest.raises(RunError, match="none of the 3 checkpoints is whole; train anew with"):
+    with pytest.raises(RunError, match="all 3 checkpoints are broken; train again with"):
         resume(run)
 
 
 def test_before_the_first_checkpoint_it_begins_at_the_start(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    for path in (*checkpoint.newest_first(run.checkpoints), run.path / "results.csv", run.weights()):
+    for path in (*checkpoint.list_checkpoints(run.checkpoints), run.path / "results.csv", run.weights()):
         path.unlink(missing_ok=True)
     lenext.resume(run)
     assert "no checkpoint was made yet; it begins at the start" in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_best_weights_that_are_gone_are_an_error(run: Run) -> None:
 
 
 def test_what_cannot_be_restored_is_an_error(run: Run) -> None:
-    tree = checkpoint.load(checkpoint.newest_first(run.checkpoints)[0])
+    tree = checkpoint.load(checkpoint.list_checkpoints(run.checkpoints)[0])
     for part in ("network", "update", "records", "underway", "random"):
         lacking = tree | {"state": {key: value for key, value in tree["state"].items() if key != part}}
         checkpoint.save(run.checkpoints, lacking, epoch=90, position=1)
@@ -331,7 +331,7 @@ def test_a_thread_that_hangs_ends_the_run_and_it_goes_on(
 
 def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(run: Run) -> None:
     before = (run.path / "results.csv").read_text()
-    for path in checkpoint.newest_first(run.checkpoints):
+    for path in checkpoint.list_checkpoints(run.checkpoints):
         path.unlink()
     with pytest.raises(RunError, match=r"its checkpoints are gone.*--weights"):
         resume(run)
@@ -341,7 +341,7 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_again(run: Run) -> None:
 def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path: Path) -> None:
     for step in (100, 200, 300):
         checkpoint.save(tmp_path, {"at": step}, epoch=0, position=step)
-    for path in checkpoint.newest_first(tmp_path)[:2]:
+    for path in checkpoint.list_checkpoints(tmp_path)[:2]:
         path.write_bytes(b"")
     lines: list[str] = []
     path, _ = checkpoint.load_newest(tmp_path, lines.append) or pytest.fail("none")
@@ -349,22 +349,22 @@ def test_damaged_checkpoints_do_not_push_out_good_ones(tmp_path: Path) -> None:
     assert len(lines) == 2
     for step in (120, 140):
         checkpoint.save(tmp_path, {"at": step}, epoch=0, position=step)
-    assert [one.stem[-3:] for one in checkpoint.newest_first(tmp_path)] == ["140", "120", "100"]
+    assert [one.stem[-3:] for one in checkpoint.list_checkpoints(tmp_path)] == ["140", "120", "100"]
     checkpoint.save(tmp_path, {"at": 1}, epoch=123_456, position=12_345_678)
-    assert checkpoint.newest_first(tmp_path)[0].stem == "epoch-123456-step-12345678"
+    assert checkpoint.list_checkpoints(tmp_path)[0].stem == "epoch-123456-step-12345678"
 
 
 def test_after_a_fallback_the_best_weights_are_those_of_then(few: Dataset, tmp_path: Path) -> None:
     more: dict[str, Any] = {"epochs": 6, "runs_dir": tmp_path, "quiet": True}
     run = lenext.train("lenet", few, **more)
     best = run.results["best_epoch"]
-    newest = checkpoint.newest_first(run.checkpoints)
-    assert checkpoint.best_of(run.checkpoints, best).read_bytes() == run.weights().read_bytes()
+    newest = checkpoint.list_checkpoints(run.checkpoints)
+    assert checkpoint.best_weights_path(run.checkpoints, best).read_bytes() == run.weights().read_bytes()
     for path in newest[:2]:
         path.write_bytes(b"")
     _, tree = checkpoint.load_newest(run.checkpoints, lambda _: None) or pytest.fail("none")
     then = tree["state"]["best"]
-    kept = checkpoint.best_of(run.checkpoints, then).read_bytes()
+    kept = checkpoint.best_weights_path(run.checkpoints, then).read_bytes()
     with pytest.raises(KeyboardInterrupt), pytest.MonkeyPatch.context() as patch:
         patch.setattr("lenext.workflows.session.Session.train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         resume(run, epochs=7, data=few)
@@ -420,7 +420,7 @@ def test_buffers_that_are_no_part_of_the_state_dict(few: Dataset, tmp_path: Path
 
     whole = lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path / "a", quiet=True)
     run = lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path, quiet=True)
-    for path in checkpoint.newest_first(run.checkpoints)[:2]:
+    for path in checkpoint.list_checkpoints(run.checkpoints)[:2]:
         path.unlink()
     (run.path / "results.json").unlink()
     resume(run, network=begin(), data=few)
@@ -446,7 +446,7 @@ def test_state_that_is_no_tensor_is_refused_before(few: Dataset, tmp_path: Path)
     ],
 )  # fmt: skip
 def test_a_state_that_cannot_be_is_refused(run: Run, change: dict[str, Any]) -> None:
-    tree = checkpoint.load(checkpoint.newest_first(run.checkpoints)[0])
+    tree = checkpoint.load(checkpoint.list_checkpoints(run.checkpoints)[0])
     ((key, value),) = change.items()
     state = tree["state"]
     merged = state[key] | value if isinstance(value, dict) and value else value
@@ -475,7 +475,7 @@ def test_links_in_a_run_are_not_followed(run: Run, tmp_path: Path, name: str) ->
     (run.path / name).rename(precious)
     (run.path / name).symlink_to(precious)
     (tmp_path / ".precious.tmp").touch()
-    with pytest.raises(RunError, match="a link; a run writes into its own folder alone"):
+    with pytest.raises(RunError, match="a link, but a run writes only into its own folder"):
         resume(run)
     assert (tmp_path / ".precious.tmp").exists()
 

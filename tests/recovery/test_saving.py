@@ -47,7 +47,7 @@ def test_the_last_three_are_kept(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for step in range(6):
         checkpoint.save(tmp_path, TREE, epoch=step // 4, position=step)
-    kept = [path.stem for path in checkpoint.newest_first(tmp_path)]
+    kept = [path.stem for path in checkpoint.list_checkpoints(tmp_path)]
     assert kept == ["epoch-00001-step-0000005", "epoch-00001-step-0000004", "epoch-00000-step-0000003"]
     assert (tmp_path / "notes.txt").exists()
 
@@ -59,7 +59,10 @@ def test_1000_damages_none_accepted(tmp_path: Path, digits: Dataset) -> None:
     from lenext.runs import weights
 
     draw = np.random.default_rng(0)
-    for path, read in ((checkpoint.newest_first(run.checkpoints)[0], checkpoint.load), (run.weights(), weights.load)):
+    for path, read in (
+        (checkpoint.list_checkpoints(run.checkpoints)[0], checkpoint.load),
+        (run.weights(), weights.load),
+    ):
         good = path.read_bytes()
         for _ in range(500):
             damage(path, draw)

@@ -98,7 +98,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
         assert found == pytest.approx([precision[at], recall[at], f1[at], number[at]])
     shown = re.findall(r'data-count="(\d*)"', page)
     assert [int(one or 0) for one in shown] == counts.ravel().tolist()
-    pairs = answers.confused()
+    pairs = answers.most_confused()
     assert [count for _, _, count, _ in pairs] == sorted((counts - np.diag(counts.diagonal())).ravel(), reverse=True)[
         : len(pairs)
     ]
@@ -154,17 +154,17 @@ def test_calibration_by_hand() -> None:
 def test_worst_and_most_doubtful() -> None:
     nan = float("nan")
     answers = made([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.4, 0.8, nan, 0.7], [2.0, 0.9, 3.0, nan, 1.0])
-    assert answers.worst(4).tolist() == [0, 2, 4, 3]  # what is no number is not sure of anything
-    assert answers.doubtful(2).tolist() == [3, 1]
+    assert answers.confident_mistakes(4).tolist() == [0, 2, 4, 3]  # what is no number is not sure of anything
+    assert answers.least_confident(2).tolist() == [3, 1]
     assert np.isfinite(answers.calibration_error)
-    assert made([0, 0, 0], [1, 1, 1], [1.0, 1.0, 1.0], [3.0, 9.0, nan]).worst(3).tolist() == [2, 1, 0]
+    assert made([0, 0, 0], [1, 1, 1], [1.0, 1.0, 1.0], [3.0, 9.0, nan]).confident_mistakes(3).tolist() == [2, 1, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.floats(0, 1) | st.just(float("nan")),
                           st.floats(0, 50) | st.just(float("nan"))), max_size=60), st.integers(0, 30))  # fmt: skip
 def test_mistakes_come_by_confidence(rows: list[tuple[int, int, float, float]], most: int) -> None:
     answers = made(*([row[at] for row in rows] for at in range(4))) if rows else made([], [], [], [])  # type: ignore[arg-type]
-    shown, everything = answers.worst(most), answers.worst(len(rows))
+    shown, everything = answers.confident_mistakes(most), answers.confident_mistakes(len(rows))
     assert shown.tolist() == everything[:most].tolist()
     assert sorted(everything.tolist()) == [at for at, row in enumerate(rows) if row[0] != row[1]]
     confidence = np.nan_to_num(answers.probability[everything]).tolist()
@@ -205,10 +205,14 @@ def test_a_calibration_error_that_chance_explains_is_none() -> None:
         one = calibrated(5000, shift, 1)
         assert one.calibration_error == pytest.approx(abs(shift), abs=0.02)
         assert one.calibration_error > 2 * one.calibration_error_by_chance
-        confidence, accuracy = one.confidence
+        confidence, accuracy = one.confidence_and_accuracy
         assert confidence - accuracy == pytest.approx(shift, abs=0.02)
     none = made([0], [0], [float("nan")], [1.0])
-    assert (none.calibration_error, none.calibration_error_by_chance, none.confidence) == (0.0, 0.0, (0.0, 0.0))
+    assert (none.calibration_error, none.calibration_error_by_chance, none.confidence_and_accuracy) == (
+        0.0,
+        0.0,
+        (0.0, 0.0),
+    )
 
 
 def test_a_page_that_tells_of_calibration_does_not_say_that_nothing_is_odd(digits: Dataset, tmp_path: Path) -> None:

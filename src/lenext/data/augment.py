@@ -110,7 +110,7 @@ def crop_and_resize(images: Tensor, min_area: float, numbers: Tensor) -> Tensor:
 
 
 def jitter_colors(images: Tensor, strength: float, numbers: Tensor) -> Tensor:
-    """Multiply brightness, then contrast, then saturation of each image by factors of its own."""
+    """Multiply brightness, then contrast, then saturation of each image by a random factor each."""
     bright, contrast, saturation = ((1 - strength + 2 * strength * numbers).view(-1, 3, 1, 1, 1)).unbind(1)
     images = (images * bright).clamp(0, 255)
     mean = to_grey(images).mean((2, 3), keepdim=True)

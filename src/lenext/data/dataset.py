@@ -66,7 +66,7 @@ class Dataset:
         validation: Validation split, or None.
         test: Test split, or None.
         source: Origin of the data, with hashes if they are known.
-        flip_invariant: Whether an image's mirror image is of the same class (not so for digits and letters).
+        flip_invariant: Whether an image's mirror image is of the same class (not true of digits and letters).
         stored_fit: How files were resized (`crop` or `pad`); images to predict are treated the same.
         held_out: Names of the splits that were taken out of train, rather than provided by the source.
         is_split: Whether `split_dataset` has run.

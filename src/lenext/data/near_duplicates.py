@@ -25,7 +25,7 @@ MIN_DEVIATION = 3.0  # grey levels; below this standard deviation an image is bl
 # Each image is compared with the closest image of each group; the median is the difference to unrelated images.
 MAX_GROUPS = 16
 MIN_GROUPS = 5  # with fewer images there is no reference for a pair
-MAX_COPIED_FRACTION = 0.02  # of the images may be copies of one image, so many that each group contains one
+MAX_COPIED_FRACTION = 0.02  # of the images that may be copies of one image, with a copy in each group
 VERIFY_BATCH = 128  # pairs at a time
 # Differences are 1 - correlation.
 MAX_DESCRIPTOR_DIFFERENCE = 0.3  # of a match that is verified
@@ -120,17 +120,21 @@ def find_pairs(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
             differences, matches = match_groups(descriptors, plain, bounds)
             closest = matches if closest is None else closest
             rows, columns = select_candidates(differences, matches, view, pairs)
-            own = measure_difference(thumbnails, rows, columns, view)
+            pair_differences = measure_difference(thumbnails, rows, columns, view)
             precheck = PRECHECK_FACTOR * view.ratio * descriptor_background(differences)[rows]
-            near = np.flatnonzero(own <= np.clip(precheck, CERTAIN_DIFFERENCE, MAX_DIFFERENCE))
+            near = np.flatnonzero(pair_differences <= np.clip(precheck, CERTAIN_DIFFERENCE, MAX_DIFFERENCE))
             limit = view.ratio * np.minimum(
                 measure_background(thumbnails, rows[near], matches, view),
                 measure_background(thumbnails, columns[near], closest, view),
             )
-            near = near[own[near] <= np.clip(limit, CERTAIN_DIFFERENCE, MAX_DIFFERENCE)]
+            near = near[pair_differences[near] <= np.clip(limit, CERTAIN_DIFFERENCE, MAX_DIFFERENCE)]
             changes = name_changes(thumbnails, rows[near], columns[near], view)
             for row, column, correlation, change in zip(
-                rows[near].tolist(), columns[near].tolist(), (1 - own[near].clip(min=0)).tolist(), changes, strict=True
+                rows[near].tolist(),
+                columns[near].tolist(),
+                (1 - pair_differences[near].clip(min=0)).tolist(),
+                changes,
+                strict=True,
             ):
                 if change:
                     pairs.setdefault((min(row, column), max(row, column)), (correlation, change))

@@ -62,13 +62,13 @@ def hold_out(data: Dataset, name: str, fraction: Fraction, default: float, metho
     fraction = default if fraction == "auto" else fraction
     if fraction == 0:
         return data
-    kept, removed = split_rows(data.train.labels, fraction, method, seed)
+    remaining, removed = split_rows(data.train.labels, fraction, method, seed)
     if len(removed) == 0:
         raise DataError(
             f"{data.name}: {len(data.train)} images are too few to set any aside for {name}; "
             f"add some, or pass --{name}-fraction 0"
         )
-    parts: dict[str, Any] = {"train": data.train.take(kept), name: data.train.take(removed)}
+    parts: dict[str, Any] = {"train": data.train.take(remaining), name: data.train.take(removed)}
     return replace(data, held_out=(*data.held_out, name), **parts)
 
 
@@ -85,7 +85,7 @@ def choose_rows(labels: Tensor, number: int, method: Method, seed: int) -> Tenso
 def split_rows(labels: Tensor, fraction: float, method: Method, seed: int) -> tuple[Tensor, Tensor]:
     """Return the rows to keep and the rows to take out.
 
-    Methods:
+    The methods are:
 
     - stratified: drawn within each class, in the order of the source; each class keeps at least one, and gives one if
       it has two.

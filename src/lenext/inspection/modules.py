@@ -14,7 +14,7 @@ ModuleHook = Callable[[str, nn.Module, tuple[Any, ...], Any], object]
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Return whether a module has no submodules, or has parameters of its own."""
+    """Return whether a module has no submodules, or owns parameters."""
     return next(module.children(), None) is None or next(module.parameters(recurse=False), None) is not None
 
 

@@ -127,7 +127,7 @@ def block_graph(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> 
 
 
 def without_value_layers(nodes: Sequence[Node]) -> list[Node]:
-    """Remove nodes that keep the shape and have no size of their own, such as norms and activations."""
+    """Remove nodes that keep the shape, such as norms and activations."""
     new_positions: dict[int, int] = {}
     remaining: list[Node] = []
     for position, node in enumerate(nodes):

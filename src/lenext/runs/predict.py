@@ -1,4 +1,4 @@
-"""Answers for a person's images, brought to the network exactly as the training images were."""
+"""Predict the classes of image files, which are preprocessed exactly as the training images were."""
 
 import glob
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from lenext.foundation.errors import DataError
 from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
 
-BATCH = 32
+BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -32,30 +32,30 @@ class Prediction:
 
 
 def find_images(sources: Sequence[str | Path]) -> list[str]:
-    """The images that files, folders (with all below them) and globs name, in order. Raises DataError for none."""
-    found: list[str] = []
+    """Return the images of files, folders (with all below them) and globs, in order. Raises DataError for none."""
+    paths: list[str] = []
     for source in map(str, sources):
         path = expand_path(source)
         if path.is_dir():
-            inside = [str(file) for file in sorted(path.rglob("*")) if is_image(file) and is_visible(file, path)]
-            if not inside:
+            files = [str(file) for file in sorted(path.rglob("*")) if is_image(file) and is_visible(file, path)]
+            if not files:
                 raise DataError(f"{source}: no images in this folder")
-            found += inside
+            paths += files
         elif path.is_file():
-            found.append(str(path))
+            paths.append(str(path))
         elif path.exists():
-            raise DataError(f"{source}: neither a file nor a folder; give images")
+            raise DataError(f"{source}: neither a file nor a folder; give image files")
         elif matches := sorted(glob.glob(str(path), recursive=True)):
-            found += [match for match in matches if is_image(Path(match))]
+            paths += [match for match in matches if is_image(Path(match))]
         else:
             raise DataError(f"{source}: there is no such image, folder or glob")
-    if not found:
+    if not paths:
         raise DataError(f"{', '.join(map(str, sources))}: no images found")
-    return found
+    return paths
 
 
 def is_visible(file: Path, folder: Path) -> bool:
-    """A file, with no hidden folder on the way to it."""
+    """Return whether a path is a file that is not below a hidden folder."""
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
@@ -69,10 +69,20 @@ def predict_images(
     compute: Compute,
     on_bad_image: OnBadImage = "stop",
 ) -> Iterator[Prediction | DataError]:
-    """A Prediction for each image; for one that cannot be read its DataError is raised or, with `skip`, yielded."""
+    """Yield a Prediction for each image.
+
+    Args:
+        network: The network.
+        prepare: Its preprocessing.
+        classes: Class names in the order of the logits.
+        paths: Image files.
+        top: Number of classes in a prediction.
+        compute: Device and precision.
+        on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
+    """
     place_network(network, compute).eval()
-    for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
+    for start in range(0, len(paths), BATCH_SIZE):
+        batch = paths[start : start + BATCH_SIZE]
         decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit).decode_all()
         for error in decoded.errors.values():
             if on_bad_image == "stop":

@@ -1,4 +1,4 @@
-"""What a measured split says, and the files of a run that hold it."""
+"""Metrics of a measured split, and the file of its predictions."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,11 +10,11 @@ from lenext.data.dataset import Split
 from lenext.runs.folder import Run
 from lenext.training.evaluation import Evaluation
 
-TOP5_FROM = 10  # classes; below, the five most probable say little
+MIN_TOP5_CLASSES = 10  # with fewer classes, top-5 accuracy says little
 
 
-class Answered(Protocol):
-    """Anything that has the true classes and the answers, (N,) each: measured just now, or read back from a run."""
+class Predictions(Protocol):
+    """True and predicted classes, (N,) each: an `Evaluation`, or `SavedPredictions` of a run."""
 
     @property
     def labels(self) -> Any: ...
@@ -22,23 +22,26 @@ class Answered(Protocol):
     def predicted(self) -> Any: ...
 
 
-def confusion_counts(evaluation: Answered, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Counts (K, K): rows the true class, columns the answer."""
+def confusion_counts(evaluation: Predictions, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the confusion matrix (K, K) of counts: a row is a true class, a column a predicted class."""
     from sklearn.metrics import confusion_matrix
 
     counts = confusion_matrix(evaluation.labels, evaluation.predicted, labels=range(len(classes)))
     return np.asarray(counts, dtype=np.int64)
 
 
-def class_metrics(evaluation: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """For each class its images, precision, recall and F1; 0 where nothing was answered or nothing is there."""
+def class_metrics(evaluation: Predictions, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return images, precision, recall and F1 of each class; 0 if the class was never predicted or has no images."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    figures = precision_recall_fscore_support(
+    metrics = precision_recall_fscore_support(
         evaluation.labels, evaluation.predicted, labels=range(len(classes)), zero_division=0
     )
-    rows = zip(classes, *(figure.tolist() for figure in figures), strict=True)
-    return [{"class": c, "images": int(n), "precision": p, "recall": r, "f1": f} for c, p, r, f, n in rows]
+    rows = zip(classes, *(metric.tolist() for metric in metrics), strict=True)
+    return [
+        {"class": name, "images": int(images), "precision": precision, "recall": recall, "f1": f1}
+        for name, precision, recall, f1, images in rows
+    ]
 
 
 def confident_mistakes(
@@ -47,9 +50,9 @@ def confident_mistakes(
     probability: NDArray[np.floating[Any]],
     loss: NDArray[np.floating[Any]],
 ) -> NDArray[np.int64]:
-    """Return the rows of the wrong answers, the most confident first; of equal ones the costliest first.
+    """Return the rows of the wrong predictions, by falling probability, then by falling loss.
 
-    A probability that is no number counts as 0, a loss that is none as infinite.
+    A probability that is not a number counts as 0, such a loss as infinite.
     """
     wrong = np.flatnonzero(labels != predicted)
     confidence = np.nan_to_num(probability[wrong].astype(np.float64), nan=0.0)
@@ -58,19 +61,22 @@ def confident_mistakes(
 
 
 def split_metrics(evaluation: Evaluation, classes: Sequence[str]) -> dict[str, Any]:
-    """Loss, accuracy, top-5 where it means something."""
-    figures = {"samples": len(evaluation.labels), "loss": evaluation.loss, "accuracy": evaluation.accuracy}
-    return figures | ({"top5_accuracy": evaluation.top(5)} if len(classes) >= TOP5_FROM else {})
+    """Return samples, loss, accuracy and, from 10 classes on, top-5 accuracy."""
+    metrics = {"samples": len(evaluation.labels), "loss": evaluation.loss, "accuracy": evaluation.accuracy}
+    return metrics | ({"top5_accuracy": evaluation.top(5)} if len(classes) >= MIN_TOP5_CLASSES else {})
 
 
 def write_predictions(run: Run, evaluation: Evaluation, split: Split, classes: Sequence[str]) -> None:
-    """predictions.csv: a line an image, with the probability of the answer and the loss."""
-    answers = evaluation.predicted
-    probabilities = evaluation.probabilities.gather(1, answers[:, None])[:, 0]
-    columns = (split.ids.tolist(), evaluation.labels.tolist(), answers.tolist())
+    """Write predictions.csv: a line an image, with the probability of the predicted class and the loss."""
+    predicted = evaluation.predicted
+    probabilities = evaluation.probabilities.gather(1, predicted[:, None])[:, 0]
+    columns = (split.ids.tolist(), evaluation.labels.tolist(), predicted.tolist())
     rows = zip(*columns, probabilities.tolist(), evaluation.losses.tolist(), strict=True)
     run.write_csv(
         "predictions.csv",
         ("sample", "true", "predicted", "probability", "loss"),
-        ((sample, classes[t], classes[p], f"{q:.6f}", f"{loss:.6f}") for sample, t, p, q, loss in rows),
+        (
+            (sample, classes[true], classes[prediction], f"{probability:.6f}", f"{loss:.6f}")
+            for sample, true, prediction, probability, loss in rows
+        ),
     )

@@ -1,4 +1,4 @@
-"""What a run answered for its test images, read back from predictions.csv, and the figures drawn from that."""
+"""A run's predictions for its test images, read from predictions.csv, and the metrics computed from them."""
 
 import csv
 import io
@@ -15,14 +15,25 @@ from lenext.foundation.errors import RunError
 from lenext.foundation.files import read_regular
 from lenext.runs.results import confident_mistakes, confusion_counts
 
-MOST_BYTES = 1 << 30  # of predictions.csv
-BINS = 10  # of confidence
-DRAWS, CONFIDENCE = 200, 0.95  # of what a calibrated network would answer
+MAX_FILE_BYTES = 1 << 30  # of predictions.csv
+BINS = 10  # of probability
+SIMULATIONS, CONFIDENCE_LEVEL = 200, 0.95  # of a calibrated network
 
 
 @dataclass(frozen=True, eq=False)
 class SavedPredictions:
-    """samples: ids as text. labels, predicted: places in `classes`. probability: of the answer. All are (N,)."""
+    """The predictions of a finished run. `Evaluation` holds those of a network at hand, with all probabilities.
+
+    All arrays are (N,).
+
+    Attributes:
+        classes: Class names.
+        samples: Sample ids as text.
+        labels: True classes, as positions in `classes`.
+        predicted: Predicted classes, as positions in `classes`.
+        probability: Probability of the predicted class; NaN if the network returned none.
+        loss: Cross-entropy.
+    """
 
     classes: tuple[str, ...]
     samples: NDArray[np.str_]
@@ -35,106 +46,106 @@ class SavedPredictions:
         return len(self.labels)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
+    def is_correct(self) -> NDArray[np.bool_]:
         return self.labels == self.predicted
 
     @property
     def accuracy(self) -> float:
-        return float(self.right.mean())
+        return float(self.is_correct.mean())
 
     def confusion(self) -> NDArray[np.int64]:
-        """Counts (K, K): rows the true class, columns the answer."""
+        """Return the confusion matrix (K, K) of counts: a row is a true class, a column a predicted class."""
         return confusion_counts(self, self.classes)
 
-    def confused(self, most: int = 10) -> list[tuple[str, str, int, float]]:
-        """The pairs (true, answer) that were mixed up most often: how often, and in what share of the true class."""
+    def most_confused(self, count: int = 10) -> list[tuple[str, str, int, float]]:
+        """Return the most frequent mistakes: true class, predicted class, count, fraction of the true class."""
         counts = self.confusion()
-        of_class = counts.sum(1)
+        class_sizes = counts.sum(1)
         np.fill_diagonal(counts, 0)
-        order = np.argsort(-counts, axis=None, kind="stable")[:most]
-        pairs = [divmod(int(place), len(self.classes)) for place in order]
+        order = np.argsort(-counts, axis=None, kind="stable")[:count]
+        pairs = [divmod(int(cell), len(self.classes)) for cell in order]
         return [
-            (self.classes[a], self.classes[b], int(counts[a, b]), float(counts[a, b] / of_class[a]))
-            for a, b in pairs
-            if counts[a, b]
-        ]
+            (self.classes[true], self.classes[predicted], int(counts[true, predicted]),
+             float(counts[true, predicted] / class_sizes[true]))
+            for true, predicted in pairs
+            if counts[true, predicted]
+        ]  # fmt: skip
 
-    def worst(self, most: int) -> NDArray[np.int64]:
-        """Return the rows of the most confident wrong answers, the most confident first."""
-        return confident_mistakes(self.labels, self.predicted, self.probability, self.loss)[:most]
+    def confident_mistakes(self, count: int) -> NDArray[np.int64]:
+        """Return the rows of the most confident wrong predictions, the most confident first."""
+        return confident_mistakes(self.labels, self.predicted, self.probability, self.loss)[:count]
 
-    def doubtful(self, most: int) -> NDArray[np.int64]:
-        """Return the rows of the least confident answers, right or wrong, the least confident first."""
-        return np.argsort(np.nan_to_num(self.probability, nan=0.0), kind="stable")[:most]
+    def least_confident(self, count: int) -> NDArray[np.int64]:
+        """Return the rows of the least confident predictions, right or wrong, the least confident first."""
+        return np.argsort(np.nan_to_num(self.probability, nan=0.0), kind="stable")[:count]
 
     @cached_property
-    def known(self) -> NDArray[np.bool_]:
-        """Where the probability is a number."""
+    def has_probability(self) -> NDArray[np.bool_]:
+        """Whether each probability is finite, (N,)."""
         return np.isfinite(self.probability)
 
     @cached_property
     def bins(self) -> NDArray[np.int64]:
-        """The tenth of probability in which each known answer is, (M,)."""
+        """The bin of each finite probability, (M,)."""
         return np.clip((self.probability[self.known] * BINS).astype(np.int64), 0, BINS - 1)
 
     def reliability(self) -> list[tuple[float, float, int]]:
-        """For each tenth of probability that has answers: their mean probability, their accuracy, how many."""
-        counts, confidence, right = (
-            self.binned(),
-            self.binned(self.probability[self.known]),
-            self.binned(self.right[self.known]),
-        )
+        """Return the mean probability, the accuracy and the number of predictions of each bin that is not empty."""
+        counts = self.sum_by_bin()
+        probability = self.sum_by_bin(self.probability[self.has_probability])
+        correct = self.sum_by_bin(self.is_correct[self.has_probability])
         return [
-            (float(confidence[at] / counts[at]), float(right[at] / counts[at]), int(counts[at]))
-            for at in np.flatnonzero(counts)
+            (float(probability[bin_] / counts[bin_]), float(correct[bin_] / counts[bin_]), int(counts[bin_]))
+            for bin_ in np.flatnonzero(counts)
         ]
 
-    def binned(self, values: NDArray[Any] | None = None) -> NDArray[np.float64]:
-        """Return the sum of values (M,) in each bin, or how many there are."""
+    def sum_by_bin(self, values: NDArray[Any] | None = None) -> NDArray[np.float64]:
+        """Return the sum of values (M,) in each bin; without values, the number of predictions."""
         return np.bincount(self.bins, values, BINS).astype(np.float64)
 
     @property
     def calibration_error(self) -> float:
-        """The mean distance between probability and accuracy over these bins, by their images (Guo et al.,
-        arXiv:1706.04599)."""
-        return self.calibration_errors(self.right[self.known][None])[0]
+        """Expected calibration error: mean distance of probability and accuracy over bins (arXiv:1706.04599)."""
+        return self.calibration_errors(self.is_correct[self.has_probability][None])[0]
 
     @cached_property
     def calibration_error_by_chance(self) -> float:
-        """The error that a calibrated network with these probabilities stays below with 95 % probability.
+        """The error below which a calibrated network with these probabilities stays in 95 % of cases.
 
-        On few samples it is far above 0. Each answer is drawn as right with its own probability, by a fixed seed.
+        On few samples it is far above 0. It is simulated: each prediction is right with its own probability, with a
+        fixed seed.
         """
         draw = np.random.default_rng(0)
-        probability = self.probability[self.known]
-        drawn = (draw.random(len(probability)) < probability for _ in range(DRAWS))
-        return float(np.quantile(self.calibration_errors(drawn), CONFIDENCE))
+        probability = self.probability[self.has_probability]
+        outcomes = (draw.random(len(probability)) < probability for _ in range(SIMULATIONS))
+        return float(np.quantile(self.calibration_errors(outcomes), CONFIDENCE_LEVEL))
 
-    def calibration_errors(self, drawn: Iterable[NDArray[np.bool_]]) -> list[float]:
-        """Return the error for each way in which the known answers may be right (M,)."""
-        confidence, total = self.binned(self.probability[self.known]), max(len(self.bins), 1)
-        return [float(np.abs(confidence - self.binned(right)).sum() / total) for right in drawn]
+    def calibration_errors(self, outcomes: Iterable[NDArray[np.bool_]]) -> list[float]:
+        """Return the calibration error for each outcome: whether the predictions with a probability are right (M,)."""
+        probability, total = self.sum_by_bin(self.probability[self.has_probability]), max(len(self.bins), 1)
+        return [float(np.abs(probability - self.sum_by_bin(correct)).sum() / total) for correct in outcomes]
 
     @property
-    def confidence(self) -> tuple[float, float]:
-        """The mean probability of the known answers, and the share of them that is right."""
-        if not self.known.any():
+    def confidence_and_accuracy(self) -> tuple[float, float]:
+        """Mean probability and accuracy of the predictions with a finite probability."""
+        rows = self.has_probability
+        if not rows.any():
             return 0.0, 0.0
-        return float(self.probability[self.known].mean()), float(self.right[self.known].mean())
+        return float(self.probability[rows].mean()), float(self.is_correct[rows].mean())
 
 
 def read_predictions(path: Path, classes: Sequence[str]) -> SavedPredictions | None:
-    """What predictions.csv holds; None where there is none. Raises RunError for a broken one."""
+    """Read predictions.csv; None if it does not exist. Raises RunError if it is broken."""
     if not path.is_file():
         return None
-    place = {name: at for at, name in enumerate(classes)}
+    label_of = {name: label for label, name in enumerate(classes)}
     try:
-        rows = list(csv.DictReader(io.StringIO(read_regular(path, MOST_BYTES).decode(), newline="")))
+        rows = list(csv.DictReader(io.StringIO(read_regular(path, MAX_FILE_BYTES).decode(), newline="")))
         return SavedPredictions(
             tuple(classes),
             np.array([row["sample"] for row in rows], dtype=np.str_),
-            np.array([place[row["true"]] for row in rows], dtype=np.int64),
-            np.array([place[row["predicted"]] for row in rows], dtype=np.int64),
+            np.array([label_of[row["true"]] for row in rows], dtype=np.int64),
+            np.array([label_of[row["predicted"]] for row in rows], dtype=np.int64),
             np.array([float(row["probability"]) for row in rows]),
             np.array([float(row["loss"]) for row in rows]),
         )

@@ -174,7 +174,7 @@ class Page:
         trained = recipe.samples_per_epoch(sizes["train"]) if "train" in sizes else 0
         found = noticed(self.records, Samples(max(len(self.classes), 2), share, trained, sizes.get("validation", 0)))
         if self.answers is not None and len(self.answers):
-            confidence, accuracy = self.answers.confidence
+            confidence, accuracy = self.answers.confidence_and_accuracy
             error, by_chance = self.answers.calibration_error, self.answers.calibration_error_by_chance
             found.append(calibration_notice(error, by_chance, confidence, accuracy, recipe))
         found = [sentence for sentence in found if sentence]
@@ -199,7 +199,7 @@ class Page:
         return {
             "classes": rows if few else sorted(rows, key=lambda row: row["f1"])[:CLASSES],
             "more_classes": 0 if few else len(rows),
-            "confused": answers.confused(),
+            "confused": answers.most_confused(),
             "calibration": answers.reliability(),
             "calibration_error": answers.calibration_error,
             "calibration_error_by_chance": answers.calibration_error_by_chance,

@@ -44,7 +44,7 @@ class RunFigures:
             return []
         found = []
         if self.answers is not None and self.data.test is not None:
-            worst, doubtful = self.answers.worst(IMAGES), self.answers.doubtful(IMAGES)
+            worst, doubtful = self.answers.confident_mistakes(IMAGES), self.answers.least_confident(IMAGES)
             found = [
                 Gallery("confident mistakes", WORST, self.shown(self.data.test, worst)),
                 Gallery("least confident answers", DOUBTFUL, self.shown(self.data.test, doubtful)),
@@ -85,9 +85,9 @@ class RunFigures:
         answers, module, description = self.answers, self.module, self.description
         if answers is None or module is None or description is None or self.data is None or self.data.test is None:
             return [], ""
-        right = np.flatnonzero(answers.right)
+        right = np.flatnonzero(answers.is_correct)
         right = right[np.linspace(0, len(right) - 1, EXPLAINED).astype(int)] if len(right) else right
-        rows, places = self.places(self.data.test, np.concatenate([right, answers.worst(EXPLAINED)]))
+        rows, places = self.places(self.data.test, np.concatenate([right, answers.confident_mistakes(EXPLAINED)]))
         module = place_network(module, Compute.choose(*looks.CPU))
         rows_shown, layer = list[dict[str, object]](), ""
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):

@@ -93,7 +93,7 @@ class Session:
         """Whether the disk has room for the checkpoints and the weights, estimated from the network's."""
         network = sum(one.nbytes for one in self.job.network.state_dict().values())
         averages = {"sgd": 1, "adamw": 2, "muon": 2}[self.job.recipe.optimizer] + bool(self.job.recipe.ema_decay)
-        needed = (checkpoint.KEPT + 1) * (1 + averages) * network + 3 * network + AFTER_WEIGHTS
+        needed = (checkpoint.MAX_CHECKPOINTS + 1) * (1 + averages) * network + 3 * network + AFTER_WEIGHTS
         free = free_space(self.run.path)
         if free is not None and free < needed:
             raise RunError(
@@ -145,7 +145,7 @@ class Session:
         try:
             yield from events(self.state, self.job.data, self.job.recipe, prepare=self.job.prepare)
         except TrainingError as error:
-            there = checkpoint.newest_first(self.run.checkpoints)
+            there = checkpoint.list_checkpoints(self.run.checkpoints)
             told = TrainingError(f"{error}{f'; the last good checkpoint is {there[0]}' if there else ''}")
             self.console.log(f"stopped: {told}")
             if self.is_sound():
@@ -207,7 +207,7 @@ class Session:
                 raise RunError(f"{self.job.data.name}: {what} have changed since training stopped; restore the data")
         self.state.restore(saved.get("state", {}))
         if self.state.best and self.job.data.validation is not None:
-            best = checkpoint.best_of(self.run.checkpoints, self.state.best.epoch)
+            best = checkpoint.best_weights_path(self.run.checkpoints, self.state.best.epoch)
             weights.load(best)  # whole, as they are needed at the end
             write_atomic(self.run.weights("best"), best.read_bytes())
 
