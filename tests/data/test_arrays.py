@@ -79,9 +79,9 @@ def test_normalization_is_of_the_training_images_alone() -> None:
     data = lenext.Dataset.from_arrays(GREY, LABELS, test_images=255 - GREY, test_labels=LABELS)
     assert data.normalization.mean[0] == pytest.approx((GREY / 255).mean(), abs=1e-12)
     assert data.normalization.std[0] == pytest.approx((GREY / 255).std(), abs=1e-9)
-    seen = data.normalization(torch.from_numpy(GREY)[:, None])
-    assert float(seen.mean()) == pytest.approx(0, abs=1e-5)
-    assert float(seen.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    normalized = data.normalization(torch.from_numpy(GREY)[:, None])
+    assert float(normalized.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(normalized.std(correction=0)) == pytest.approx(1, abs=1e-5)
 
 
 def test_numbers_are_positions_in_given_classes_in_both_splits() -> None:

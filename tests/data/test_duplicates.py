@@ -74,15 +74,15 @@ def tiles() -> list[Image.Image]:
 
 @pytest.mark.parametrize("kind", CHANGES)
 def test_changed_copies_are_found_and_nothing_else(tiles: list[Image.Image], kind: str) -> None:
-    """Every third image has a copy in `test`: all of these pairs are found, no other, and the change is named."""
+    """Every third image has a copy in `test`: exactly these pairs are found, and the change is named."""
     change, name = CHANGES[kind]
     train = torch.stack([to_tensor(tile) for tile in tiles])
     originals = list(range(0, len(tiles), 3))
     test = torch.stack([to_tensor(change(tiles[at])) for at in originals])
-    found = find_near_duplicates({"train": to_split(train), "test": to_split(test)})
-    wanted = {(("train", row), ("test", at)) for at, row in enumerate(originals)}
-    assert {(copy.first, copy.second) for copy in found} == wanted
-    assert sum(copy.change == name for copy in found) > len(found) / 2, [copy.change for copy in found]
+    pairs = find_near_duplicates({"train": to_split(train), "test": to_split(test)})
+    expected = {(("train", row), ("test", at)) for at, row in enumerate(originals)}
+    assert {(pair.first, pair.second) for pair in pairs} == expected
+    assert sum(pair.change == name for pair in pairs) > len(pairs) / 2, [pair.change for pair in pairs]
 
 
 def test_different_images_are_no_copies(digits: Dataset, tiles: list[Image.Image]) -> None:
@@ -100,8 +100,8 @@ def test_the_same_shape_on_another_ground_is_no_copy() -> None:
         disc = (rows - top) ** 2 + (columns - left) ** 2 < radius**2
         images.append(draw.integers(20, 80, (3, 48, 48)) + disc * draw.integers(90, 170, (3, 1, 1)))
     train = torch.from_numpy(np.stack(images).astype(np.uint8))
-    found = find_near_duplicates({"train": to_split(train), "test": to_split(train[:20].flip(3))})
-    assert {(copy.first, copy.second) for copy in found} == {(("train", row), ("test", row)) for row in range(20)}
+    pairs = find_near_duplicates({"train": to_split(train), "test": to_split(train[:20].flip(3))})
+    assert {(pair.first, pair.second) for pair in pairs} == {(("train", row), ("test", row)) for row in range(20)}
 
 
 def test_many_copies_of_one_image_are_found(tiles: list[Image.Image]) -> None:
@@ -125,9 +125,9 @@ def test_few_small_and_long_images(count: int, shape: tuple[int, int, int]) -> N
     """Noise is like no other noise; a copy of it is."""
     images = torch.randint(0, 256, (count, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     copy = images[:1] ^ 1
-    found = find_near_duplicates({"train": to_split(images), "test": to_split(copy)})
-    wanted = [] if shape == (1, 1, 1) else [(("train", 0), ("test", 0))]
-    assert [(pair.first, pair.second) for pair in found] == wanted
+    pairs = find_near_duplicates({"train": to_split(images), "test": to_split(copy)})
+    expected = [] if shape == (1, 1, 1) else [(("train", 0), ("test", 0))]
+    assert [(pair.first, pair.second) for pair in pairs] == expected
 
 
 def test_images_equal_to_the_pixel_take_part_once(tiles: list[Image.Image]) -> None:
@@ -163,12 +163,12 @@ def test_alignment_finds_the_part(
 ) -> None:
     """The position of a crop is found to a quarter of a pixel of 32, also at another brightness."""
     image = F.avg_pool2d(to_luma(torch.stack([to_tensor(tile, 96) for tile in tiles[:8]])), 3)
-    wanted = [torch.tensor([pair]).repeat(len(image), 1) for pair in (scale, shift)]
-    target = 0.7 * warp(image, *wanted)[0] + 20
+    true_values = [torch.tensor([pair]).repeat(len(image), 1) for pair in (scale, shift)]
+    target = 0.7 * warp(image, *true_values)[0] + 20
     first = torch.full((len(image), 2), 0.9), torch.zeros(len(image), 2)
     found_scale, found_shift = align(image, target, *first)
-    assert float((found_scale - wanted[0]).abs().median()) < 0.015
-    assert float((found_shift - wanted[1]).abs().median()) < 0.015
+    assert float((found_scale - true_values[0]).abs().median()) < 0.015
+    assert float((found_shift - true_values[1]).abs().median()) < 0.015
 
 
 def test_luma_is_pillows() -> None:

@@ -211,8 +211,9 @@ def test_mutated_images_raise_only_our_error(tmp_path: Path) -> None:
 
 
 def test_a_separate_test_set_leaves_val_for_validation(photos: Photos) -> None:
-    root, other = photos("train/up", "train/down", "val/up", "val/down"), photos("up", "down", count=3, root="other")
-    data = lenext.load(root, test=other, image_size=8)
+    root = photos("train/up", "train/down", "val/up", "val/down")
+    test_root = photos("up", "down", count=3, root="other")
+    data = lenext.load(root, test=test_root, image_size=8)
     assert {name: len(split) for name, split in data.splits().items()} == {"train": 20, "validation": 20, "test": 6}
     assert data.test is not None
     assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]

@@ -78,9 +78,9 @@ def test_broken_images_are_named_each_time(tmp_path: Path) -> None:
     paths = images(tmp_path / "some")
     Path(paths[1]).write_bytes(b"nothing")
     for _ in range(2):
-        found = read_headers(tmp_path / "some", paths)
-        assert isinstance(found[1], DataError)
-        assert isinstance(found[2], Header)
+        headers_read = read_headers(tmp_path / "some", paths)
+        assert isinstance(headers_read[1], DataError)
+        assert isinstance(headers_read[2], Header)
 
 
 def test_a_folder_is_the_same_from_anywhere(

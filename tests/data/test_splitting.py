@@ -16,21 +16,21 @@ fractions = st.floats(0.01, 0.9)
 
 @given(labels, fractions, st.sampled_from(["stratified", "random", "ordered"]), st.integers(0, 100))
 def test_nothing_is_lost_or_doubled(labels: torch.Tensor, fraction: float, method: str, seed: int) -> None:
-    stay, taken = split_rows(labels, fraction, method, seed)  # type: ignore[arg-type]
-    assert sorted(torch.cat([stay, taken]).tolist()) == list(range(len(labels)))
+    kept_rows, removed_rows = split_rows(labels, fraction, method, seed)  # type: ignore[arg-type]
+    assert sorted(torch.cat([kept_rows, removed_rows]).tolist()) == list(range(len(labels)))
     again = split_rows(labels, fraction, method, seed)  # type: ignore[arg-type]
-    assert torch.equal(again[1], taken)
+    assert torch.equal(again[1], removed_rows)
 
 
 @given(labels, fractions, st.integers(0, 100))
 def test_stratified_keeps_every_class_in_proportion(labels: torch.Tensor, fraction: float, seed: int) -> None:
-    stay, taken = split_rows(labels, fraction, "stratified", seed)
+    kept_rows, removed_rows = split_rows(labels, fraction, "stratified", seed)
     for label in labels.unique().tolist():
         count = int((labels == label).sum())
-        given_away = int((labels[taken] == label).sum())
-        assert int((labels[stay] == label).sum()) >= 1
-        assert given_away >= min(1, count - 1)
-        assert abs(given_away - count * fraction) <= 1 + count * 0.5 / len(labels) + 1e-9 or given_away in (
+        removed = int((labels[removed_rows] == label).sum())
+        assert int((labels[kept_rows] == label).sum()) >= 1
+        assert removed >= min(1, count - 1)
+        assert abs(removed - count * fraction) <= 1 + count * 0.5 / len(labels) + 1e-9 or removed in (
             1,
             count - 1,
         )
@@ -114,6 +114,6 @@ def test_ids_find_their_rows(seed: int) -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1)
     data = split_dataset(Dataset.from_arrays(images, torch.arange(50) % 5), seed=seed)
     assert data.validation is not None
-    whole = Dataset.from_arrays(images, torch.arange(50) % 5).train
-    rows = whole.find(data.validation.ids.tolist())
-    assert torch.equal(whole.images[rows], data.validation.images[torch.arange(len(rows))])
+    train = Dataset.from_arrays(images, torch.arange(50) % 5).train
+    rows = train.find(data.validation.ids.tolist())
+    assert torch.equal(train.images[rows], data.validation.images[torch.arange(len(rows))])

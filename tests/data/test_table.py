@@ -22,11 +22,11 @@ def test_label_first(tmp_path: Path, header: list[str] | None) -> None:
     assert len(data.source["sha256"]) == 64
 
 
-@pytest.mark.parametrize("wanted", ["digit", "16", "auto"])
-def test_another_column_by_name_or_number(tmp_path: Path, wanted: str) -> None:
+@pytest.mark.parametrize("name_or_number", ["digit", "16", "auto"])
+def test_another_column_by_name_or_number(tmp_path: Path, name_or_number: str) -> None:
     rows = [[*row[1:], row[0]] for row in ROWS]
-    header = [*HEADER[1:], "digit" if wanted != "auto" else "Class"]
-    data = lenext.load(write_table(tmp_path / "t.csv", rows, header), label_column=wanted)
+    header = [*HEADER[1:], "digit" if name_or_number != "auto" else "Class"]
+    data = lenext.load(write_table(tmp_path / "t.csv", rows, header), label_column=name_or_number)
     assert data.train.labels.tolist() == [0, 1, 0, 1, 1]
 
 
@@ -41,7 +41,7 @@ def test_a_second_table_is_the_test_set_and_matches_by_name(tmp_path: Path) -> N
 
 
 def changed(row: int, column: int, value: object) -> list[list[object]]:
-    rows: list[list[object]] = [list(one) for one in ROWS]
+    rows: list[list[object]] = [list(row) for row in ROWS]
     rows[row][column] = value
     return rows
 

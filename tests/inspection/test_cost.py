@@ -25,7 +25,7 @@ FIRST = [
 ]
 
 
-def made(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
+def build_network(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
     variant = find_variant(name)
     return create(name), (variant.parameters()["in_channels"].default, variant.image_size, variant.image_size)
 
@@ -34,16 +34,16 @@ def made(name: str) -> tuple[nn.Module, tuple[int, int, int]]:
     "name", [name if name in SMALL + FIRST else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )
 def test_multiply_adds_are_half_of_torchs_flops(name: str) -> None:
-    network, shape = made(name)
-    found = summarize(network, shape, name)
+    network, shape = build_network(name)
+    summary = summarize(network, shape, name)
     with FlopCounterMode(display=False) as counter, evaluation_mode(network), torch.no_grad():
         network(torch.zeros(1, *shape))
-    assert 2 * found.multiply_adds == counter.get_total_flops()
-    assert sum(layer.parameters for layer in found.layers) == found.parameters
-    for fold in (found.blocks(), found.stages()):
-        assert sum(layer.parameters for layer in fold) == found.parameters
-        assert sum(layer.multiply_adds for layer in fold) == found.multiply_adds
-        assert fold[-1].output_shape[:1] == found.output_shape  # but for a flattening at the end
+    assert 2 * summary.multiply_adds == counter.get_total_flops()
+    assert sum(layer.parameters for layer in summary.layers) == summary.parameters
+    for fold in (summary.blocks(), summary.stages()):
+        assert sum(layer.parameters for layer in fold) == summary.parameters
+        assert sum(layer.multiply_adds for layer in fold) == summary.multiply_adds
+        assert fold[-1].output_shape[:1] == summary.output_shape  # but for a flattening at the end
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_multiply_adds_are_half_of_torchs_flops(name: str) -> None:
     ],
 )  # fmt: skip
 def test_weighted_layers_are_what_networks_are_named_by(name: str, convolutions: int, dense: int) -> None:
-    network, (channels, size, _) = made(name)
+    network, (channels, size, _) = build_network(name)
     size = size if name in ("lenet", "nin") else 64
-    found = summarize(network, (channels, size, size))
-    assert (found.convolutions, found.dense) == (convolutions, dense)
+    summary = summarize(network, (channels, size, size))
+    assert (summary.convolutions, summary.dense) == (convolutions, dense)
 
 
 def smooth(network: nn.Module) -> nn.Module:
@@ -84,8 +84,8 @@ def smooth(network: nn.Module) -> nn.Module:
 )  # fmt: skip
 def test_the_receptive_field_is_where_the_gradient_is(name: str, layer: str, size: int) -> None:
     network = smooth(create(name, in_channels=1))
-    found = summarize(network, (1, size, size))
-    rows = [row for row in found.layers if row.name == layer or row.name.startswith(f"{layer}.")]
+    summary = summarize(network, (1, size, size))
+    rows = [row for row in summary.layers if row.name == layer or row.name.startswith(f"{layer}.")]
     caught: list[torch.Tensor] = []
     dict(network.named_modules())[layer].register_forward_hook(lambda _, __, output: caught.append(output))
     image = torch.ones(1, 1, size, size, dtype=torch.float64, requires_grad=True)
@@ -106,9 +106,9 @@ def test_strides_and_fields_by_hand() -> None:
 def test_training_memory_is_what_autograd_keeps() -> None:
     """A linear layer keeps its input, a ReLU its output, a dense layer after it nothing more than that."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
-    found = summarize(network, (1, 8, 8))
-    assert found.training_bytes == (64 + 256) * 4
-    assert found.evaluation_bytes == 2 * 256 * 4
+    summary = summarize(network, (1, 8, 8))
+    assert summary.training_bytes == (64 + 256) * 4
+    assert summary.evaluation_bytes == 2 * 256 * 4
 
 
 @pytest.mark.parametrize("size", [1, 7, 28, 33])
@@ -120,17 +120,17 @@ def test_arithmetic_is_torchs(size: int, kernel: int, stride: int, padding: int,
         with pytest.raises(ConfigurationError, match=r"spans \d+ pixels.*use padding=\d+"):
             Arithmetic(size, kernel, stride, padding, dilation)
         return
-    found = Arithmetic(size, kernel, stride, padding, dilation)
+    arithmetic = Arithmetic(size, kernel, stride, padding, dilation)
     layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation, bias=False)
     nn.init.ones_(layer.weight)
     image = torch.ones(1, 1, size, requires_grad=True)
     out = layer(image)
-    assert found.output == out.shape[2]
-    place = found.output - 1
+    assert arithmetic.output == out.shape[2]
+    place = arithmetic.output - 1
     (gradient,) = torch.autograd.grad(out[0, 0, place], image)
-    inside = [pixel for pixel in found.covered_pixels(place) if 0 <= pixel < size]
+    inside = [pixel for pixel in arithmetic.covered_pixels(place) if 0 <= pixel < size]
     assert gradient[0, 0].nonzero()[:, 0].tolist() == inside
-    last = found.draw().splitlines()[-1].split()[-1]
+    last = arithmetic.draw().splitlines()[-1].split()[-1]
     assert len(last) == size + 2 * padding
     assert last.count("#") == len(inside)
 

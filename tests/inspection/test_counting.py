@@ -114,14 +114,14 @@ def torchs_flops(network: nn.Module) -> int:
 @pytest.mark.parametrize("name", COUNTED)
 def test_multiply_adds_are_half_of_torchs_flops_whatever_computes(name: str) -> None:
     network = COUNTED[name]()
-    found = summarize(network, SHAPE)
-    assert found.multiply_adds > 0
-    assert 2 * found.multiply_adds == torchs_flops(network)
-    assert not found.uncounted
-    assert sum(layer.parameters for layer in found.layers) == found.parameters
-    for rows in (found.layers, found.blocks(), found.stages()):
-        assert sum(layer.multiply_adds for layer in rows) == found.multiply_adds
-    assert summarize(network, SHAPE).multiply_adds == found.multiply_adds  # it is on the meta device now
+    summary = summarize(network, SHAPE)
+    assert summary.multiply_adds > 0
+    assert 2 * summary.multiply_adds == torchs_flops(network)
+    assert not summary.uncounted
+    assert sum(layer.parameters for layer in summary.layers) == summary.parameters
+    for rows in (summary.layers, summary.blocks(), summary.stages()):
+        assert sum(layer.multiply_adds for layer in rows) == summary.multiply_adds
+    assert summarize(network, SHAPE).multiply_adds == summary.multiply_adds  # it is on the meta device now
 
 
 class Mixed(nn.Module):
@@ -149,11 +149,11 @@ class Mixed(nn.Module):
 
 def test_work_outside_of_layers_has_a_row_of_its_own() -> None:
     product = 3 * 8 * 8 * 8
-    found = summarize(Mixed(), SHAPE)
-    assert [(layer.name, layer.multiply_adds) for layer in found.layers] == [
+    summary = summarize(Mixed(), SHAPE)
+    assert [(layer.name, layer.multiply_adds) for layer in summary.layers] == [
         ("block.layer", 3 * 3 * 64), ("block (functional)", product), ("head", 384), ("(functional)", product),
     ]  # fmt: skip
-    assert [(block.name, block.multiply_adds) for block in found.blocks()] == [
+    assert [(block.name, block.multiply_adds) for block in summary.blocks()] == [
         ("block", 3 * 3 * 64 + product), ("head", 384), ("(functional)", product),
     ]  # fmt: skip
 
@@ -184,11 +184,11 @@ PASSED_OVER: dict[str, tuple[Callable[[], nn.Module], str]] = {
 def test_what_is_not_counted_is_named(name: str) -> None:
     build, operation = PASSED_OVER[name]
     network = build()
-    found = summarize(network, SHAPE)
-    assert found.uncounted == (operation,)
-    assert 2 * found.multiply_adds == torchs_flops(network)
-    assert [layer.uncounted for layer in found.layers] == [(operation,)]
-    assert found.blocks()[0].uncounted == (operation,)
+    summary = summarize(network, SHAPE)
+    assert summary.uncounted == (operation,)
+    assert 2 * summary.multiply_adds == torchs_flops(network)
+    assert [layer.uncounted for layer in summary.layers] == [(operation,)]
+    assert summary.blocks()[0].uncounted == (operation,)
 
 
 OWN = """
@@ -219,10 +219,10 @@ def test_the_command_says_at_least(
     assert (" at least " in text) == least
     assert ("not counted: aten.mv" in text) == least
     assert run(["summary", f"{path}:Net", "--image-size", "8", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["uncounted"] == (["aten.mv"] if least else [])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["uncounted"] == (["aten.mv"] if least else [])
 
 
 def test_a_summary_is_json() -> None:
-    found: Summary = summarize(Mixed(), SHAPE)
-    assert json.loads(json.dumps(dataclasses.asdict(found)))["multiply_adds"] == found.multiply_adds
+    summary: Summary = summarize(Mixed(), SHAPE)
+    assert json.loads(json.dumps(dataclasses.asdict(summary)))["multiply_adds"] == summary.multiply_adds

@@ -47,35 +47,35 @@ def planted(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
 def network() -> nn.Module:
     """A small network that has learned the squares."""
     torch.manual_seed(0)
-    made = nn.Sequential(
+    classifier = nn.Sequential(
         nn.Conv2d(1, 12, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(12, 16, 3, padding=1), nn.ReLU(),
         nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(16, 3),
     )  # fmt: skip
-    optimizer = torch.optim.Adam(made.parameters(), 3e-3)
+    optimizer = torch.optim.Adam(classifier.parameters(), 3e-3)
     for step in range(150):
         images, labels, _ = planted(48, step)
         optimizer.zero_grad()
-        nn.functional.cross_entropy(made(images), labels).backward()
+        nn.functional.cross_entropy(classifier(images), labels).backward()
         optimizer.step()
     images, labels, _ = planted(90, 1000)
-    assert (made(images).argmax(1) == labels).float().mean() > 0.95
-    return made
+    assert (classifier(images).argmax(1) == labels).float().mean() > 0.95
+    return classifier
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_map_peaks_where_the_object_is(network: nn.Module, name: str) -> None:
     images, labels, corners = planted(60, 2000)
-    some = labels > 0
-    images, labels, corners = images[some], labels[some], corners[some]
+    is_object = labels > 0
+    images, labels, corners = images[is_object], labels[is_object], corners[is_object]
     maps = METHODS[name](network, images, labels)
     assert maps.shape == (len(images), 32, 32)
     assert maps.min() >= 0
     assert torch.allclose(maps.amax((1, 2)), torch.ones(len(maps)))
     places = maps.flatten(1).argmax(1)
     rows, columns = places // 32, places % 32
-    found = 2 * (rows >= 16).long() + (columns >= 16).long()
+    quadrants = 2 * (rows >= 16).long() + (columns >= 16).long()
     least = 0.7 if name == "saliency" else 0.9  # single pixels are noisier than maps; chance is 0.25
-    assert (found == corners).float().mean() > least
+    assert (quadrants == corners).float().mean() > least
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -83,7 +83,7 @@ def test_other_weights_give_another_map(network: nn.Module, name: str) -> None:
     images, labels, _ = planted(12, 3000)
     torch.manual_seed(5)
     drawn = nn.Sequential(*(type_of(module) for module in network))
-    ours, theirs = (METHODS[name](one, images[labels > 0], labels[labels > 0]) for one in (network, drawn))
+    ours, theirs = (METHODS[name](module, images[labels > 0], labels[labels > 0]) for module in (network, drawn))
     like = torch.corrcoef(torch.stack([ours.flatten(), theirs.flatten()]))[0, 1]
     assert like < 0.8
     again = METHODS[name](network, images[labels > 0], labels[labels > 0])
@@ -94,18 +94,18 @@ def type_of(module: nn.Module) -> nn.Module:
     """The same layer with weights of its own."""
     import copy
 
-    other = copy.deepcopy(module)
-    if hasattr(other, "reset_parameters"):
-        other.reset_parameters()
-    return other
+    copied = copy.deepcopy(module)
+    if hasattr(copied, "reset_parameters"):
+        copied.reset_parameters()
+    return copied
 
 
 def test_saliency_is_the_gradient() -> None:
     """Of a linear network: the weights themselves."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
-    found = saliency(network, torch.randn(2, 3, 2, 2), torch.tensor([1, 3]))
+    result = saliency(network, torch.randn(2, 3, 2, 2), torch.tensor([1, 3]))
     weights = network[1].weight.detach()[[1, 3]].view(2, 3, 2, 2).abs().amax(1)
-    assert torch.allclose(found, weights / weights.amax((1, 2), keepdim=True))
+    assert torch.allclose(result, weights / weights.amax((1, 2), keepdim=True))
 
 
 def test_grad_cam_by_hand() -> None:
@@ -124,12 +124,12 @@ def test_occlusion_leaves_what_does_not_matter() -> None:
 
     class Corner(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            seen = images[:, 0, :4, :4].mean((1, 2))
-            return torch.stack([seen, -seen], 1)
+            corner = images[:, 0, :4, :4].mean((1, 2))
+            return torch.stack([corner, -corner], 1)
 
-    found = occlusion(Corner(), torch.ones(1, 1, 32, 32), torch.tensor([0]))[0]
-    assert found[:4, :4].min() > 0.3
-    assert found[20:, 20:].max() == 0
+    result = occlusion(Corner(), torch.ones(1, 1, 32, 32), torch.tensor([0]))[0]
+    assert result[:4, :4].min() > 0.3
+    assert result[20:, 20:].max() == 0
 
 
 class OnePixel(nn.Module):
@@ -146,15 +146,15 @@ class OnePixel(nn.Module):
         return torch.stack([5 * value, -5 * value], 1)
 
 
-def center(found: Tensor) -> tuple[float, float]:
+def center(result: Tensor) -> tuple[float, float]:
     """The centroid of a map, in pixels."""
-    rows, columns = (torch.arange(float(length)) for length in found.shape)
-    return float((found.sum(1) * rows).sum() / found.sum()), float((found.sum(0) * columns).sum() / found.sum())
+    rows, columns = (torch.arange(float(length)) for length in result.shape)
+    return float((result.sum(1) * rows).sum() / result.sum()), float((result.sum(0) * columns).sum() / result.sum())
 
 
-def off(network: OnePixel, found: Tensor) -> float:
+def off(network: OnePixel, result: Tensor) -> float:
     """Pixels from the centroid of a map to the pixel that a network reads, on the worse side."""
-    row, column = center(found)
+    row, column = center(result)
     return max(abs(row - network.row), abs(column - network.column))
 
 
@@ -163,16 +163,16 @@ def off(network: OnePixel, found: Tensor) -> float:
 def test_occlusion_is_centered_on_the_pixel_that_is_read(shape: tuple[int, int], data: st.DataObject) -> None:
     """To 1 px; nearer to the border than half a square, where the map ends, to 2 px."""
     network = OnePixel(*(data.draw(st.integers(0, length - 1)) for length in shape))
-    found = occlusion(network, torch.ones(1, 1, *shape), torch.tensor([0]))[0]
+    result = occlusion(network, torch.ones(1, 1, *shape), torch.tensor([0]))[0]
     side = max(1, min(shape) // 4)
     inside = all(side <= at < length - side for at, length in zip((network.row, network.column), shape, strict=True))
-    assert off(network, found) <= (1.001 if inside else 2.5)
+    assert off(network, result) <= (1.001 if inside else 2.5)
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(56, 167), st.integers(56, 167))
 def test_occlusion_of_large_images_is_centered_as_exactly_as_squares_are_dense(row: int, column: int) -> None:
-    """Pixels that the same squares cover cannot be told apart: the edges of squares are 19 px from each other."""
+    """Pixels that the same squares cover cannot be distinguished: edges of squares are 19 px from each other."""
     image, label = torch.ones(1, 1, 224, 224), torch.tensor([0])
     network = OnePixel(row, column)
     assert off(network, occlusion(network, image, label)[0]) <= 9.001
@@ -181,13 +181,13 @@ def test_occlusion_of_large_images_is_centered_as_exactly_as_squares_are_dense(r
 @pytest.mark.parametrize(("row", "column"), [(112, 112), (60, 163), (101, 90)])
 def test_occlusion_with_a_small_step_is_exact_at_224(row: int, column: int) -> None:
     network = OnePixel(row, column)
-    found = occlusion(network, torch.ones(1, 1, 224, 224), torch.tensor([0]), step=3)[0]
-    assert off(network, found) <= 1.001
+    result = occlusion(network, torch.ones(1, 1, 224, 224), torch.tensor([0]), step=3)[0]
+    assert off(network, result) <= 1.001
 
 
 @pytest.mark.parametrize("size", [8, 28, 32, 224])
 def test_occlusion_is_not_displaced(size: int) -> None:
-    """Over the pixels of a diagonal: what is off on one half is off the other way on the other."""
+    """Over the pixels of a diagonal: an error on one half has the opposite sign on the other."""
     image, label, errors = torch.ones(1, 1, size, size), torch.tensor([0]), []
     for at in range(0, size, 1 if size < 100 else 5):
         row, column = center(occlusion(OnePixel(at, size - 1 - at), image, label)[0])
@@ -199,9 +199,9 @@ def test_occlusion_is_not_displaced(size: int) -> None:
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 9), st.integers(0, 9))
 def test_squares_are_as_large_as_asked(height: int, width: int, side: int, step: int) -> None:
     network = OnePixel(0, 0)
-    found = occlusion(network, torch.ones(1, 1, height, width), torch.tensor([0]), side, step)
-    assert found.shape == (1, height, width)
-    assert found.isfinite().all()
+    result = occlusion(network, torch.ones(1, 1, height, width), torch.tensor([0]), side, step)
+    assert result.shape == (1, height, width)
+    assert result.isfinite().all()
     side = side or max(1, min(height, width) // 4)
     blanked = torch.cat(network.images[1:])[:, 0] == 0
     for square in blanked:
@@ -241,8 +241,8 @@ def test_maps_of_strided_layers_stand_where_they_look(name: str, method: str) ->
         row, column = first + step * place, first + step * (place + 1)
         image = torch.zeros(1, 1, size, size)
         image[..., row, column] = 1
-        found = METHODS[method](network if method == "Grad-CAM" else network[:-1].append(At(place)), image, ZERO)[0]
-        assert center(found) == pytest.approx((row, column), abs=1)
+        result = METHODS[method](network if method == "Grad-CAM" else network[:-1].append(At(place)), image, ZERO)[0]
+        assert center(result) == pytest.approx((row, column), abs=1)
 
 
 ZERO = torch.tensor([0])
@@ -280,9 +280,9 @@ def centers_of(network: nn.Module, layer: str, size: int) -> list[float]:
     """The rows of a layer's maps, in pixels from the edge."""
     image = torch.zeros(1, 1, size, size)
     set_field(image, image_field(image.shape))
-    with evaluation_mode(network), capture_outputs(network, [layer]) as found, torch.no_grad(), FieldTracer():
+    with evaluation_mode(network), capture_outputs(network, [layer]) as outputs, torch.no_grad(), FieldTracer():
         network(image)
-    return map_centers(found[layer], size, size)[0]
+    return map_centers(outputs[layer], size, size)[0]
 
 
 @pytest.mark.parametrize("name", SMALL)

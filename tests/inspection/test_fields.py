@@ -26,18 +26,18 @@ def smooth(network: nn.Module) -> nn.Module:
     """The same with every weight positive and no kinks, so that each pixel that a value depends on has a gradient."""
     for module in list(network.modules()):
         for key, child in list(module.named_children()):
-            other: nn.Module | None = None
+            replacement: nn.Module | None = None
             if isinstance(child, QUIET) or "Norm" in type(child).__name__:
-                other = nn.Identity()
+                replacement = nn.Identity()
             elif isinstance(child, Whitening):  # it has each filter twice, with opposite signs
-                other = nn.Conv2d(child.in_channels, child.out_channels, child.kernel_size)  # type: ignore[arg-type]
+                replacement = nn.Conv2d(child.in_channels, child.out_channels, child.kernel_size)  # type: ignore[arg-type]
             elif isinstance(child, nn.MaxPool2d):
                 padding = int(child.padding)  # type: ignore[arg-type]
-                other = nn.AvgPool2d(child.kernel_size, child.stride, padding, child.ceil_mode)
+                replacement = nn.AvgPool2d(child.kernel_size, child.stride, padding, child.ceil_mode)
             elif isinstance(child, nn.AdaptiveMaxPool2d):
-                other = nn.AdaptiveAvgPool2d(child.output_size)  # type: ignore[arg-type]
-            if other is not None:
-                setattr(module, key, other)
+                replacement = nn.AdaptiveAvgPool2d(child.output_size)  # type: ignore[arg-type]
+            if replacement is not None:
+                setattr(module, key, replacement)
     with torch.no_grad():
         for weight in network.parameters():
             weight.fill_(1 / weight[0].numel() if weight.ndim > 1 else 1.0)
@@ -95,14 +95,14 @@ def expected(
     ]
 
 
-def checked(network: nn.Module, shape: tuple[int, int, int], most: int) -> None:
+def check_fields(network: nn.Module, shape: tuple[int, int, int], max_tensors: int) -> None:
     """Compare the notes on each distinct layer, or on `most` of them, with the gradient."""
     image = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
     outputs = passed(network, image)
     cases = list(
         {(field.extent, field.center, field.axes): (name, output, field) for name, output, field in outputs}.values()
     )
-    for name, output, field in [*cases[:: -(-len(cases) // most)], cases[-1]]:
+    for name, output, field in [*cases[:: ceil(len(cases) / max_tensors)], cases[-1]]:
         index = middle(field)
         truth = extents(image, output[index].sum())
         assert truth == expected(field, index, extents(image, output.sum())), name
@@ -113,7 +113,7 @@ def test_the_field_of_every_layer_is_where_its_gradient_is(name: str) -> None:
     """At the size that each network is made for; of large ones, a few layers and the last."""
     size = find_variant(name).image_size
     options = {"norm": "none"} if "patch4" in name else {}  # a norm over the image, which the field leaves out
-    checked(smooth(create(name, in_channels=1, **options)), (1, size, size), CASES if size > 64 else 1000)
+    check_fields(smooth(create(name, in_channels=1, **options)), (1, size, size), CASES if size > 64 else 1000)
 
 
 def test_airbench_sees_the_whole_of_larger_images() -> None:
@@ -221,7 +221,7 @@ FUNCTIONS: dict[str, Callable[[], nn.Module]] = {
 }  # fmt: skip
 
 
-# Of these, how much is seen is exact; where it begins is not, as it differs from one value to its neighbour.
+# For these the extent is exact; the start is not, as it differs from one value to its neighbour.
 ABOUT = {
     "softmax by rows": 20,
     "attention": 24,
@@ -265,13 +265,13 @@ def test_a_function_leaves_the_field_that_perturbing_pixels_finds(name: str) -> 
     for down in range(shape[1]):
         for across in range(shape[2]):
             for amount in (1e3, -1e3):
-                other = image.detach().clone()
-                other[..., down, across] += amount
+                perturbed = image.detach().clone()
+                perturbed[..., down, across] += amount
                 with torch.no_grad():
-                    changed[down, across] |= bool((network(other)[index] != output[index]).any())
+                    changed[down, across] |= bool((network(perturbed)[index] != output[index]).any())
     places = changed.nonzero()
     truth = [(int(places[:, side].min()), int(places[:, side].max())) for side in (0, 1)]
-    told = expected(field, index, [(0, 23), (0, 19)])
-    off = max(abs(ours - theirs) for side in (0, 1) for ours, theirs in zip(told[side], truth[side], strict=True))
-    assert off <= ABOUT.get(name, 0), (truth, told)
+    claimed = expected(field, index, [(0, 23), (0, 19)])
+    off = max(abs(ours - theirs) for side in (0, 1) for ours, theirs in zip(claimed[side], truth[side], strict=True))
+    assert off <= ABOUT.get(name, 0), (truth, claimed)
     assert max(last - first + 1 for first, last in truth) == field.size_within(24, 20) or name not in ABOUT

@@ -57,5 +57,5 @@ def test_dropout_keeps_the_mean_and_is_torchs_for_the_same_draw() -> None:
     theirs = F.dropout(X, 0.25)
     assert torch.allclose(scratch.dropout(X, 0.25, theirs != 0), theirs)
     ones = torch.ones(100_000)
-    kept = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) > 0.25
-    assert float(scratch.dropout(ones, 0.25, kept).mean()) == pytest.approx(1, abs=0.01)
+    mask = torch.rand(100_000, generator=torch.Generator().manual_seed(0)) > 0.25
+    assert float(scratch.dropout(ones, 0.25, mask).mean()) == pytest.approx(1, abs=0.01)

@@ -13,10 +13,10 @@ from lenext.models import create
 @pytest.mark.parametrize("name", ["lenet", "lenet5_skip", "resnet18_32px"])
 def test_parameters_of_the_layers_add_up(name: str) -> None:
     network = create(name, in_channels=3, num_classes=7)
-    found = summarize(network, (3, 32, 32) if name != "lenet" else (3, 28, 28), name)
-    assert sum(layer.parameters for layer in found.layers) == found.parameters
-    assert found.parameters == sum(one.numel() for one in network.parameters())
-    assert found.output_shape == (7,)
+    summary = summarize(network, (3, 32, 32) if name != "lenet" else (3, 28, 28), name)
+    assert sum(layer.parameters for layer in summary.layers) == summary.parameters
+    assert summary.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert summary.output_shape == (7,)
 
 
 def test_shapes_are_those_that_come_out() -> None:
@@ -31,9 +31,9 @@ def test_shapes_are_those_that_come_out() -> None:
 
 def test_a_layer_used_twice_is_listed_twice_and_counted_once() -> None:
     shared = nn.Linear(4, 4)
-    found = summarize(nn.Sequential(nn.Flatten(), shared, shared), (1, 2, 2))
-    assert [layer.parameters for layer in found.layers] == [0, 20, 0]
-    assert found.parameters == 20
+    summary = summarize(nn.Sequential(nn.Flatten(), shared, shared), (1, 2, 2))
+    assert [layer.parameters for layer in summary.layers] == [0, 20, 0]
+    assert summary.parameters == 20
 
 
 def test_looking_changes_nothing() -> None:

@@ -75,19 +75,19 @@ def test_the_split_is_kept_and_apart(run: Run) -> None:
 def test_the_same_again_gives_the_same_bits(run: Run, tmp_path: Path) -> None:
     again = lenext.train(recipe=str(run.path / "recipe.yaml"), runs_dir=tmp_path, quiet=True)
     assert again.experiment == run.experiment
-    for one, other in zip(run.records, again.records, strict=True):
-        assert [getattr(one, name) for name in COLUMNS if name != "seconds"] == [
-            getattr(other, name) for name in COLUMNS if name != "seconds"
+    for record, repeated in zip(run.records, again.records, strict=True):
+        assert [getattr(record, name) for name in COLUMNS if name != "seconds"] == [
+            getattr(repeated, name) for name in COLUMNS if name != "seconds"
         ]
-    first, second = (lenext.runs.weights.load(one.weights())[0] for one in (run, again))
+    first, second = (lenext.runs.weights.load(each.weights())[0] for each in (run, again))
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_val_measures_the_kept_validation_and_counts_the_test_set(run: Run) -> None:
-    seen = lenext.val(run, quiet=True)
+    evaluation = lenext.val(run, quiet=True)
     best = next(record for record in run.records if record.epoch == run.results["best_epoch"])
-    assert seen.accuracy == pytest.approx(best.val_accuracy)
-    assert seen.loss == pytest.approx(best.val_loss, abs=1e-4)
+    assert evaluation.accuracy == pytest.approx(best.val_accuracy)
+    assert evaluation.loss == pytest.approx(best.val_loss, abs=1e-4)
     assert run.results["test_reads"] == 1
     assert lenext.val(run.path, split="test", quiet=True).accuracy == run.results["test"]["accuracy"]
     assert run.results["test_reads"] == 2
@@ -102,16 +102,18 @@ def test_predict_agrees_with_the_test_set(run: Run, digits: Dataset, tmp_path: P
         pixels = digits.test.images[torch.tensor([place])][0, 0].numpy()
         Image.fromarray(pixels).save(tmp_path / f"{row['sample']:>05}.png")
     for sources in ([tmp_path], [tmp_path / "*.png"], sorted(tmp_path.iterdir())):
-        found = {
-            Path(one.path).stem: one for one in lenext.predict(run, *sources, top=3) if not isinstance(one, DataError)
+        predictions = {
+            Path(prediction.path).stem: prediction
+            for prediction in lenext.predict(run, *sources, top=3)
+            if not isinstance(prediction, DataError)
         }
-        assert len(found) == 20
+        assert len(predictions) == 20
         for row in rows:
-            one = found[f"{row['sample']:>05}"]
-            assert one.classes[0] == row["predicted"]
-            assert one.probabilities[0] == pytest.approx(float(row["probability"]), abs=2e-2)
-            assert len(one.classes) == 3
-            assert list(one.probabilities) == sorted(one.probabilities, reverse=True)
+            prediction = predictions[f"{row['sample']:>05}"]
+            assert prediction.classes[0] == row["predicted"]
+            assert prediction.probabilities[0] == pytest.approx(float(row["probability"]), abs=2e-2)
+            assert len(prediction.classes) == 3
+            assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
 
 
 def test_predict_takes_images_of_other_sizes_and_modes(run: Run, tmp_path: Path) -> None:
@@ -120,9 +122,9 @@ def test_predict_takes_images_of_other_sizes_and_modes(run: Run, tmp_path: Path)
             tmp_path / f"{mode}.{'jpg' if mode == 'CMYK' else 'png'}"
         )
     Image.fromarray(np.full((50, 40), 30000, np.uint16)).save(tmp_path / "deep.png")
-    found = lenext.predict(run.weights(), tmp_path)
-    assert len(found) == 6
-    assert all(not isinstance(one, DataError) and one.classes[0] in "0123456789" for one in found)
+    predictions = lenext.predict(run.weights(), tmp_path)
+    assert len(predictions) == 6
+    assert all(not isinstance(item, DataError) and item.classes[0] in "0123456789" for item in predictions)
 
 
 def test_predict_names_broken_images(run: Run, tmp_path: Path) -> None:
@@ -130,8 +132,8 @@ def test_predict_names_broken_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"b\.png"):
         lenext.predict(run, tmp_path)
-    found = lenext.predict(run, tmp_path, on_bad_image="skip")
-    assert sorted(isinstance(one, DataError) for one in found) == [False, True]
+    predictions = lenext.predict(run, tmp_path, on_bad_image="skip")
+    assert sorted(isinstance(prediction, DataError) for prediction in predictions) == [False, True]
     with pytest.raises(DataError, match="no such image"):
         lenext.predict(run, tmp_path / "c.png")
     with pytest.raises(ConfigurationError, match="at least 1"):
@@ -142,8 +144,8 @@ def test_other_data_are_matched_by_class_names(run: Run, tmp_path: Path) -> None
     for name, value in (("5", 10), ("3", 200)):
         (tmp_path / name).mkdir()
         Image.new("L", (28, 28), value).save(tmp_path / name / "x.png")
-    seen = lenext.val(run, data=str(tmp_path), quiet=True)
-    assert seen.labels.tolist() == [3, 5]
+    evaluation = lenext.val(run, data=str(tmp_path), quiet=True)
+    assert evaluation.labels.tolist() == [3, 5]
     (tmp_path / "5").rename(tmp_path / "five")
     with pytest.raises(DataError, match="class 'five' is not one of"):
         lenext.val(run, data=str(tmp_path), quiet=True)
@@ -152,8 +154,8 @@ def test_other_data_are_matched_by_class_names(run: Run, tmp_path: Path) -> None
 def test_a_run_that_is_there_is_never_touched(run: Run) -> None:
     with pytest.raises(RunError, match="is there already"):
         lenext.train("lenet", "digits", runs_dir=run.path.parent, name=run.path.name, quiet=True)
-    other = lenext.train("lenet", "digits", runs_dir=run.path.parent, epochs=1, quiet=True)
-    assert other.path.name == "lenet-digits-2"
+    second = lenext.train("lenet", "digits", runs_dir=run.path.parent, epochs=1, quiet=True)
+    assert second.path.name == "lenet-digits-2"
 
 
 def test_twenty_images_and_a_network_of_ones_own(photos: Photos, tmp_path: Path) -> None:
@@ -172,8 +174,8 @@ def test_twenty_images_and_a_network_of_ones_own(photos: Photos, tmp_path: Path)
     with pytest.raises(RunError, match="give --network"):  # weights alone never have a file run
         lenext.val(run, quiet=True)
     assert lenext.val(run, network=f"{file}:Net", quiet=True).accuracy == 1.0
-    found = lenext.predict(run, root / "up", root / "down", network=f"{file}:Net")
-    assert [one.classes[0] for one in found if not isinstance(one, DataError)] == ["up"] * 10 + ["down"] * 10
+    predictions = lenext.predict(run, root / "up", root / "down", network=f"{file}:Net")
+    assert [item.classes[0] for item in predictions if not isinstance(item, DataError)] == ["up"] * 10 + ["down"] * 10
     file.unlink()
     with pytest.raises(ConfigurationError, match="no such file for the network"):
         lenext.predict(run, root / "up", network=f"{file}:Net")
@@ -211,14 +213,14 @@ def test_a_folder_with_all_three_splits(photos: Photos, tmp_path: Path) -> None:
 def test_splits_stay_apart_when_the_data_grow(photos: Photos, tmp_path: Path) -> None:
     root = photos("up", "down", count=20)
     run = lenext.train("lenet_32px", root, runs_dir=tmp_path, epochs=1, quiet=True)
-    kept = json.loads((run.path / "split.json").read_text())["taken_out_of_train"]
+    held_out = json.loads((run.path / "split.json").read_text())["taken_out_of_train"]
     before = lenext.val(run, quiet=True)
     for number in range(7):
         Image.new("RGB", (30, 30)).save(root / "up" / f"new{number}.png")
     assert torch.equal(lenext.val(run, quiet=True).losses, before.losses)
     with pytest.raises(DataError, match="its train samples have changed"):
         lenext.val(run, split="train", quiet=True)
-    (root / kept["validation"][0]).unlink()
+    (root / held_out["validation"][0]).unlink()
     with pytest.raises(DataError, match="no longer in the data"):
         lenext.val(run, quiet=True)
 

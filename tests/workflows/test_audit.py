@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import lenext
+from lenext.data import folder, images
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.workflows.audit import KINDS, Audit, audit
@@ -60,9 +61,9 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 
     for at in chosen[:30]:
         path, kind = paths["train"][at]
-        other = root / "train" / CLASSES[(kind + 1 + at % 3) % 4] / f"swapped{at}.png"
-        path.rename(other)
-        noted("suspect label", other)
+        swapped = root / "train" / CLASSES[(kind + 1 + at % 3) % 4] / f"swapped{at}.png"
+        path.rename(swapped)
+        noted("suspect label", swapped)
     for number, at in enumerate(chosen[30:40]):
         path, kind = paths["train"][at]
         copy = root / "test" / CLASSES[kind] / f"copy{at}.{'png' if number < 5 else 'jpg'}"
@@ -89,17 +90,29 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 
 
 @pytest.fixture(scope="module")
-def found(planted: tuple[Path, dict[str, set[str]]], tmp_path_factory: pytest.TempPathFactory) -> Audit:
+def report(planted: tuple[Path, dict[str, set[str]]], tmp_path_factory: pytest.TempPathFactory) -> Audit:
     return audit(planted[0], out=tmp_path_factory.mktemp("out") / "audit", epochs=25)
 
 
 @pytest.mark.parametrize("kind", ["suspect label", "across splits", "broken", "rotated", "odd size", "odd mode"])
-def test_what_was_planted_is_found(planted: tuple[Path, dict[str, set[str]]], found: Audit, kind: str) -> None:
-    """All of it; with as many false alarms as are said here."""
-    wanted, told = planted[1][kind], {one.sample for one in found.of(kind)}
-    assert wanted <= told, wanted - told
+def test_planted_faults_are_found(planted: tuple[Path, dict[str, set[str]]], report: Audit, kind: str) -> None:
+    """All planted faults are reported, with at most the allowed number of false alarms."""
+    planted_samples, reported = planted[1][kind], {finding.sample for finding in report.of(kind)}
+    assert planted_samples <= reported, planted_samples - reported
     allowed = {"suspect label": 30, "across splits": 3}  # of 600 training images, and 200 test images
-    assert len(told - wanted) <= allowed.get(kind, 0), told - wanted
+    assert len(reported - planted_samples) <= allowed.get(kind, 0), reported - planted_samples
+
+
+def test_a_folder_is_listed_once_and_each_image_decoded_once(
+    planted: tuple[Path, dict[str, set[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, decoded = list[Path](), list[str]()
+    list_files, decode = folder.find_split_files, images.decode_image
+    monkeypatch.setattr(folder, "find_split_files", lambda path: listed.append(path) or list_files(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(images, "decode_image", lambda path, *args: decoded.append(path) or decode(path, *args))  # type: ignore[func-returns-value]
+    audit(planted[0], out=tmp_path, labels=False)
+    assert listed == [planted[0]]
+    assert sorted(decoded) == sorted(str(path) for path in planted[0].rglob("*.*"))
 
 
 def test_nothing_is_changed(planted: tuple[Path, dict[str, set[str]]], tmp_path: Path) -> None:
@@ -111,22 +124,24 @@ def test_nothing_is_changed(planted: tuple[Path, dict[str, set[str]]], tmp_path:
     assert state() == before
 
 
-def test_the_table_and_the_page(found: Audit) -> None:
-    with found.table.open(newline="") as file:
+def test_the_table_and_the_page(report: Audit) -> None:
+    with report.table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["kind"], row["sample"]) for row in rows] == [(one.kind, one.sample) for one in found.findings]
-    kinds = [one.kind for one in found.findings]
+    assert [(row["kind"], row["sample"]) for row in rows] == [
+        (finding.kind, finding.sample) for finding in report.findings
+    ]
+    kinds = [finding.kind for finding in report.findings]
     assert kinds == sorted(kinds, key=list(KINDS).index)
-    page = found.page.read_text()
+    page = report.page.read_text()
     assert all(f"{kind.capitalize()} <span" in page for kind in set(kinds))
     assert page.count("data:image/") >= 30
 
 
 def test_clean_data_give_little(digits: Dataset, tmp_path: Path) -> None:
-    found = audit("digits", out=tmp_path, labels=False)
-    assert not found.of("few images")
-    assert not found.of("duplicate")
-    assert len(found.findings) <= 1  # of only 8 x 8 pixels, two may look nearly the same
+    report = audit("digits", out=tmp_path, labels=False)
+    assert not report.of("few images")
+    assert not report.of("duplicate")
+    assert len(report.findings) <= 1  # of only 8 x 8 pixels, two may look nearly the same
 
 
 def noise(count: int, labels: int = 1) -> Split:
@@ -137,9 +152,13 @@ def noise(count: int, labels: int = 1) -> Split:
 
 def duplicates(train: Split, test: Split, out: Path) -> dict[tuple[str, str], str]:
     """The findings about equal and nearly equal images: the kind and the sample, and what is said."""
-    found = audit(Dataset("noise", ("a", "b"), train, test=test), out=out, labels=False)
+    report = audit(Dataset("noise", ("a", "b"), train, test=test), out=out, labels=False)
     kinds = ("duplicate", "across splits", "contradiction", "near duplicate")
-    return {(one.kind, f"{one.split} {one.sample}"): one.what for one in found.findings if one.kind in kinds}
+    return {
+        (finding.kind, f"{finding.split} {finding.sample}"): finding.what
+        for finding in report.findings
+        if finding.kind in kinds
+    }
 
 
 def test_one_changed_bit_does_not_hide_a_leak(tmp_path: Path) -> None:
@@ -148,27 +167,27 @@ def test_one_changed_bit_does_not_hide_a_leak(tmp_path: Path) -> None:
     images = train.images[torch.arange(100)].clone()
     for row in range(100):
         images[row, row % 3, row % 24, (7 * row) % 24] ^= 1
-    found = duplicates(train, Split(images, train.labels[:100], np.arange(100)), tmp_path)
-    assert set(found) == {("across splits", f"test {row}") for row in range(100)}
-    assert all(f"nearly the same as {row} (train, a)" in found["across splits", f"test {row}"] for row in range(100))
+    pairs = duplicates(train, Split(images, train.labels[:100], np.arange(100)), tmp_path)
+    assert set(pairs) == {("across splits", f"test {row}") for row in range(100)}
+    assert all(f"nearly the same as {row} (train, a)" in pairs["across splits", f"test {row}"] for row in range(100))
 
 
-def test_a_group_of_equal_images_is_told_once(tmp_path: Path) -> None:
-    """Of four equal images each of the last three is told once, beside the first."""
+def test_a_group_of_equal_images_is_reported_once(tmp_path: Path) -> None:
+    """Each of four equal images but the first is reported once, beside the first."""
     train = noise(60)
     rows = torch.tensor([5, 5, 5])
-    found = duplicates(train, Split(train.images[rows], train.labels[rows], np.arange(3)), tmp_path)
-    assert found == {("across splits", f"test {row}"): "the same as 5 (train, a); this one: a" for row in range(3)}
+    pairs = duplicates(train, Split(train.images[rows], train.labels[rows], np.arange(3)), tmp_path)
+    assert pairs == {("across splits", f"test {row}"): "the same as 5 (train, a); this one: a" for row in range(3)}
 
 
-def test_what_was_done_to_a_copy_is_said(tmp_path: Path) -> None:
+def test_the_change_of_a_copy_is_reported(tmp_path: Path) -> None:
     train = noise(60, labels=2)
     images = train.images[torch.arange(4)].clone()
     images[0] = images[0].flip(2)
     images[1] = (images[1] * 0.8).to(torch.uint8)
     images[2] = (images[2].float() * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0).to(torch.uint8)
-    found = duplicates(train, Split(images, 1 - train.labels[:4], np.arange(4)), tmp_path)
-    assert found == {
+    pairs = duplicates(train, Split(images, 1 - train.labels[:4], np.arange(4)), tmp_path)
+    assert pairs == {
         ("contradiction", "test 0"): "nearly the same as 0 (train, a), mirrored; this one: b",
         ("contradiction", "test 1"): "nearly the same as 1 (train, b), another brightness; this one: a",
         ("contradiction", "test 2"): "nearly the same as 2 (train, a), grey; this one: b",
@@ -178,8 +197,8 @@ def test_what_was_done_to_a_copy_is_said(tmp_path: Path) -> None:
 
 def test_the_page_shows_both_images_of_a_pair(tmp_path: Path) -> None:
     train = noise(40)
-    found = audit(Dataset("noise", ("a", "b"), train, test=train.take(torch.tensor([7]))), out=tmp_path, labels=False)
-    (content,) = re.findall(r'src="data:image/png;base64,([^"]+)"', found.page.read_text())
+    report = audit(Dataset("noise", ("a", "b"), train, test=train.take(torch.tensor([7]))), out=tmp_path, labels=False)
+    (content,) = re.findall(r'src="data:image/png;base64,([^"]+)"', report.page.read_text())
     pixels = np.array(Image.open(io.BytesIO(base64.b64decode(content))))
     image = train.images[torch.tensor([7])][0].numpy().transpose(1, 2, 0)
     assert (pixels[:, :24] == image).all()
@@ -192,8 +211,8 @@ def test_small_classes_and_contradictions(tmp_path: Path) -> None:
     labels = torch.tensor([0] * 210 + [1] * 12 + [2] * 4)
     images[215] = images[5]
     data = Dataset("small", ("many", "less", "few"), Split(images, labels, np.arange(226)))
-    found = audit(data, out=tmp_path, labels=False)
-    assert [(one.kind, one.sample) for one in found.findings] == [
+    report = audit(data, out=tmp_path, labels=False)
+    assert [(finding.kind, finding.sample) for finding in report.findings] == [
         ("contradiction", "215"), ("few images", "few"), ("imbalance", "less")
     ]  # fmt: skip
 

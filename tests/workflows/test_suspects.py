@@ -73,10 +73,10 @@ def test_the_audit_follows_the_rule(swapped: Swapped, tmp_path: Path, monkeypatc
     split = Split(images, torch.from_numpy(labels), np.arange(len(labels)))
     data = Dataset("swapped", tuple("0123456789"), split)
     monkeypatch.setattr(suspects, "out_of_fold_probabilities", lambda *_: probabilities)
-    found = {
+    suspects_by_rule = {
         name: {int(finding.sample) for finding in audit(data, out=tmp_path, suspect=name).of("suspect label")}
         for name in ("precise", "sensitive", None)
     }
     for name, rule in RULES.items():
-        assert found[name] == set(np.flatnonzero(rule(probabilities, labels)).tolist())
-    assert found[None] == found["sensitive"]
+        assert suspects_by_rule[name] == set(np.flatnonzero(rule(probabilities, labels)).tolist())
+    assert suspects_by_rule[None] == suspects_by_rule["sensitive"]
