@@ -87,7 +87,7 @@ class SavedPredictions:
     @cached_property
     def bins(self) -> NDArray[np.int64]:
         """The bin of each finite probability, (M,)."""
-        return np.clip((self.probability[self.known] * BINS).astype(np.int64), 0, BINS - 1)
+        return np.clip((self.probability[self.has_probability] * BINS).astype(np.int64), 0, BINS - 1)
 
     def reliability(self) -> list[tuple[float, float, int]]:
         """Return the mean probability, the accuracy and the number of predictions of each bin that is not empty."""
