@@ -13,7 +13,7 @@ from lenext.inspection.modules import is_layer
 from lenext.inspection.receptive_field import ReceptiveField, image_field
 from lenext.inspection.summary import summarize
 from lenext.models import MODELS, create, find_variant
-from lenext.models.blocks import Whitening
+from lenext.models.whitening import Whitening
 
 CASES = 6  # layers of a large network
 QUIET = (nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Dropout)

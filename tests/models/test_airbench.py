@@ -5,7 +5,7 @@ from torch import nn
 
 import lenext
 from lenext.models import create
-from lenext.models.blocks import Whitening
+from lenext.models.whitening import Whitening
 from lenext.training.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ from lenext.inspection.summary import summarize
 from lenext.models import create
 from lenext.models.convnext import Patch4Block
 from lenext.models.densenet import DenseBlock, Transition
-from lenext.models.googlenet import Inception
+from lenext.models.googlenet import Inception, PathWidths
 from lenext.models.lenet import DenseResidual
 from lenext.models.resnet import BasicBlock
 
@@ -76,10 +76,11 @@ def said(shape: tuple[int, ...]) -> str:
 
 
 def test_blocks_alone() -> None:
-    assert parameters(Inception(192, 64, (96, 128), (16, 32), 32)) == 163_696
-    assert Inception(192, 64, (96, 128), (16, 32), 32)(torch.zeros(1, 192, 28, 28)).shape == (1, 256, 28, 28)
+    inception = Inception(192, PathWidths(64, 96, 128, 16, 32, 32))
+    assert parameters(inception) == 163_696
+    assert inception(torch.zeros(1, 192, 28, 28)).shape == (1, 256, 28, 28)
     assert BasicBlock(3, 3)(torch.zeros(4, 3, 6, 6)).shape == (4, 3, 6, 6)
-    assert BasicBlock(3, 6, 2, taught=True)(torch.zeros(4, 3, 6, 6)).shape == (4, 6, 3, 3)
+    assert BasicBlock(3, 6, 2, bias=True)(torch.zeros(4, 3, 6, 6)).shape == (4, 6, 3, 3)
     assert DenseBlock(2, 3, 10)(torch.zeros(4, 3, 8, 8)).shape == (4, 23, 8, 8)
     assert Transition(23, 10)(torch.zeros(4, 23, 8, 8)).shape == (4, 10, 4, 4)
     assert parameters(DenseResidual(120)) == 29_040

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -17,18 +18,16 @@ import lenext
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DownloadError, LenextError, RunError
-from lenext.models import MODELS, create, find_variant, pretrained
+from lenext.models import MODELS, create, find_variant, pretrained, resnet
 from lenext.models.pretrained import (
-    PUBLISHED,
-    SHORTER_SIDE,
-    SIZE,
+    IMAGENET_PIXELS,
+    find_head,
     freeze,
-    head_of,
     imagenet_classes,
-    normalization_of,
+    modernize_key,
     read_state,
-    renamed,
 )
+from lenext.models.variant import IMAGENET
 from tests.conftest import Quiet
 from tests.models.oracle import torchvision_models
 
@@ -61,7 +60,8 @@ def served(https: Start, theirs: nn.Module, monkeypatch: pytest.MonkeyPatch) -> 
     server = https(Handler)
     server.spoiled = server.cut = False  # type: ignore[attr-defined]
     monkeypatch.setattr(pretrained, "ADDRESS", f"https://localhost:{server.server_port}/")
-    monkeypatch.setitem(PUBLISHED, "resnet18", f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}")
+    weights = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}"
+    monkeypatch.setitem(resnet.VARIANTS, "resnet18", replace(find_variant("resnet18"), weights=weights))
     return server
 
 
@@ -110,7 +110,7 @@ def test_fine_tuning_and_predicting(
     tensors, description = lenext.runs.weights.load(run.weights("last"))
     original = theirs.state_dict()
     assert all(torch.equal(tensors[key], original[key]) for key in original if not key.startswith("fc."))
-    assert description.preprocessing.normalization == pretrained.IMAGENET
+    assert description.preprocessing.normalization == IMAGENET
     assert len(lenext.predict(run, root / "up")) == 10
     assert len(lenext.val(run, quiet=True).labels) == 2
     found = lenext.predict("resnet18", root / "up" / "00.png", pretrained=True, top=5, data_dir=tmp_path, offline=True)
@@ -167,8 +167,8 @@ def test_a_file_that_wants_to_run_something_is_refused(tmp_path: Path) -> None:
 
 def test_densenets_names_of_long_ago() -> None:
     old = "features.denseblock1.denselayer1.norm.1.weight"
-    assert renamed(old) == "features.denseblock1.denselayer1.norm1.weight"
-    assert renamed("module.fc.weight") == "fc.weight"
+    assert modernize_key(old) == "features.denseblock1.denselayer1.norm1.weight"
+    assert modernize_key("module.fc.weight") == "fc.weight"
 
 
 def test_googlenets_published_weights_carry_heads_and_fit_with_and_without(tmp_path: Path) -> None:
@@ -179,15 +179,14 @@ def test_googlenets_published_weights_carry_heads_and_fit_with_and_without(tmp_p
     assert "aux1.fc1.weight" not in create("googlenet", pretrained=tmp_path / "g.pth").state_dict()
     other = create("googlenet", auxiliary=True, num_classes=7, pretrained=tmp_path / "g.pth")
     assert other.state_dict()["aux1.fc2.weight"].shape == (7, 1024)
-    assert pretrained.normalization_of("googlenet").mean == (0.5, 0.5, 0.5)
+    assert find_variant("googlenet").normalization.mean == (0.5, 0.5, 0.5)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [name for name in MODELS if find_variant(name).weights])
 def test_addresses_are_torchvisions(name: str) -> None:
-    assert name in MODELS
     assert find_variant(name).kind == "as published"
     url = torchvision_models().get_model_weights(name).IMAGENET1K_V1.url
-    assert pretrained.published_file(name).urls == (url,)
+    assert pretrained.published_file(find_variant(name).weights).urls == (url,)
 
 
 def test_imagenets_names() -> None:
@@ -213,7 +212,7 @@ def test_freezing_by_stage() -> None:
 )
 def test_the_head_is_what_gives_the_classes(name: str, head: str) -> None:
     with torch.device("meta"):
-        assert head_of(create(name)) == head
+        assert find_head(create(name)) == head
 
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet", "convnext_tiny", "resnext101_64x4d"])
@@ -223,10 +222,9 @@ def test_a_photograph_is_prepared_as_the_weights_expect(name: str, tmp_path: Pat
     noise = np.random.default_rng(0).integers(0, 255, (30, 30, 3), dtype=np.uint8)
     image = Image.fromarray(noise).resize((300, 300), Image.Resampling.BICUBIC)
     image.save(tmp_path / "p.png")
-    side = SHORTER_SIDE.get(name, 256)
+    side, size = find_variant(name).shorter_side, (IMAGENET_PIXELS, IMAGENET_PIXELS)
     stored = ImageFiles([str(tmp_path / "p.png")], 3, (side, side), "crop")[torch.arange(1)]
-    size = (SIZE, SIZE)
-    ours = Preprocessing(3, (side, side), "crop", size, "crop", normalization_of(name))(stored)
+    ours = Preprocessing(3, (side, side), "crop", size, "crop", find_variant(name).normalization)(stored)
     weights = torchvision_models().get_model_weights(name).IMAGENET1K_V1
     theirs = weights.transforms()(image)[None]
     if name == "googlenet":  # whose transform in torchvision hides a second one in its forward

@@ -58,9 +58,9 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:
         if out_of_memory(error):
             return fail("out of memory; give a smaller --batch-size or --image-size")
-        from lenext.models.user_network import culprit
+        from lenext.models.user_network import locate_error
 
-        if place := culprit(error):
+        if place := locate_error(error):
             return fail(f"{place}: {type(error).__name__}: {error}")
         raise
     return 0

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.settings import convert
 from lenext.models import find_variant
-from lenext.models.user_network import from_text, is_user_network
+from lenext.models.user_network import is_user_network, parse_literal
 from lenext.training.recipe import Recipe, group_of, key_names, key_value
 
 SPLIT = {name for name in key_names() if group_of(name) == "Split" or name == "shuffle"} - {"train_samples"}
@@ -106,7 +106,7 @@ def parts(text: str) -> list[str]:
 def value_of(what: str, text: str, kind: Any, base: Any) -> Any:
     """One value, as its key's type."""
     if kind is None:
-        return from_text(text)
+        return parse_literal(text)
     if get_origin(kind) is not tuple:
         return convert(what, text, kind)
     if text.startswith("("):

@@ -1,51 +1,58 @@
-"""The networks by name. A network to add: one file with its VARIANTS, and its names in FAMILIES."""
+"""The networks by name. To add a family: one file with its VARIANTS, and a line in FAMILIES."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.files import cache_folder, expand_path
+from lenext.models import airbench, alexnet, convnext, densenet, googlenet, lenet, nin, resnet, vgg
+from lenext.models.pretrained import load_published, load_state, read_state
+from lenext.models.variant import Variant
 
-if TYPE_CHECKING:
-    from torch import nn
+FAMILIES: dict[str, dict[str, Variant]] = {
+    "lenet": lenet.VARIANTS,
+    "alexnet": alexnet.VARIANTS,
+    "vgg": vgg.VARIANTS,
+    "nin": nin.VARIANTS,
+    "googlenet": googlenet.VARIANTS,
+    "resnet": resnet.VARIANTS,
+    "densenet": densenet.VARIANTS,
+    "convnext": convnext.VARIANTS,
+    "airbench": airbench.VARIANTS,
+}
 
-    from lenext.models.variant import Variant
-
-FAMILIES = {
-    "lenet": ("lenet", "lenet5", "lenet5_skip", "lenet_32px"),
-    "alexnet": ("alexnet", "alexnet_d2l", "alexnet_d2l_wide", "alexnet_32px"),
-    "vgg": (
-        "vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn",
-        "vgg11_quarter", "vgg11_32px",
-    ),
-    "nin": ("nin", "nin_32px"),
-    "googlenet": ("googlenet", "googlenet_paper", "googlenet_32px"),
-    "resnet": (
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d",
-        "resnext101_64x4d", "wide_resnet50_2", "wide_resnet101_2", "resnet18_d2l", "resnet18_32px",
-    ),
-    "densenet": ("densenet121", "densenet161", "densenet169", "densenet201", "densenet_d2l", "densenet_32px"),
-    "convnext": (
-        "convnext_tiny", "convnext_small", "convnext_base", "convnext_large", "convnext_patch4",
-        "convnext_patch4_corrected", "convnext_32px",
-    ),
-    "airbench": ("airbench94",),
-}  # fmt: skip
-
-MODELS = {name: family for family, names in FAMILIES.items() for name in names}
+MODELS = {name: family for family, variants in FAMILIES.items() for name in variants}
+"""The family of each variant, by name."""
 
 
 def find_variant(name: str) -> Variant:
-    """The Variant of this name. Raises ConfigurationError with the nearest name where there is none."""
+    """Return the variant of this name.
+
+    Raises:
+        ConfigurationError: No variant has this name; the message gives the nearest one.
+    """
     if name not in MODELS:
         raise ConfigurationError(
             unknown_name("network", name, MODELS, "A network of your own is given as FILE.py:Class")
         )
-    return import_module(f"lenext.models.{MODELS[name]}").VARIANTS[name]
+    return FAMILIES[MODELS[name]][name]
+
+
+def find_pretrained_variant(name: str) -> Variant:
+    """Return the variant of this name, which must have published weights.
+
+    Raises:
+        ConfigurationError: It has none; the message gives the nearest name that has.
+    """
+    if name not in MODELS or not find_variant(name).weights:
+        published = [variant for variant in MODELS if find_variant(variant).weights]
+        raise ConfigurationError(f"{name} has no published weights; {unknown_name('such network', name, published)}")
+    return find_variant(name)
 
 
 def create(
@@ -56,26 +63,32 @@ def create(
     offline: bool = False,
     **options: Any,
 ) -> nn.Module:
-    """Build a network: images (N, C, H, W) to logits (N, K).
+    """Build a network from images (N, C, H, W) to logits (N, K).
 
-    pretrained: True for the published ImageNet weights (fetched once, kept in `data_dir`/weights), or a file of
-    weights. They want three channels; with other classes the last layer starts anew. Pixels must go in as
-    `lenext.models.pretrained.normalization_of(name)` says.
+    Weights are drawn from torch's global generator: call `torch.manual_seed` before to draw the same ones again.
 
-    options: `in_channels`, `num_classes` and what else the variant's constructor takes by name (see
-    `find_variant(name).parameters()`); what is left out is as the variant has it. The weights are drawn from torch's
-    global generator: call `torch.manual_seed` first for the same ones again.
-    Raises ConfigurationError for a name or an option that does not exist.
+    Args:
+        name: A name of MODELS.
+        pretrained: True for the published ImageNet weights, which want three channels and pixels normalized by
+            `find_variant(name).normalization`; or a file of weights. With other classes the last layer keeps its
+            random weights.
+        data_dir: Folder in whose `weights` the published weights are kept; the default is the cache folder.
+        offline: Whether published weights may not be downloaded.
+        options: `in_channels`, `num_classes` and further options of the variant, which
+            `find_variant(name).parameters()` lists with their defaults.
+
+    Raises:
+        ConfigurationError: A name or an option that does not exist, or options that do not fit together.
     """
-    chosen = find_variant(name)
-    checked = chosen.checked(name, options)
+    variant = find_variant(name)
+    converted = variant.convert_options(name, options)
     try:
-        network = chosen.build(**checked)
+        network = variant.build(**converted)
     except (ValueError, RuntimeError, IndexError, ZeroDivisionError) as error:
-        given = ", ".join(f"{key}={value}" for key, value in checked.items())
-        raise ConfigurationError(f"{name} cannot be built with {given}: {error}") from error
+        settings = ", ".join(f"{key}={value}" for key, value in converted.items())
+        raise ConfigurationError(f"{name} cannot be built with {settings}: {error}") from error
     if pretrained is not False and pretrained != "":
-        load_pretrained(network, name, pretrained, data_dir, offline, checked)
+        load_pretrained(network, name, pretrained, data_dir, offline, converted)
     return network
 
 
@@ -87,12 +100,11 @@ def load_pretrained(
     offline: bool,
     options: Mapping[str, Any],
 ) -> None:
-    """Load published weights, or those of a file."""
-    from lenext.models.pretrained import load_published, load_state, read_state
-
+    """Load the published weights, or those of a file, into the network of this name that these options built."""
     if pretrained is not True:
         load_state(network, read_state(expand_path(pretrained)), name)
         return
     if options.get("in_channels", 3) != 3:
         raise ConfigurationError(f"{name}: the published weights are for 3 channels, not {options['in_channels']}")
-    load_published(network, name, expand_path(data_dir) if data_dir else cache_folder(), offline)
+    weights = find_pretrained_variant(name).weights
+    load_published(network, name, weights, expand_path(data_dir) if data_dir else cache_folder(), offline)

@@ -1,35 +1,33 @@
 """Airbench (Jordan 2024, arXiv:2404.00498, after Page's ResNet of 2018 and hlb-CIFAR10): CIFAR-10 in the shortest time.
 
-A fixed whitening layer, three blocks of two 3x3 convolutions, the largest value of each channel, one dense layer. There
-are no skips: each convolution begins as the identity of its first channels instead, which does for six of them.
+A fixed whitening layer, three blocks of two 3x3 convolutions, the maximum of each channel, one dense layer. There are
+no skips: instead, each convolution begins as the identity of its first channels, which serves six layers as well.
 """
 
 from functools import partial
+from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lenext.models.blocks import (
-    Activation,
-    Norm,
-    Whitening,
-    activation_layer,
-    initialize_identity,
-    norm_layer,
-    pooling_layer,
-    scaled,
-)
+from lenext.models.blocks import Activation, Norm, activation_layer, norm_layer, scale_widths
+from lenext.models.initialization import initialize_identity
 from lenext.models.variant import Variant
+from lenext.models.whitening import Whitening
 
 
 class AirbenchBlock(nn.Module):
-    """Two convolutions; pooling comes right after the first, so that all else is done on a quarter of the positions.
-    (N, C, H, W) to (N, out_channels, H/2, W/2)."""
+    """Two 3x3 convolutions and a pooling. (N, C, H, W) to (N, out_channels, H/2, W/2).
 
-    def __init__(self, in_channels: int, out_channels: int, activation: Activation = "gelu", norm: Norm = "batch"):
+    The pooling comes right after the first convolution, so that all else is computed at a quarter of the positions.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, activation: Activation = "gelu", norm: Norm = "batch"
+    ) -> None:
         super().__init__()
         bias = norm == "none"
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
-        self.pool = pooling_layer("max", 2, 2)
+        self.pool = nn.MaxPool2d(2)
         self.norm1 = norm_layer(norm, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
         self.norm2 = norm_layer(norm, out_channels)
@@ -43,8 +41,15 @@ class AirbenchBlock(nn.Module):
 class Airbench(nn.Module):
     """Whitening, three blocks, the maximum over positions, a dense layer. (N, C, H, W) to (N, K), any H and W from 9.
 
-    whitening: whether the first layer is fixed; without, it is a convolution that learns. head_scale: of the logits.
-    Optimizers that move every weight by the same length move the answers by so much less.
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes K.
+        widths: Channels of each block.
+        width: Factor of the widths.
+        activation: Activation by name.
+        norm: Norm by name.
+        whitening: Whether the first layer is fixed and fitted to the images; otherwise it is a convolution that learns.
+        head_scale: Factor of the logits. Optimizers that move every weight by the same length move the logits by less.
     """
 
     def __init__(
@@ -60,12 +65,12 @@ class Airbench(nn.Module):
         head_scale: float = 0.1,
     ) -> None:
         super().__init__()
-        widths = scaled(widths, width)
+        widths = scale_widths(widths, width)
+        block = partial(AirbenchBlock, activation=activation, norm=norm)
         self.whiten = Whitening(in_channels) if whitening else nn.Conv2d(in_channels, 8 * in_channels, 2)
         self.activation = activation_layer(activation)
-        before = (self.whiten.out_channels, *widths)
-        block = partial(AirbenchBlock, activation=activation, norm=norm)
-        self.blocks = nn.Sequential(*(block(one, other) for one, other in zip(before, widths, strict=False)))
+        channels = pairwise((self.whiten.out_channels, *widths))
+        self.blocks = nn.Sequential(*(block(before, after) for before, after in channels))
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.fc = nn.Linear(widths[-1], num_classes)
         self.head_scale = head_scale

@@ -1,10 +1,11 @@
-"""DenseNet (Huang, Liu, van der Maaten & Weinberger 2016, arXiv:1608.06993): each layer sees what all before it made.
+"""DenseNet (Huang, Liu, van der Maaten & Weinberger 2016, arXiv:1608.06993): each layer sees all outputs before it.
 
 Parameter names and their order are torchvision's, so its weights load unmapped. `densenet_d2l` is D4's: four blocks of
 four plain 3x3 layers, without bottlenecks.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -16,22 +17,32 @@ from lenext.models.blocks import (
     Norm,
     Pooling,
     activation_layer,
-    initialize_kaiming,
     norm_layer,
     pooling_layer,
-    scaled,
+    scale_widths,
 )
+from lenext.models.initialization import initialize_kaiming
 from lenext.models.variant import Variant
 
 
 class DenseLayer(nn.Module):
-    """Norm, ReLU, convolution; with a bottleneck, a 1x1 convolution to 4 x growth before the 3x3. (N, C, H, W) to
-    (N, growth, H, W)."""
+    """Norm, ReLU, 3x3 convolution; with a bottleneck, a 1x1 convolution before. (N, C, H, W) to (N, growth, H, W).
+
+    Args:
+        in_channels: Channels C of the input.
+        growth: Channels of the output.
+        bottleneck: Channels between the 1x1 and the 3x3 convolution, as a multiple of growth; 0 for no 1x1 convolution.
+        bias: Whether convolutions have a bias.
+        dropout: Dropout of the output.
+        activation: Activation by name.
+        norm: Norm by name; with "none", give a bias.
+    """
 
     def __init__(
         self,
         in_channels: int,
         growth: int,
+        *,
         bottleneck: int = 4,
         bias: bool = False,
         dropout: float = 0.0,
@@ -39,10 +50,10 @@ class DenseLayer(nn.Module):
         norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        inner = bottleneck * growth if bottleneck else in_channels
         self.norm1 = norm_layer(norm, in_channels)
         self.relu1 = activation_layer(activation, inplace=norm != "none")
         if bottleneck:
+            inner = bottleneck * growth
             self.conv1 = nn.Conv2d(in_channels, inner, 1, bias=bias)
             self.norm2 = norm_layer(norm, inner)
             self.relu2 = activation_layer(activation, inplace=norm != "none")
@@ -60,25 +71,30 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """`depth` layers, each on all that is there so far. (N, C, H, W) to (N, C + depth x growth, H, W)."""
+    """Layers that each take all channels made so far. (N, C, H, W) to (N, C + depth x growth, H, W).
+
+    Args:
+        depth: Number of layers.
+        in_channels: Channels C of the input.
+        growth: Channels that each layer adds.
+        layer: From (in_channels, growth) to a layer: DenseLayer, with its choices bound.
+        skips: Whether layers take all channels so far, or only the output of the layer before.
+    """
 
     def __init__(
         self,
         depth: int,
         in_channels: int,
         growth: int,
-        bottleneck: int = 0,
-        bias: bool = True,
-        dropout: float = 0.0,
+        *,
+        layer: Callable[[int, int], nn.Module] = DenseLayer,
         skips: bool = True,
-        activation: Activation = "relu",
-        norm: Norm = "batch",
     ) -> None:
         super().__init__()
-        for number in range(depth):
-            seen = in_channels + number * growth if skips else (in_channels if number == 0 else growth)
-            layer = DenseLayer(seen, growth, bottleneck, bias, dropout, activation, norm)
-            self.add_module(f"denselayer{number + 1}", layer)
+        channels = in_channels
+        for number in range(1, depth + 1):
+            self.add_module(f"denselayer{number}", layer(channels, growth))
+            channels = channels + growth if skips else growth
         self.skips = skips
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,13 +104,14 @@ class DenseBlock(nn.Module):
 
 
 class Transition(nn.Sequential):
-    """Norm, ReLU, 1x1 convolution, average pooling of 2. (N, C, H, W) to (N, out_channels, H/2, W/2)."""
+    """Norm, ReLU, 1x1 convolution, 2x2 pooling. (N, C, H, W) to (N, out_channels, H/2, W/2)."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        bias: bool = True,
+        *,
+        bias: bool = False,
         activation: Activation = "relu",
         norm: Norm = "batch",
         pooling: Pooling = "average",
@@ -110,10 +127,23 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    """A stem, dense blocks with transitions between them, the average over positions. (N, C, H, W) to (N, K).
+    """A stem, dense blocks with transitions between them, the mean over positions. (N, C, H, W) to (N, K).
 
-    depths: layers of each block. bottleneck: its factor, 0 for none. pooling: of the transitions. width: a factor of
-    growth and stem. stem: `halving` is the paper's, to a quarter of the size; `keeping` is for small images.
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes K.
+        depths: Layers of each block.
+        growth: Channels that each layer adds.
+        stem_width: Channels of the stem.
+        bottleneck: Channels between the two convolutions of a layer, as a multiple of growth; 0 for plain 3x3 layers.
+        bias: Whether convolutions have a bias although norms precede them.
+        stem: `imagenet` is the paper's, to a quarter of the size; `cifar` keeps the size, for small images.
+        skips: Whether layers take all channels so far, or only the output of the layer before.
+        dropout: Dropout of each layer's output.
+        activation: Activation by name.
+        norm: Norm by name; without one, convolutions have a bias.
+        pooling: Pooling of the transitions.
+        width: Factor of growth and stem_width.
     """
 
     def __init__(
@@ -135,24 +165,26 @@ class DenseNet(nn.Module):
         width: float = 1.0,
     ) -> None:
         super().__init__()
-        (growth,), (stem_width,) = scaled((growth,), width), scaled((stem_width,), width)
+        growth, stem_width = scale_widths((growth, stem_width), width)
         bias = bias or norm == "none"
-        kernel = (3, 1, 1) if stem == "cifar" else (7, 2, 3)
+        layer = partial(DenseLayer, bottleneck=bottleneck, bias=bias, dropout=dropout, activation=activation, norm=norm)
+        transition = partial(Transition, bias=bias, activation=activation, norm=norm, pooling=pooling)
+
+        kernel_size, stride, padding = (3, 1, 1) if stem == "cifar" else (7, 2, 3)
         layers: OrderedDict[str, nn.Module] = OrderedDict(
-            conv0=nn.Conv2d(in_channels, stem_width, *kernel, bias=bias),
+            conv0=nn.Conv2d(in_channels, stem_width, kernel_size, stride, padding, bias=bias),
             norm0=norm_layer(norm, stem_width),
             relu0=activation_layer(activation, inplace=norm != "none"),
             pool0=nn.Identity() if stem == "cifar" else nn.MaxPool2d(3, 2, padding=1),
         )
         channels = stem_width
         for number, depth in enumerate(depths, 1):
-            layers[f"denseblock{number}"] = DenseBlock(
-                depth, channels, growth, bottleneck, bias, dropout, skips, activation, norm
-            )
+            layers[f"denseblock{number}"] = DenseBlock(depth, channels, growth, layer=layer, skips=skips)
             channels = channels + depth * growth if skips else growth
             if number < len(depths):
-                before, channels = channels, max(1, channels // 2)
-                layers[f"transition{number}"] = Transition(before, channels, bias, activation, norm, pooling)
+                halved = max(1, channels // 2)
+                layers[f"transition{number}"] = transition(channels, halved)
+                channels = halved
         layers["norm5"] = norm_layer(norm, channels)
         self.features = nn.Sequential(layers)
         self.relu = activation_layer(activation, inplace=norm != "none")
@@ -162,19 +194,23 @@ class DenseNet(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        x = self.avgpool(self.relu(self.features(x)))  # from (N, channels, H/32, W/32)
+        x = self.avgpool(self.relu(self.features(x)))  # (N, channels, 1, 1), from (N, channels, H/32, W/32)
         return self.classifier(x.flatten(1))
 
 
 PAPER = "arXiv:1608.06993"
-TAUGHT = partial(DenseNet, num_classes=10, depths=(4, 4, 4, 4), bottleneck=0, bias=True)
-SMALL = partial(DenseNet, num_classes=10, depths=(6, 6, 6), growth=24, stem_width=48, stem="cifar")
+
+densenet161 = partial(DenseNet, depths=(6, 12, 36, 24), growth=48, stem_width=96)
+densenet169 = partial(DenseNet, depths=(6, 12, 32, 32))
+densenet201 = partial(DenseNet, depths=(6, 12, 48, 32))
+densenet_d2l = partial(DenseNet, num_classes=10, depths=(4, 4, 4, 4), bottleneck=0, bias=True)
+densenet_32px = partial(DenseNet, num_classes=10, depths=(6, 6, 6), growth=24, stem_width=48, stem="cifar")
 
 VARIANTS = {
-    "densenet121": Variant(DenseNet, 224, PAPER),
-    "densenet161": Variant(partial(DenseNet, depths=(6, 12, 36, 24), growth=48, stem_width=96), 224, PAPER),
-    "densenet169": Variant(partial(DenseNet, depths=(6, 12, 32, 32)), 224, PAPER),
-    "densenet201": Variant(partial(DenseNet, depths=(6, 12, 48, 32)), 224, PAPER),
-    "densenet_d2l": Variant(TAUGHT, 224, "D4", "as taught"),
-    "densenet_32px": Variant(SMALL, 32, PAPER, "small images"),
+    "densenet121": Variant(DenseNet, 224, PAPER, weights="densenet121-a639ec97"),
+    "densenet161": Variant(densenet161, 224, PAPER, weights="densenet161-8d451a50"),
+    "densenet169": Variant(densenet169, 224, PAPER, weights="densenet169-b2777c0a"),
+    "densenet201": Variant(densenet201, 224, PAPER, weights="densenet201-c1103571"),
+    "densenet_d2l": Variant(densenet_d2l, 224, "D4", "as taught"),
+    "densenet_32px": Variant(densenet_32px, 32, PAPER, "small images"),
 }

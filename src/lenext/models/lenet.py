@@ -1,9 +1,9 @@
 """LeNet (LeCun, Bottou, Bengio & Haffner 1998): two rounds of convolution and pooling, then dense layers.
 
-Three forms are taught. `lenet` is the modern one (D0): ReLU, max pooling, 28 px images framed by 2. `lenet5` is the
-historical one (D2): tanh, average pooling, 32 px, its third convolution covering all that is left. `lenet5_skip` (D2)
-adds batch norm and a skip around a dense layer; the document's code never calls its last layer nor its norms, which is
-mended here. The document's softmax is left out: every network here returns logits.
+The documents teach three forms. `lenet` is the modern one (D0): ReLU, max pooling, 28 px images padded by 2. `lenet5`
+is the historical one (D2): tanh, average pooling, 32 px, its third convolution covering all that is left. `lenet5_skip`
+(D2) adds batch norm and a skip around a dense layer; the document's code calls neither its last layer nor its norms,
+which is corrected here. The document's softmax is left out: every network here returns logits.
 """
 
 from functools import partial
@@ -11,12 +11,26 @@ from functools import partial
 from torch import Tensor, nn
 
 from lenext.foundation.arithmetic import output_size
-from lenext.models.blocks import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer, scaled
+from lenext.models.blocks import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer, scale_widths
 from lenext.models.variant import Variant
 
 
 class LeNet(nn.Module):
-    """Two convolutions, each with a pooling, and three dense layers. (N, C, H, H) to (N, K), H the image size."""
+    """Two convolutions, each with a pooling, and three dense layers. (N, C, H, H) to (N, K).
+
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes K.
+        image_size: Pixels a side of the images, H, which the first dense layer depends on.
+        widths: Channels of the two convolutions and of the two hidden dense layers.
+        width: Factor of the widths.
+        kernel_size: Kernel size of both convolutions.
+        padding: Padding of the first convolution.
+        activation: Activation by name.
+        pooling: Pooling by name.
+        norm: Norm after each convolution, by name.
+        dropout: Dropout after the first dense layer.
+    """
 
     def __init__(
         self,
@@ -34,13 +48,15 @@ class LeNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        first, second, third, fourth = scaled(widths, width)
-        side = output_size(output_size(image_size, kernel_size, padding=padding) // 2, kernel_size) // 2
+        first, second, third, fourth = scale_widths(widths, width)
+        side = output_size(image_size, kernel_size, padding=padding) // 2
+        side = output_size(side, kernel_size) // 2
+        side = max(side, 1)  # a network for too small an image can be built, and the doctor says where it fails
         self.conv1 = nn.Conv2d(in_channels, first, kernel_size, padding=padding)
         self.norm1 = norm_layer(norm, first)
         self.conv2 = nn.Conv2d(first, second, kernel_size)
         self.norm2 = norm_layer(norm, second)
-        self.fc1 = nn.Linear(second * max(side, 1) ** 2, third)
+        self.fc1 = nn.Linear(second * side**2, third)
         self.fc2 = nn.Linear(third, fourth)
         self.fc3 = nn.Linear(fourth, num_classes)
         self.activation = activation_layer(activation)
@@ -50,12 +66,13 @@ class LeNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (N, C, 28, 28)
         x = self.pool(self.activation(self.norm1(self.conv1(x))))  # (N, 6, 14, 14)
         x = self.pool(self.activation(self.norm2(self.conv2(x))))  # (N, 16, 5, 5)
-        x = self.dropout(self.activation(self.fc1(x.flatten(1))))
-        return self.fc3(self.activation(self.fc2(x)))
+        x = self.dropout(self.activation(self.fc1(x.flatten(1))))  # (N, 120)
+        x = self.activation(self.fc2(x))  # (N, 84)
+        return self.fc3(x)
 
 
 class DenseResidual(nn.Module):
-    """D2's fully connected residual block: two dense layers around a skip. (N, D) to (N, D)."""
+    """D2's fully connected residual block: two dense layers beside a skip. (N, D) to (N, D)."""
 
     def __init__(self, features: int, activation: Activation = "relu") -> None:
         super().__init__()
@@ -64,13 +81,21 @@ class DenseResidual(nn.Module):
         self.activation = activation_layer(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(x + self.fc2(self.activation(self.fc1(x))))
+        y = self.fc2(self.activation(self.fc1(x)))
+        return self.activation(x + y)
 
 
 class LeNet5(nn.Module):
     """Convolutions of 6, 16 and 120 channels, dense layers of 84 and the classes. (N, C, H, H) to (N, K).
 
-    skip: a dense layer whose input is added to its output, after the last convolution.
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes K.
+        image_size: Pixels a side of the images, H, which the first dense layer depends on.
+        activation: Activation by name.
+        pooling: Pooling by name.
+        norm: Norm after the first two convolutions, by name.
+        skip: Whether a dense layer beside a skip follows the last convolution.
     """
 
     def __init__(
@@ -85,8 +110,11 @@ class LeNet5(nn.Module):
         skip: bool = False,
     ) -> None:
         super().__init__()
-        side = output_size(output_size(output_size(image_size, 5) // 2, 5) // 2, 5)
-        features = 120 * max(side, 1) ** 2
+        side = output_size(image_size, 5) // 2
+        side = output_size(side, 5) // 2
+        side = output_size(side, 5)
+        side = max(side, 1)  # a network for too small an image can be built, and the doctor says where it fails
+        features = 120 * side**2
         self.conv1 = nn.Conv2d(in_channels, 6, 5)
         self.norm1 = norm_layer(norm, 6)
         self.conv2 = nn.Conv2d(6, 16, 5)
@@ -108,11 +136,13 @@ class LeNet5(nn.Module):
 
 
 PAPER = "LeCun et al. 1998"
-SMALL = partial(LeNet, in_channels=3, image_size=32, widths=(32, 64, 256, 128), norm="batch")
+
+lenet5_skip = partial(LeNet5, norm="batch", skip=True)
+lenet_32px = partial(LeNet, in_channels=3, image_size=32, widths=(32, 64, 256, 128), norm="batch")
 
 VARIANTS = {
     "lenet": Variant(LeNet, 28, f"{PAPER}; D0", "as taught"),
     "lenet5": Variant(LeNet5, 32, f"{PAPER}; D2", "as taught"),
-    "lenet5_skip": Variant(partial(LeNet5, norm="batch", skip=True), 32, "D2, repaired", "as taught"),
-    "lenet_32px": Variant(SMALL, 32, PAPER, "small images"),
+    "lenet5_skip": Variant(lenet5_skip, 32, "D2, repaired", "as taught"),
+    "lenet_32px": Variant(lenet_32px, 32, PAPER, "small images"),
 }

@@ -7,18 +7,19 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from lenext.models.blocks import Activation, Norm, activation_layer, norm_layer, scaled
+from lenext.models.blocks import Activation, Norm, activation_layer, norm_layer, scale_widths
 from lenext.models.variant import Variant
 
 
 class NiNBlock(nn.Sequential):
-    """A convolution and two of 1x1, each with its activation. (N, C, H, W) to (N, out_channels, H', W')."""
+    """A convolution and two of 1x1, each with its norm and activation. (N, C, H, W) to (N, out_channels, H', W')."""
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         kernel_size: int,
+        *,
         stride: int = 1,
         padding: int = 0,
         activation: Activation = "relu",
@@ -27,17 +28,26 @@ class NiNBlock(nn.Sequential):
         layers: list[nn.Module] = []
         for kernel in ((kernel_size, stride, padding), (1, 1, 0), (1, 1, 0)):
             layers.append(nn.Conv2d(in_channels, out_channels, *kernel))
-            layers += [norm_layer(norm, out_channels)] if norm != "none" else []
+            if norm != "none":
+                layers.append(norm_layer(norm, out_channels))
             layers.append(activation_layer(activation))
             in_channels = out_channels
         super().__init__(*layers)
 
 
 class NiN(nn.Module):
-    """Three blocks with poolings, a fourth whose channels are the classes, their average. (N, C, H, W) to (N, K).
+    """Three blocks with poolings, a fourth whose channels are the classes, their mean. (N, C, H, W) to (N, K).
 
-    stem: kernel size, stride and padding of the first convolution. last_activation: whether the fourth block ends in
-    its activation, as D4 has it; without it logits may be negative.
+    Args:
+        in_channels: Channels of the images.
+        num_classes: Number of classes K.
+        widths: Channels of the first three blocks.
+        width: Factor of the widths.
+        stem: Kernel size, stride and padding of the first convolution.
+        activation: Activation by name.
+        norm: Norm of the first three blocks, by name.
+        dropout: Dropout before the fourth block.
+        last_activation: Whether the fourth block ends in its activation, as D4 has it; then no logit is negative.
     """
 
     def __init__(
@@ -54,16 +64,17 @@ class NiN(nn.Module):
         last_activation: bool = True,
     ) -> None:
         super().__init__()
-        first, second, third = scaled(widths, width)
-        kernel, stride, padding = stem
-        self.block1 = NiNBlock(in_channels, first, kernel, stride, padding, activation, norm)
+        first, second, third = scale_widths(widths, width)
+        kernel_size, stride, padding = stem
+        block = partial(NiNBlock, activation=activation)
+        self.block1 = block(in_channels, first, kernel_size, stride=stride, padding=padding, norm=norm)
         self.pool1 = nn.MaxPool2d(3, 2)
-        self.block2 = NiNBlock(first, second, 5, 1, 2, activation, norm)
+        self.block2 = block(first, second, 5, padding=2, norm=norm)
         self.pool2 = nn.MaxPool2d(3, 2)
-        self.block3 = NiNBlock(second, third, 3, 1, 1, activation, norm)
+        self.block3 = block(second, third, 3, padding=1, norm=norm)
         self.pool3 = nn.MaxPool2d(3, 2)
         self.dropout = nn.Dropout(dropout)
-        self.block4 = NiNBlock(third, num_classes, 3, 1, 1, activation)
+        self.block4 = block(third, num_classes, 3, padding=1)
         if not last_activation:
             del self.block4[-1]
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -72,13 +83,15 @@ class NiN(nn.Module):
         x = self.pool1(self.block1(x))  # (N, 96, 26, 26)
         x = self.pool2(self.block2(x))  # (N, 256, 12, 12)
         x = self.pool3(self.block3(x))  # (N, 384, 5, 5)
-        return self.avgpool(self.block4(self.dropout(x))).flatten(1)
+        x = self.block4(self.dropout(x))  # (N, K, 5, 5)
+        return self.avgpool(x).flatten(1)
 
 
 PAPER = "arXiv:1312.4400"
-SMALL = partial(NiN, widths=(96, 192, 192), stem=(5, 1, 2), norm="batch", dropout=0.3, last_activation=False)
+
+nin_32px = partial(NiN, widths=(96, 192, 192), stem=(5, 1, 2), norm="batch", dropout=0.3, last_activation=False)
 
 VARIANTS = {
     "nin": Variant(NiN, 224, f"{PAPER}; D4", "as taught"),
-    "nin_32px": Variant(SMALL, 32, PAPER, "small images"),
+    "nin_32px": Variant(nin_32px, 32, PAPER, "small images"),
 }

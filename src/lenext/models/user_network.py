@@ -1,4 +1,4 @@
-"""A network of a person's own: a class in a Python file, given as `FILE.py:Class`."""
+"""User-defined networks: a class in a Python file, given as `FILE.py:Class`."""
 
 import ast
 import importlib.util
@@ -18,35 +18,44 @@ MODULE_PREFIX = "lenext_own_"
 
 
 def is_user_network(name: str) -> bool:
-    """Whether a network's name is `FILE.py:Class`, or a file whose class was forgotten."""
+    """Return whether a network's name is `FILE.py:Class`, or a file whose class was forgotten."""
     return ".py:" in name or name.endswith(".py")
 
 
-def create_user_network(name: str, options: Mapping[str, object], **follows: int) -> nn.Module:
-    """Build `FILE.py:Class` with the options, and with those of `follows` (in_channels, num_classes, image_size) that
-    its constructor names.
+def create_user_network(
+    name: str, options: Mapping[str, object], data_options: Mapping[str, int] | None = None
+) -> nn.Module:
+    """Run a Python file, as `import` would run it, and build the network that it defines.
 
-    The file is run, as `import` would run it. Raises ConfigurationError where it or the class is missing or fails.
+    Args:
+        name: `FILE.py:Class`.
+        options: Options of the constructor; text is read as Python would read it.
+        data_options: `in_channels`, `num_classes` and `image_size`, passed on where the constructor names them.
+
+    Raises:
+        ConfigurationError: The file, the class or an option is missing, or the file's code fails.
     """
-    file, _, wanted = name.rpartition(":") if ".py:" in name else (name, "", "")
+    file, _, class_name = name.rpartition(":") if ".py:" in name else (name, "", "")
     path = expand_path(file)
     if not path.is_file():
         raise ConfigurationError(f"{file}: there is no such file for the network {name}")
     module = run_file(path)
-    classes = {key: value for key, value in vars(module).items() if is_network(value, module.__name__)}
-    if wanted not in classes:
-        if not wanted:
+    classes = {key: value for key, value in vars(module).items() if is_network_class(value, module.__name__)}
+    if class_name not in classes:
+        if not class_name:
             raise ConfigurationError(f"{file}: which class is the network? Give {file}:{next(iter(classes), 'Class')}")
-        raise ConfigurationError(f"{file}: {unknown_name('network class', wanted, classes)}")
-    taken = inspect.signature(classes[wanted]).parameters
-    anything = any(one.kind == one.VAR_KEYWORD for one in taken.values())
+        raise ConfigurationError(f"{file}: {unknown_name('network class', class_name, classes)}")
+    parameters = inspect.signature(classes[class_name]).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
     for key in options:
-        if key not in taken and not anything:
-            raise ConfigurationError(f"{name}: {unknown_name('option', key, taken)}")
-    given = {key: value for key, value in follows.items() if key in taken or anything}
-    given |= {key: from_text(value) for key, value in options.items()}  # type: ignore[misc]
+        if key not in parameters and not takes_any:
+            raise ConfigurationError(f"{name}: {unknown_name('option', key, parameters)}")
+    arguments: dict[str, object] = {
+        key: value for key, value in (data_options or {}).items() if key in parameters or takes_any
+    }
+    arguments |= {key: parse_literal(value) for key, value in options.items()}
     try:
-        return classes[wanted](**given)
+        return classes[class_name](**arguments)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -54,7 +63,7 @@ def create_user_network(name: str, options: Mapping[str, object], **follows: int
 
 
 def run_file(path: Path) -> ModuleType:
-    """Import a file by its path, with its folder to import from."""
+    """Import a file by its path; it can import from its own folder."""
     name = f"{MODULE_PREFIX}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # as the name ends in .py
@@ -73,7 +82,7 @@ def run_file(path: Path) -> ModuleType:
     return module
 
 
-def culprit(error: BaseException) -> str:
+def locate_error(error: BaseException) -> str:
     """Return the place in a user's file where an error comes from, in words; empty where it comes from elsewhere."""
     frames = [
         frame
@@ -87,13 +96,13 @@ def culprit(error: BaseException) -> str:
     return f"{code.co_filename}, line {lines[-1]}, in {code.co_name}"
 
 
-def from_text(value: object) -> object:
-    """A value typed on the command line, as Python would read it; else as text."""
+def parse_literal(value: object) -> object:
+    """Return text from the command line as Python would read it, or as text; anything else unchanged."""
     try:
         return ast.literal_eval(value) if isinstance(value, str) else value
     except (ValueError, SyntaxError):
         return value
 
 
-def is_network(value: object, module: str) -> bool:
+def is_network_class(value: object, module: str) -> bool:
     return inspect.isclass(value) and issubclass(value, nn.Module) and value.__module__ == module

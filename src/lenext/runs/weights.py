@@ -126,7 +126,7 @@ def build_network(description: Description, path: Path, name: str) -> nn.Module:
             return create(name, **description.options)
         set_by_data = {key: description.options[key] for key in SET_BY_DATA if key in description.options}
         options = {key: value for key, value in description.options.items() if key not in set_by_data}
-        return create_user_network(name, options, **set_by_data)
+        return create_user_network(name, options, set_by_data)
     if not description.network:
         raise RunError(f"{path}: weights of a network that was made in Python; pass it as network=...")
     if is_user_network(description.network):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import TrainingError
-from lenext.models.blocks import initialize_identity, learns
-from lenext.models.pretrained import head_of
+from lenext.models.initialization import has_trainable_weight, initialize_identity
+from lenext.models.pretrained import find_head
 from lenext.training.muon import Muon
 from lenext.training.recipe import Recipe
 
@@ -30,7 +30,7 @@ def initialize(network: nn.Module, method: str) -> None:
         initialize_identity(network)
         return
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and learns(module):
+        if isinstance(module, nn.Conv2d | nn.Linear) and has_trainable_weight(module):
             if method == "xavier":
                 nn.init.xavier_uniform_(module.weight)
             else:
@@ -47,7 +47,7 @@ def build_optimizers(network: nn.Module, recipe: Recipe, compute: Compute) -> li
     if recipe.optimizer != "muon":
         return [plain_optimizer(recipe.optimizer, list(learning.values()), recipe, compute)]
     weighted = any(isinstance(module, nn.Linear | nn.Conv2d) for module in network.modules())
-    head = head_of(network) if weighted else ""
+    head = find_head(network) if weighted else ""
     matrices = [one for name, one in learning.items() if one.ndim > 1 and name != f"{head}.weight"]
     taken = {id(one) for one in matrices}
     rest = [one for one in learning.values() if id(one) not in taken]

@@ -12,7 +12,7 @@ from lenext.acceleration.threads import set_thread_count
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.seeds import mix_seeds, restore_random_states, save_random_states
-from lenext.models.blocks import Whitening
+from lenext.models.whitening import Whitening
 from lenext.training.optim import Update, initialize
 from lenext.training.recipe import Recipe
 from lenext.training.selection import Selection

@@ -149,7 +149,7 @@ def option_differences(first: str, second: str, options: Mapping[str, Any]) -> l
     ours, theirs = (
         {key: one.default for key, one in find_variant(name).parameters().items()} for name in (first, second)
     )
-    ours |= find_variant(first).checked(first, options)
+    ours |= find_variant(first).convert_options(first, options)
     return [
         {first: f"option {key}={ours[key]}", f"{second} ": f"option {key}={theirs[key]}"}
         for key in ours

@@ -17,7 +17,7 @@ from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.seeds import generator
 from lenext.inspection import explain
 from lenext.inspection.summary import summarize
-from lenext.models.pretrained import head_of
+from lenext.models.pretrained import find_head
 from lenext.reporting import seeing
 from lenext.runs.weights import Description
 from lenext.training.passes import augmentation
@@ -124,7 +124,7 @@ def some_of(split: Split, number: int) -> Split:
 
 def penultimate(module: nn.Module, split: Split, description: Description) -> np.ndarray:
     """What goes into the last layer, (N, features), batch by batch."""
-    head = dict(module.named_modules())[head_of(module)]
+    head = dict(module.named_modules())[find_head(module)]
     seen: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -14,8 +14,8 @@ from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import expand_path
 from lenext.foundation.seeds import mix_seeds
 from lenext.inspection.doctor import UnfitError, check_network, smallest_size
-from lenext.models import FAMILIES, MODELS, create, find_variant, load_pretrained
-from lenext.models.pretrained import freeze, load_state, normalization_of, published_file, read_state
+from lenext.models import FAMILIES, MODELS, create, find_pretrained_variant, find_variant, load_pretrained
+from lenext.models.pretrained import freeze, load_state, read_state
 from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.folder import Run
@@ -74,13 +74,13 @@ def resolve_image_size(experiment: Experiment) -> Experiment:
     if not network or is_user_network(network):
         return experiment
     if experiment.pretrained == "imagenet":
-        published_file(network)
+        find_pretrained_variant(network)
     variant = find_variant(network)
     for key in experiment.options:
         if key in SET_BY_DATA:
             hint = "give --image-size" if key == "image_size" else "leave the option out"
             raise ConfigurationError(f"{network}: {key} follows from the data; {hint}")
-    options = variant.checked(network, experiment.options)
+    options = variant.convert_options(network, experiment.options)
     if recipe.image_size == "auto":
         recipe = recipe.with_keys({"image_size": variant.image_size})
     return replace(experiment, options=options, recipe=recipe.with_defaults())
@@ -155,7 +155,7 @@ def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
         raise ConfigurationError(
             f"scaling={experiment.recipe.scaling}: published weights bring their own; leave it out"
         )
-    return replace(found, normalization=normalization_of(experiment.network), network_channels=3)
+    return replace(found, normalization=find_pretrained_variant(experiment.network).normalization, network_channels=3)
 
 
 def build_network(experiment: Experiment, options: Mapping[str, Any], context: Context) -> nn.Module:
@@ -180,7 +180,7 @@ def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Modul
     if is_user_network(experiment.network):
         own = {key: value for key, value in options.items() if key in experiment.options}
         follows = {key: int(value) for key, value in options.items() if key not in own}
-        return create_user_network(experiment.network, own, **follows)
+        return create_user_network(experiment.network, own, follows)
     return create(experiment.network, **options)
 
 

@@ -15,8 +15,8 @@ from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
-from lenext.models import MODELS, create
-from lenext.models.pretrained import SHORTER_SIDE, SIZE, imagenet_classes, normalization_of, published_file
+from lenext.models import MODELS, create, find_pretrained_variant
+from lenext.models.pretrained import IMAGENET_PIXELS, imagenet_classes
 from lenext.reporting.console import Console
 from lenext.runs import weights
 from lenext.runs.folder import Run
@@ -56,10 +56,10 @@ def open_weights(
 
 def open_published(name: str, data_dir: str | Path | None, offline: bool) -> tuple[nn.Module, Description]:
     """A network by name with its published weights, for ImageNet's classes."""
-    published_file(name)
+    variant = find_pretrained_variant(name)
     module = create(name, pretrained=True, data_dir=data_dir, offline=offline)
-    side = SHORTER_SIDE.get(name, 256)
-    prepare = Preprocessing(3, (side, side), "crop", (SIZE, SIZE), "crop", normalization_of(name))
+    stored_size, image_size = (variant.shorter_side,) * 2, (IMAGENET_PIXELS,) * 2
+    prepare = Preprocessing(3, stored_size, "crop", image_size, "crop", variant.normalization)
     return module, Description(name, {}, imagenet_classes(), prepare)
 
 
