@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from lenext.models.blocks import Whitening
+from lenext.models.whitening import Whitening
 
 NORM_LABELS = {
     "BatchNorm2d": "Batch norm",
