@@ -119,7 +119,7 @@ def are_characters(classes: Iterable[str]) -> bool:
     return all(len(name) == 1 or name.isdigit() for name in classes)
 
 
-def visible_folders(path: Path) -> list[Path]:
+def list_folders(path: Path) -> list[Path]:
     """Return the folders in `path` that are not hidden, sorted by name. Raises DataError."""
     try:
         ancestors = {path.resolve(), *path.resolve().parents}  # a link to one of them would never end
@@ -131,14 +131,14 @@ def visible_folders(path: Path) -> list[Path]:
 
 def find_split_files(path: Path) -> tuple[dict[str, SplitFiles], list[str]]:
     """List the image files of each split, by the folders' names alone; also return notes. Raises DataError."""
-    folders = {folder.name.lower(): folder for folder in visible_folders(path)}
+    folders = {folder.name.lower(): folder for folder in list_folders(path)}
     roots: dict[str, Path] = {}
     for split, names in SPLIT_FOLDER_NAMES.items():
         candidates = [folders[name] for name in names if name in folders]
         if len(candidates) > 1:
             raise DataError(f"{path}: both {candidates[0].name} and {candidates[1].name} exist; keep one of them")
         roots |= {split: candidates[0]} if candidates else {}
-    if not roots or (set(roots) == {"train"} and len(folders) > 1 and not visible_folders(roots["train"])):
+    if not roots or (set(roots) == {"train"} and len(folders) > 1 and not list_folders(roots["train"])):
         roots = {"train": path}
     if "train" not in roots:
         raise DataError(f"{path}: there is {', '.join(root.name for root in roots.values())} but no train folder")
@@ -151,14 +151,14 @@ def find_split_files(path: Path) -> tuple[dict[str, SplitFiles], list[str]]:
 
 def list_split(split: str, root: Path, notes: list[str]) -> SplitFiles:
     """List every visible image below each class folder of a split. Raises DataError."""
-    classes = visible_folders(root)
+    classes = list_folders(root)
     if not classes:
         raise DataError(f"{root}: no class folders in it; put the images of each class into a folder of its name")
     if len(classes) == 1 and split == "train":
         raise DataError(f"{root}: only the class '{classes[0].name}'; at least two class folders are needed")
     paths, labels, other_files = [], [], []
     for label, folder in enumerate(classes):
-        files = files_below(folder)
+        files = list_files(folder)
         images = [check_name(file) for file in files if is_image(file)]
         other_files += [os.path.basename(file) for file in files if not is_image(file)]
         paths += images
@@ -169,7 +169,7 @@ def list_split(split: str, root: Path, notes: list[str]) -> SplitFiles:
     return SplitFiles(split, root, paths, labels, tuple(folder.name for folder in classes))
 
 
-def files_below(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """Return every visible file below a folder, in order."""
     files: list[str] = []
     for parent, folders, names in os.walk(folder):

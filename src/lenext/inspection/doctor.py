@@ -27,7 +27,7 @@ class UnfitError(ConfigurationError):
         super().__init__(f"cannot take images of {' x '.join(map(str, shape))} ({where}{reason})")
 
 
-class UntriableError(Exception):
+class NeedsWeightsError(Exception):
     """Raised for a network that cannot run without weights."""
 
 
@@ -90,7 +90,7 @@ def smallest_size(build: Callable[[int], nn.Module], channels: int, classes: int
             check_network(build_without_weights(lambda: build(size)), (channels, size, size), classes)
         except (LenextError, RuntimeError, ValueError) as error:
             if needs_values(error):
-                raise UntriableError from error
+                raise NeedsWeightsError from error
             return False
         return True
 
@@ -103,6 +103,6 @@ def smallest_size(build: Callable[[int], nn.Module], channels: int, classes: int
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if works(middle) else (middle, high)
-    except UntriableError:
+    except NeedsWeightsError:
         return None
     return high
