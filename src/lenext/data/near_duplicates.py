@@ -109,32 +109,29 @@ def find_near_duplicates(
 def find_pairs(thumbnails: Tensor) -> dict[tuple[int, int], tuple[float, str]]:
     """Return the pairs of rows that are copies, with their correlation and change, view by view."""
     count = len(thumbnails)
-    number = min(MAX_GROUPS, count - 1)
-    bounds = [(count * at // number, count * (at + 1) // number) for at in range(number)]
+    groups = min(MAX_GROUPS, count - 1)
+    bounds = [(count * group // groups, count * (group + 1) // groups) for group in range(groups)]
     plain = compute_descriptors(thumbnails)
     pairs: dict[tuple[int, int], tuple[float, str]] = {}
-    closest: NDArray[np.int64] | None = None
+    plain_matches: NDArray[np.int64] | None = None
     with count_bar("comparing images", len(VIEWS) * count) as advance:
         for view in VIEWS:
             descriptors = compute_descriptors(thumbnails, flipped=view.flipped, margin=view.margin)
             differences, matches = match_groups(descriptors, plain, bounds)
-            closest = matches if closest is None else closest
+            plain_matches = matches if plain_matches is None else plain_matches  # of the first view
             rows, columns = select_candidates(differences, matches, view, pairs)
             pair_differences = measure_difference(thumbnails, rows, columns, view)
             precheck = PRECHECK_FACTOR * view.ratio * descriptor_background(differences)[rows]
             near = np.flatnonzero(pair_differences <= np.clip(precheck, CERTAIN_DIFFERENCE, MAX_DIFFERENCE))
             limit = view.ratio * np.minimum(
                 measure_background(thumbnails, rows[near], matches, view),
-                measure_background(thumbnails, columns[near], closest, view),
+                measure_background(thumbnails, columns[near], plain_matches, view),
             )
             near = near[pair_differences[near] <= np.clip(limit, CERTAIN_DIFFERENCE, MAX_DIFFERENCE)]
+            correlations = (1 - pair_differences[near].clip(min=0)).tolist()
             changes = name_changes(thumbnails, rows[near], columns[near], view)
             for row, column, correlation, change in zip(
-                rows[near].tolist(),
-                columns[near].tolist(),
-                (1 - pair_differences[near].clip(min=0)).tolist(),
-                changes,
-                strict=True,
+                rows[near].tolist(), columns[near].tolist(), correlations, changes, strict=True
             ):
                 if change:
                     pairs.setdefault((min(row, column), max(row, column)), (correlation, change))
