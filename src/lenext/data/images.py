@@ -80,8 +80,8 @@ def decode_image(path: str | os.PathLike[str], channels: int, size: Size, fit: F
     with open_image(path) as image:
         try:
             image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
             upright = ImageOps.exif_transpose(image)
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
             converted = to_mode(upright, "L" if channels == 1 else "RGB")
             pixels = np.array(to_size(converted, width, height, fit))
         except Exception as error:  # as above
