@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError, out_of_memory
+from lenext.foundation.errors import ConfigurationError, is_out_of_memory
 from lenext.models import create
 from lenext.training.recipe import Recipe
 from lenext.workflows import batch_size
@@ -73,7 +73,7 @@ def test_a_network_that_cannot_be_measured_keeps_its_batch() -> None:
 
 
 def test_errors_of_memory_are_known() -> None:
-    assert out_of_memory(MemoryError())
-    assert out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert not out_of_memory(RuntimeError("shapes differ"))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ..."))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(RuntimeError("shapes differ"))

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 
-from lenext.foundation.errors import LenextError, out_of_memory, unknown_name
+from lenext.foundation.errors import LenextError, is_out_of_memory, unknown_name
 from lenext.foundation.streams import write_error
 from lenext.verbs import VERBS
 
@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
             raise
         return fail(f"{error.filename}: {error.strerror or error}")
     except BaseException as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             return fail("out of memory; give a smaller --batch-size or --image-size")
         from lenext.models.user_network import locate_error
 

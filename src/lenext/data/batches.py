@@ -114,9 +114,9 @@ def batch_of(
     change: Callable[[Tensor], Tensor] | None = None,
 ) -> Batch:
     """These rows of a split, their images changed before they are prepared, if so asked."""
-    pixels = compute.images(take_rows(split.images, rows))
+    pixels = compute.move_images(take_rows(split.images, rows))
     images = preprocessing(change(pixels) if change else pixels)
-    return compute.images(images), split.labels[rows].to(compute.device, non_blocking=True)
+    return compute.move_images(images), split.labels[rows].to(compute.device, non_blocking=True)
 
 
 def take_rows(images: Images, rows: Tensor) -> Tensor:

@@ -55,7 +55,9 @@ class Preprocessing:
                 f"resize=crop: images of {height} x {width} px are smaller than image_size={image_size}; "
                 "use a smaller image_size or resize=interpolate"
             )
-        normalization = data.normalization if scaling == "standardize" else Normalization.fixed(scaling, channels)
+        normalization = (
+            data.normalization if scaling == "standardize" else Normalization.from_scaling(scaling, channels)
+        )
         return cls(channels, (height, width), data.stored_fit, size, resize, normalization)
 
     def shrink(self, share: float) -> "Preprocessing":

@@ -68,7 +68,7 @@ class Compute:
         """The context in which a forward pass runs; the weights stay fp32."""
         return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
 
-    def images(self, images: Tensor) -> Tensor:
+    def move_images(self, images: Tensor) -> Tensor:
         """Move a batch of images (N, C, H, W) here, in this memory format."""
         return images.to(self.device, non_blocking=True, memory_format=self.memory_format)
 

@@ -39,7 +39,7 @@ class TrainingError(LenextError):
     """Training that cannot go on, such as a loss that is no longer a number."""
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, Python's or torch's, says that there was no more memory."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "allocate" in said or "out of memory" in said

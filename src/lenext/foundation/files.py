@@ -41,7 +41,7 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise write_error_of(path, error) from error
+        raise make_write_error(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def write_through(path: Path) -> Iterator[Path]:
             with os.fdopen(target, "wb") as out, temporary.open("rb") as file:
                 shutil.copyfileobj(file, out)
         except OSError as error:
-            raise write_error_of(path, error) from error
+            raise make_write_error(path, error) from error
 
 
 def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
@@ -134,7 +134,7 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def write_error_of(path: Path, error: OSError) -> LenextError:
+def make_write_error(path: Path, error: OSError) -> LenextError:
     what = "nothing reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
     return LenextError(f"cannot write {path}: {what}")
 
@@ -202,7 +202,7 @@ def provisional_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def format_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

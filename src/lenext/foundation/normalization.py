@@ -15,7 +15,7 @@ class Normalization:
     std: tuple[float, ...]
 
     @classmethod
-    def fixed(cls, scaling: str, channels: int) -> "Normalization":
+    def from_scaling(cls, scaling: str, channels: int) -> "Normalization":
         """Scalings that look at no data: `unit` to [0, 1], `symmetric` to [-1, 1], `raw` leaves 0 to 255."""
         mean, std = {"unit": (0.0, 1.0), "symmetric": (0.5, 0.5), "raw": (0.0, 1 / 255)}[scaling]
         return cls((mean,) * channels, (std,) * channels)

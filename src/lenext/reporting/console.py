@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenext.foundation.files import write_error_of
+from lenext.foundation.files import make_write_error
 from lenext.foundation.streams import printable
 from lenext.foundation.terminal import SafeConsole
 from lenext.reporting.braille import chart
@@ -42,7 +42,7 @@ class Console:
         try:
             self.log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
-            raise write_error_of(path, error) from error
+            raise make_write_error(path, error) from error
         pending, self.pending = self.pending, []
         self.write("".join(pending))
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lenext.data.batches import batch_slices
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
-from lenext.foundation.errors import ConfigurationError, TrainingError, out_of_memory
+from lenext.foundation.errors import ConfigurationError, TrainingError, is_out_of_memory
 from lenext.inspection.doctor import check_network
 from lenext.models import find_variant
 from lenext.models.user_network import is_user_network
@@ -237,7 +237,7 @@ class Job:
         except TrainingError:
             pass  # training will tell it, with what there is by then
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-            if out_of_memory(error):
+            if is_out_of_memory(error):
                 raise ConfigurationError(
                     f"batch_size={self.batch_size}: out of memory in the first step; --batch-size "
                     f"{max(1, self.batch_size // 2)} may fit, --batch-size auto finds one"
