@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from lenext.cli.app import WHOLE, DataDir, Offline, Opening, app
 from lenext.foundation.errors import LenextError
-from lenext.foundation.files import format_csv
+from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
 from lenext.foundation.streams import write_error, write_out
 from lenext.reporting.tables import show, show_json
@@ -69,7 +69,7 @@ def predict(
                          for cell in (name, f"{share:.4f}"))]
             for row in rows
         )  # fmt: skip
-        write_out(format_csv(["image", *(word for pair in words for word in pair)], cells))
+        write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
         return
     here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
     show(

@@ -13,7 +13,7 @@ from lenext.comparison.published import PUBLISHED, Published
 from lenext.comparison.standings import Standing
 from lenext.comparison.trials import Outcome
 from lenext.foundation.errors import ConfigurationError, TrainingError, unknown_name
-from lenext.foundation.files import expand_path, format_csv, write_atomic
+from lenext.foundation.files import csv_text, expand_path, write_atomic
 from lenext.reporting.console import Console
 from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
@@ -181,7 +181,7 @@ def concluded(
         folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale) + changes(plan)
     )
     rounded = ([None if value is None else round(value, 4) for value in row.values()] for row in rows)
-    write_atomic(folder / "reproduction.csv", format_csv(list(rows[0]), rounded))
+    write_atomic(folder / "reproduction.csv", csv_text(list(rows[0]), rounded))
     page = render(
         "reproduction.html", title=f"{which}, {'our recipe' if better else 'as published'}", sentence=found.sentence,
         charts=charts(rows), rows=rows, facts=list(facts_of(which, one, plan, better, scale).items()),

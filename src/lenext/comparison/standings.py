@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lenext.comparison.statistics import Difference, deviation, paired, pareto, sentence
 from lenext.comparison.trials import Outcome
-from lenext.foundation.files import format_csv, write_atomic
+from lenext.foundation.files import csv_text, write_atomic
 from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
 from lenext.reporting.places import without_places
@@ -183,7 +183,7 @@ def write_csv(standings: Sequence[Standing], path: Path) -> None:
             name, failure = without_places(one.name), without_places(outcome.failure)
             rows.append([name, *settings, outcome.trial.seed, *figures, len(outcome.records), failure])
     header = ["contestant", *options, "seed", "validation", "test", "seconds", "epochs", "failure"]
-    write_atomic(path, format_csv(header, rows))
+    write_atomic(path, csv_text(header, rows))
 
 
 def write_page(

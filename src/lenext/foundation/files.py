@@ -202,7 +202,7 @@ def provisional_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def format_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table as CSV; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

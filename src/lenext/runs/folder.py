@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
-from lenext.foundation.files import expand_path, format_csv, make_folder, read_regular, write_atomic
+from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.locks import lock_file
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.recipe import Recipe
@@ -188,7 +188,7 @@ class Run:
         self.write_csv("results.csv", names, ([asdict(record)[name] for name in names] for record in records))
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        write_atomic(self.path / name, format_csv(header, rows))
+        write_atomic(self.path / name, csv_text(header, rows))
 
 
 def to_record(row: dict[str, str]) -> Record:

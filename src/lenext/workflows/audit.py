@@ -15,7 +15,7 @@ from lenext.data.duplicates import SampleLocation, find_exact_duplicates
 from lenext.data.folder import FileReport, load_with_reports
 from lenext.data.near_duplicates import UNNAMED_CHANGE, NearDuplicate, find_near_duplicates
 from lenext.foundation.errors import ConfigurationError, unknown_name
-from lenext.foundation.files import expand_path, format_csv, make_folder, write_atomic
+from lenext.foundation.files import csv_text, expand_path, make_folder, write_atomic
 from lenext.reporting.page import LARGEST, Gallery, Shown, address, render
 from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
@@ -236,7 +236,7 @@ def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> 
 def format_csv(findings: Sequence[Finding]) -> str:
     """Format the findings as CSV."""
     rows = ([finding.kind, finding.split, finding.sample, finding.what, f"{finding.score:.4f}"] for finding in findings)
-    return format_csv(["kind", "split", "sample", "what", "score"], rows)
+    return csv_text(["kind", "split", "sample", "what", "score"], rows)
 
 
 def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:
