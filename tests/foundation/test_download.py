@@ -80,8 +80,8 @@ def test_what_is_not_the_file_never_takes_its_name(
     assert not (tmp_path / "data" / "data.bin").exists()
 
 
-def test_a_download_that_was_cut_off_is_gone_on_with(server: ThreadingHTTPServer, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="goes on from there"):
+def test_a_download_that_was_cut_off_is_resumed(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match="the next try resumes"):
         fetch(remote(server, "cut"), tmp_path)
     assert fetch(remote(server, "good"), tmp_path).read_bytes() == CONTENT
     assert server.asked[-1] == ("/good/data.bin", f"bytes={len(CONTENT) // 2}-")  # type: ignore[attr-defined]

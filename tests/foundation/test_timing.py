@@ -42,7 +42,7 @@ def test_an_error_goes_on_its_way() -> None:
 
 def test_available_memory_is_at_most_what_a_container_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(memory, "CONTAINER", tmp_path)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
     assert 0 < memory.available_bytes(cpu) <= psutil.virtual_memory().total
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("900000\n")

@@ -195,5 +195,5 @@ def spelled(request: Mapping[str, Any], *keys: str) -> list[str]:
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
     """Waits until no other process settles a comparison in this folder."""
-    with lock_file(folder / ".settling.lock", folder, wait=True, leave=False):
+    with lock_file(folder / ".settling.lock", folder, wait=True, keep=False):
         yield

@@ -1,1 +1,1 @@
-"""What every other room stands on: errors, files, downloads, the device, normalization."""
+"""The base of every other room: errors, files, downloads, devices, seeds, progress, locks."""

@@ -1,62 +1,69 @@
-"""The mistakes a user can mend, each told in one line: what is wrong, where, and what to do."""
+"""Errors that a user can fix, each reported in one line: what is wrong, where, and what to do."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 30  # names that a message lists
-LONGEST = 1500  # characters of a message
+MAX_LISTED_NAMES = 30
+MAX_MESSAGE_CHARACTERS = 1500
+MESSAGE_END_CHARACTERS = 300  # kept of a longer message
 
 
 class LenextError(Exception):
-    """Something the user can mend. The command line prints its message alone and exits with code 2.
+    """An error that the user can fix; the command line prints its message alone and exits with code 2.
 
-    The message is one line, whatever was put into it: what other people's files say cannot move the cursor, either.
+    The message is one printable line, whatever is put into it: text from other people's files cannot move the cursor.
     """
 
     def __init__(self, message: str = "") -> None:
         line = " ".join(message.split("\n")) if "\n" in message else message
         plain = line if line.isprintable() else "".join(c if c.isprintable() else f"{c!r}"[1:-1] for c in line)
-        super().__init__(plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 300]} ... {plain[-300:]}")
+        if len(plain) > MAX_MESSAGE_CHARACTERS:
+            start = plain[: MAX_MESSAGE_CHARACTERS - MESSAGE_END_CHARACTERS]
+            plain = f"{start} ... {plain[-MESSAGE_END_CHARACTERS:]}"
+        super().__init__(plain)
 
 
 class ConfigurationError(LenextError):
-    """A network, recipe key, option or device that does not exist or cannot be had."""
+    """A network, recipe key, option or device that does not exist or is not available."""
 
 
 class DataError(LenextError):
-    """A data set, file or image that is missing, broken or does not fit."""
+    """A dataset, file or image that is missing, broken or does not fit."""
 
 
 class DownloadError(LenextError):
-    """A file that could not be fetched whole and genuine."""
+    """A file that could not be downloaded in full, or is not the published one."""
 
 
 class RunError(LenextError):
-    """A run folder or a weights file that is missing, in the way, broken or made for something else."""
+    """A run folder or a weights file that is missing, in the way, broken, or made for another network."""
 
 
 class TrainingError(LenextError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
+    """Training that cannot continue, such as with a loss that is not finite."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, Python's or torch's, says that there was no more memory."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "allocate" in said or "out of memory" in said
+    """Return whether an error, Python's or torch's, means that memory ran out."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or "allocate" in message or "out of memory" in message
 
 
-def unknown_name(what: str, given: str, known: Iterable[str], more: str = "") -> str:
-    """One line for a name that is not known: the nearest known one, or all of them; then `more`.
+def unknown_name(kind: str, name: str, known_names: Iterable[str], hint: str = "") -> str:
+    """Return the message for an unknown name: the nearest known name, or all of them; then the hint.
 
     >>> unknown_name("network", "lenett", ["lenet", "resnet18"])
     "there is no network 'lenett'; did you mean 'lenet'?"
     """
-    names = list(known)
-    folded = {name.lower().replace("-", "_"): name for name in names}
-    wanted = given.lower().replace("-", "_")
-    near = get_close_matches(wanted, folded, n=1, cutoff=0.6) or [
-        name for name in folded if wanted and name.startswith(wanted)
+    names = list(known_names)
+    by_key = {known.lower().replace("-", "_"): known for known in names}
+    key = name.lower().replace("-", "_")
+    near = get_close_matches(key, by_key, n=1, cutoff=0.6) or [
+        other for other in by_key if key and other.startswith(key)
     ]
-    shown = ", ".join(names[:MOST]) + (", ..." if len(names) > MOST else "")
-    hint = f"did you mean '{folded[near[0]]}'?" if near else f"there are: {shown or 'none'}"
-    return f"there is no {what} '{given}'; {hint}{'' if near or not more else '.'}{' ' if more else ''}{more}"
+    if near:
+        message = f"there is no {kind} '{name}'; did you mean '{by_key[near[0]]}'?"
+    else:
+        listed = ", ".join(names[:MAX_LISTED_NAMES]) + (", ..." if len(names) > MAX_LISTED_NAMES else "")
+        message = f"there is no {kind} '{name}'; there are: {listed or 'none'}{'.' if hint else ''}"
+    return f"{message} {hint}" if hint else message

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their fingerprints."""
+"""Files that are written in full or not at all, and their hashes."""
 
 import csv
 import errno
@@ -20,11 +20,11 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its name once the block has ended well.
+    """Yield a temporary path that replaces `path` when the block ends without an error.
 
-    What it holds is on the disk before it takes the name, and the name is before the block has ended. After an error
+    The content is synced to the disk before it takes the name, and the name before the block ends. After an error
     nothing is left. A symbolic link is followed; a device, a pipe or an open file (/dev/stdout) is written through,
-    never replaced; permissions of a file that is replaced are kept.
+    never replaced; a file that is replaced keeps its permissions.
     """
     if is_stream(path):
         with write_through(path) as temporary:
@@ -48,10 +48,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def is_stream(path: Path) -> bool:
-    """Return whether a path is no file on a disk: a device, a pipe, a socket, or a descriptor that is open already."""
+    """Return whether a path is a device, a pipe, a socket or an open descriptor, not a file on a disk."""
     try:
         kind = os.stat(path).st_mode
-    except OSError:  # not there yet
+    except OSError:  # it does not exist yet
         return False
     open_already = str(path).startswith(("/dev/fd/", "/dev/std", "/proc/"))
     return open_already or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
@@ -64,7 +64,7 @@ def write_through(path: Path) -> Iterator[Path]:
         temporary = Path(folder, path.name)
         yield temporary
         try:
-            target = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe without a reader keeps nobody
+            target = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))  # do not wait for a reader
             os.set_blocking(target, True)
             with os.fdopen(target, "wb") as out, temporary.open("rb") as file:
                 shutil.copyfileobj(file, out)
@@ -72,31 +72,39 @@ def write_through(path: Path) -> Iterator[Path]:
             raise make_write_error(path, error) from error
 
 
-def open_regular(path: Path, most_bytes: int | None = None) -> io.BufferedReader:
-    """Open a file to read.
+def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
+    """Open a regular file for reading.
 
     Raises:
-        OSError: also for a device, pipe or folder, which may never end or keep its reader waiting, and for a file of
-            more than `most_bytes`.
+        OSError: Also for a device, a pipe or a folder, which may never end or block its reader, and for a file of more
+            than `max_bytes`.
     """
     state = os.stat(path)
     if not stat.S_ISREG(state.st_mode):
         folder = stat.S_ISDIR(state.st_mode)
         raise OSError(errno.EISDIR if folder else errno.EINVAL, "a folder" if folder else "not a regular file")
-    if most_bytes is not None and state.st_size > most_bytes:
-        raise OSError(errno.EFBIG, f"larger than {most_bytes:,} bytes")
+    if max_bytes is not None and state.st_size > max_bytes:
+        raise OSError(errno.EFBIG, f"larger than {max_bytes:,} bytes")
     return path.open("rb")
 
 
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """Return what a file holds; raises OSError as `open_regular`."""
-    with open_regular(path, most_bytes) as file:
-        return file.read(most_bytes + 1)
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Return the content of a file; raises OSError as `open_regular` does."""
+    with open_regular(path, max_bytes) as file:
+        return file.read(max_bytes + 1)
 
 
 def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview], *, read_back: bool = False) -> None:
-    """Write a whole file, or leave the one that was there. read_back: and compare what the disk gives with what it was
-    given, before the file takes its name."""
+    """Write a file in full, or leave the old one in place.
+
+    Args:
+        path: The file.
+        content: The content, or its pieces in order.
+        read_back: Whether to read the file and compare it with the content before it replaces the old one.
+
+    Raises:
+        LenextError: The file cannot be written.
+    """
     pieces = [content.encode()] if isinstance(content, str) else [content] if isinstance(content, bytes) else content
     try:
         with atomic(path) as temporary:
@@ -110,21 +118,21 @@ def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview]
     except LenextError as error:
         if isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_SPACE:
             raise LenextError(
-                f"{error}; {sum(map(len, pieces)):,} bytes are needed there{describe_free_space(path)}"
+                f"{error}; {sum(map(len, pieces)):,} bytes are needed{describe_free_space(path)}"
             ) from error
         raise
 
 
 def check_written(path: Path, pieces: Sequence[bytes | memoryview]) -> None:
-    """Raise OSError where a file does not hold these pieces."""
+    """Raise OSError if a file does not hold these pieces, one after the other."""
     with path.open("rb") as file:
         same = all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
     if not same:
-        raise OSError(errno.EIO, "the disk gave back other bytes than it was given")
+        raise OSError(errno.EIO, "the disk returned other bytes than were written")
 
 
 def sync_folder(path: Path) -> None:
-    """See to it that the names in a folder are on the disk; Windows has no such thing."""
+    """Sync the names in a folder to the disk; Windows has no such operation."""
     if os.name == "nt":
         return
     folder = os.open(path, os.O_RDONLY)
@@ -135,12 +143,12 @@ def sync_folder(path: Path) -> None:
 
 
 def make_write_error(path: Path, error: OSError) -> LenextError:
-    what = "nothing reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
-    return LenextError(f"cannot write {path}: {what}")
+    reason = "nothing reads from this pipe" if error.errno == errno.ENXIO else error.strerror or error
+    return LenextError(f"cannot write {path}: {reason}")
 
 
 def free_space(path: Path) -> int | None:
-    """Bytes that can be written where `path` is; None where that cannot be told."""
+    """Return the bytes that are free on the disk of `path`; None if that is not known."""
     with suppress(OSError):
         return shutil.disk_usage(path if path.is_dir() else path.parent).free
     return None
@@ -152,7 +160,7 @@ def describe_free_space(path: Path) -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in a folder."""
+    """Remove the temporary files that a killed process has left in a folder."""
     for path in folder.glob(".*.tmp"):
         if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
             with suppress(OSError):
@@ -160,28 +168,28 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def expand_path(path: str | os.PathLike[str]) -> Path:
-    """A path as a person types it; raises LenextError where it can be none."""
+    """Return a path with `~` expanded; raise LenextError if it is none that the system accepts."""
     try:
-        found = Path(path).expanduser()
-        found.exists()  # which a name that is too long does not survive
+        expanded = Path(path).expanduser()
+        expanded.exists()  # fails for a name that is too long
     except (RuntimeError, OSError, ValueError) as error:
         raise LenextError(f"{path}: not a path ({getattr(error, 'strerror', None) or error})") from error
-    return found
+    return expanded
 
 
 def cache_folder() -> Path:
-    """Where published data and weights lie: `$LENEXT_DATA`, else `~/.cache/lenext`."""
+    """Return the folder of published data and weights: `$LENEXT_DATA`, else `~/.cache/lenext`."""
     return expand_path(os.environ.get("LENEXT_DATA") or Path.home() / ".cache" / "lenext")
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_folder(path: Path) -> Path:
-    """Create a folder and those above it."""
+    """Create a folder and its parents."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -191,7 +199,7 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def provisional_folder(path: Path) -> Iterator[Path]:
-    """Create a folder for the block; if the block fails, remove what was created of it and is still empty."""
+    """Create a folder for a block; if the block fails, remove the created folders that are still empty."""
     created = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         yield make_folder(path)
@@ -203,7 +211,7 @@ def provisional_folder(path: Path) -> Iterator[Path]:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV; None is an empty cell."""
+    """Return a table as CSV; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

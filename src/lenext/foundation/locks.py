@@ -1,4 +1,4 @@
-"""Locks that processes hold on files; a process that is killed lets go of them."""
+"""Locks that processes hold on files; a killed process releases them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,11 +10,17 @@ from lenext.foundation.errors import RunError
 
 
 @contextmanager
-def lock_file(path: Path, where: Path, *, wait: bool = False, leave: bool = True) -> Iterator[bool]:
-    """Whether this process has the lock to itself, as long as it is entered; with `wait` it always comes to have it.
+def lock_file(path: Path, folder: Path, *, wait: bool = False, keep: bool = True) -> Iterator[bool]:
+    """Hold a lock for the length of a block, and yield whether this process got it.
 
-    where: the folder that is told of in the RunError, where it cannot be locked. leave: the file, once it is let go of;
-    filelock notices where one that it waited for has been removed.
+    Args:
+        path: The lock file.
+        folder: The folder that the error message names.
+        wait: Whether to wait for the lock; then the process always gets it.
+        keep: Whether the file stays when the lock is released; filelock notices if one that it waits for is removed.
+
+    Raises:
+        RunError: The file cannot be locked, for instance because the folder cannot be written to.
     """
     lock = FileLock(path)
     try:
@@ -23,11 +29,11 @@ def lock_file(path: Path, where: Path, *, wait: bool = False, leave: bool = True
         yield False
         return
     except (OSError, NotImplementedError) as error:
-        raise RunError(f"{where}: cannot be locked ({error}); is it writable?") from error
+        raise RunError(f"{folder}: cannot be locked ({error}); is it writable?") from error
     try:
         yield True
     finally:
-        if not leave:
+        if not keep:
             with suppress(OSError):
                 path.unlink()
         lock.release()

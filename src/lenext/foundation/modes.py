@@ -1,4 +1,4 @@
-"""Looking at a network without changing it."""
+"""Evaluation mode for the length of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode; each part's mode is put back."""
+    """Set a network to evaluation mode; each module gets its own mode back when the block ends."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Random numbers as pure functions of where they are used, so that a run can be repeated and gone on with exactly."""
+"""Random numbers as pure functions of the position where they are used, so that a run repeats and resumes exactly."""
 
 import random
 from collections.abc import Mapping
@@ -9,24 +9,24 @@ import torch
 
 
 def mix_seeds(seed: int, *position: int) -> int:
-    """One 63-bit seed out of a seed and a position such as (epoch, step); near positions give unrelated seeds."""
+    """Return a 63-bit seed for a position such as (epoch, step); near positions give unrelated seeds."""
     state = np.random.SeedSequence((seed, *position)).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
 def seeds(count: int, seed: int, *position: int) -> list[int]:
-    """`count` 63-bit seeds for what comes one after the other at this position, such as the steps of an epoch."""
+    """Return `count` 63-bit seeds for a position, such as one for each step of an epoch."""
     words = np.random.SeedSequence((seed, *position)).generate_state(count, np.uint64)
     return [int(word) for word in words >> np.uint64(1)]
 
 
 def generator(seed: int, *position: int) -> torch.Generator:
-    """A CPU generator for this position."""
+    """Return a CPU generator for a position."""
     return torch.Generator().manual_seed(mix_seeds(seed, *position))
 
 
 def save_random_states(device: torch.device) -> dict[str, Any]:
-    """The states of the generators that a person's own code may draw from: Python's, NumPy's, torch's."""
+    """Return the states of the generators that user code may draw from: Python's, NumPy's, torch's."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     states = {
@@ -38,7 +38,7 @@ def save_random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_states(states: Mapping[str, Any], device: torch.device) -> None:
-    """Bring these generators into the states that `random_states` gave."""
+    """Restore the states that `save_random_states` returned."""
     version, words, gauss = states["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, *rest = states["numpy"]

@@ -1,6 +1,6 @@
-"""The words that settings are made of, and how a value from a file or a command line is checked against its type.
+"""The types of settings, and the conversion of values from a file or a command line to them.
 
-No torch here: options are parsed and helped with before anything heavy is loaded.
+No torch here: options are parsed and their help is printed before anything heavy is loaded.
 """
 
 from types import UnionType
@@ -21,39 +21,44 @@ TestTimeAugmentation = Literal["none", "flip", "shift", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
 
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def convert(what: str, value: object, kind: Any) -> Any:
-    """`value` as the type `kind`: a Literal, bool, int, float, str, a tuple of one of them, or a union.
+def convert(name: str, value: object, kind: Any) -> Any:
+    """Convert a value to a type without loss.
 
-    Text is read as a person means it (`3`, `1e-3`, `yes`, `3,4,6,3`); anything that loses information is refused.
-    Raises ConfigurationError that names `what`.
+    Args:
+        name: Name of the setting, for the error message.
+        value: The value; text is parsed (`3`, `1e-3`, `yes`, `3,4,6,3`).
+        kind: A Literal, bool, int, float, str, a tuple of one of them, or a union.
+
+    Raises:
+        ConfigurationError: The value does not fit the type, or would lose information.
     """
     origin = get_origin(kind)
     if origin is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         if str(value) not in choices:
             near = unknown_name("", str(value), choices).partition("; ")[2]
-            raise ConfigurationError(f"{what}={format_value(value)}: {near}")
+            raise ConfigurationError(f"{name}={format_value(value)}: {near}")
         return value
     if origin in (Union, UnionType):
         for member in get_args(kind):
             try:
-                return convert(what, value, member)
+                return convert(name, value, member)
             except ConfigurationError:
                 continue
-        raise wrong_value(what, value, kind)
+        raise wrong_value(name, value, kind)
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
-            raise wrong_value(what, value, kind)
-        return tuple(convert(what, item, get_args(kind)[0]) for item in items)
-    return convert_plain(what, value, kind)
+            raise wrong_value(name, value, kind)
+        return tuple(convert(name, item, get_args(kind)[0]) for item in items)
+    return convert_plain(name, value, kind)
 
 
-def convert_plain(what: str, value: object, kind: Any) -> Any:
-    """`value` as bool, int, float, str or None."""
+def convert_plain(name: str, value: object, kind: Any) -> Any:
+    """Convert a value to bool, int, float, str or None."""
     if isinstance(value, str) and kind is not str:
         text = value.strip().lower()
         if kind is bool and text in YES + NO:
@@ -61,24 +66,24 @@ def convert_plain(what: str, value: object, kind: Any) -> Any:
         if kind is type(None) and text in ("none", "null", ""):
             return None
         if kind not in (int, float):
-            raise wrong_value(what, value, kind)
+            raise wrong_value(name, value, kind)
         try:
             return kind(text)
         except ValueError:
-            raise wrong_value(what, value, kind) from None
+            raise wrong_value(name, value, kind) from None
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is kind:
         return value
-    raise wrong_value(what, value, kind)
+    raise wrong_value(name, value, kind)
 
 
-def wrong_value(what: str, value: object, kind: Any) -> ConfigurationError:
-    return ConfigurationError(f"{what}={format_value(value)}: {describe_type(kind)} is needed")
+def wrong_value(name: str, value: object, kind: Any) -> ConfigurationError:
+    return ConfigurationError(f"{name}={format_value(value)}: {describe_type(kind)} is needed")
 
 
 def format_value(value: object) -> str:
-    """A value as a recipe spells it."""
+    """Format a value as a recipe writes it."""
     return (
         {True: "true", False: "false", None: "null"}[value]
         if value is None or isinstance(value, bool)
@@ -86,14 +91,14 @@ def format_value(value: object) -> str:
     )
 
 
-def shorten_text(text: str, most: int = 80) -> str:
-    """In one line of at most so many characters."""
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[: most - 4]} ..."
+def shorten_text(text: str, max_characters: int = 80) -> str:
+    """Return text in one line of limited length."""
+    line = " ".join(text[: 4 * max_characters].split())
+    return line if len(line) <= max_characters else f"{line[: max_characters - 4]} ..."
 
 
 def describe_type(kind: Any) -> str:
-    """A type in words: `a whole number or 'auto'`."""
+    """Describe a type in words: `a whole number or 'auto'`."""
     origin = get_origin(kind)
     if origin is Literal:
         return " or ".join(repr(choice) for choice in get_args(kind))
@@ -101,4 +106,4 @@ def describe_type(kind: Any) -> str:
         return " or ".join(describe_type(member) for member in get_args(kind) if member is not type(None))
     if origin is tuple:
         return f"a list such as 3,4,6 ({describe_type(get_args(kind)[0])} each)"
-    return WORDS.get(kind, str(kind))
+    return TYPE_NAMES.get(kind, str(kind))

@@ -1,14 +1,18 @@
-"""Ctrl-C and SIGTERM, asked for at the points where work can stop, so that nothing is torn in the middle."""
+"""Ctrl-C and SIGTERM, polled where work can stop, so that nothing is left half done."""
 
 import signal
 import threading
 from types import FrameType
 
-WATCHED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class StoppedError(KeyboardInterrupt):
-    """Work that a signal ended; `number` is the signal's."""
+    """The end of work that a signal stopped.
+
+    Attributes:
+        number: Number of the signal.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -16,10 +20,14 @@ class StoppedError(KeyboardInterrupt):
 
 
 class StopSignal:
-    """Catches the signals that end a program while it is entered (in the main thread; elsewhere it does nothing).
+    """A context that catches the signals that end a program; outside the main thread it does nothing.
 
-    The first one is noted in `number`, for the work to stop where it can; with `at_once` set, or when it is the second,
-    StoppedError is raised where the program stands.
+    The first signal is recorded, for the work to stop where it can. The second one raises StoppedError where the
+    program is; so does the first where `at_once` is set.
+
+    Attributes:
+        number: Number of the signal that has come; 0 for none.
+        at_once: Whether the first signal raises.
     """
 
     def __init__(self) -> None:
@@ -28,8 +36,10 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         main = threading.current_thread() is threading.main_thread()
-        heeded = [one for one in WATCHED if main and signal.getsignal(one) is not signal.SIG_IGN]  # else as asked
-        self.before = {number: signal.signal(number, self.note) for number in heeded}
+        caught = [
+            number for number in STOP_SIGNALS if main and signal.getsignal(number) is not signal.SIG_IGN
+        ]  # as nohup asks
+        self.before = {number: signal.signal(number, self.record_signal) for number in caught}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,7 +49,7 @@ class StopSignal:
     def __bool__(self) -> bool:
         return self.number > 0
 
-    def note(self, number: int, _: FrameType | None) -> None:
-        again, self.number = self.number > 0, number
-        if again or self.at_once:
+    def record_signal(self, number: int, _: FrameType | None) -> None:
+        is_second, self.number = self.number > 0, number
+        if is_second or self.at_once:
             raise StoppedError(number)

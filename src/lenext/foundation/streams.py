@@ -1,4 +1,4 @@
-"""Standard output and error: text in which other people's names cannot move the cursor. Nothing heavy here."""
+"""Standard output and error, and text that cannot move the cursor. Nothing heavy is imported here."""
 
 import _thread
 import os
@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""C0 and C1 controls but newline and tab, line separators, and marks that turn the direction of writing."""
+"""C0 and C1 control characters except newline and tab, line separators, and marks of the writing direction."""
 
 
 def printable(text: str) -> str:
-    r"""Return text with its control characters spelled out.
+    r"""Return text with its control characters escaped.
 
     >>> printable("a class called \x1b[2J")
     'a class called \\x1b[2J'
@@ -28,13 +28,13 @@ def write_out(text: str) -> None:
 
 
 def write_error(message: str) -> None:
-    """Write one line to standard error; where that is gone, nothing."""
+    """Write one line to standard error, if it still exists."""
     with suppress(OSError):
         sys.stderr.write(f"{printable(' '.join(message.split()))}\n")
 
 
 def open_streams() -> None:
-    """Give a process the streams that it was started without (`>&-`), so that no file of its own takes their place."""
+    """Open the streams that a process was started without (`>&-`), so that no file that it opens takes their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -47,7 +47,7 @@ def open_streams() -> None:
 
 @contextmanager
 def interrupts_in_callbacks() -> Iterator[None]:
-    """Ask again for a Ctrl-C that fell into a destructor or a weak reference, where Python only prints it."""
+    """Repeat a Ctrl-C that arrives in a destructor or a weak reference callback, where Python only prints it."""
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -66,6 +66,6 @@ def interrupts_in_callbacks() -> Iterator[None]:
 
 
 def discard_stream(stream: IO[str]) -> None:
-    """Send what a stream still holds, and all that follows, nowhere: its disk is full, or its reader has gone."""
+    """Discard what a stream has buffered and all that follows: its disk is full, or its reader has ended."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""The console that tables, bars and lines are printed with."""
+"""The console that prints tables, bars and lines."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from lenext.foundation.streams import UNPRINTABLE, printable
 
 
 class SafeConsole(Console):
-    """Rich's console, printing names as text whatever they hold, and writing to its file in a notebook, too."""
+    """Rich's console without markup and with control characters escaped; in a notebook it writes to its file, too."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"highlight": False, "markup": False, "force_jupyter": False} | options)

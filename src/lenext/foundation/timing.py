@@ -1,4 +1,4 @@
-"""How long something takes, the device's work included."""
+"""Measure time, including the work of the device."""
 
 import time
 from contextlib import ContextDecorator
@@ -7,7 +7,7 @@ import torch
 
 
 def synchronize(device: torch.device | str | None = None) -> None:
-    """Until an accelerator (without a device: the one there is) has done what it was given; a CPU always has."""
+    """Wait until an accelerator has done its work; without a device, the one of this machine. A CPU needs no waiting."""
     kind = torch.device(device).type if device is not None else ("cuda" if torch.cuda.is_available() else "mps")
     if kind == "cuda" and torch.cuda.is_available():
         torch.cuda.synchronize(device)
@@ -16,9 +16,10 @@ def synchronize(device: torch.device | str | None = None) -> None:
 
 
 class timed(ContextDecorator):  # noqa: N801, read as a verb
-    """Measures a block or, as a decorator, every call of a function; waits for the device before and after (D2).
+    """A timer of a block or, as a decorator, of every call of a function; it waits for the device before and after (D2).
 
-    times: seconds, one entry a measurement.
+    Attributes:
+        times: Seconds of each measurement.
 
     >>> with timed() as timer:
     ...     product = torch.ones(3, 3) @ torch.ones(3, 3)
@@ -29,18 +30,18 @@ class timed(ContextDecorator):  # noqa: N801, read as a verb
     def __init__(self, device: torch.device | str | None = None) -> None:
         self.device = device
         self.times: list[float] = []
-        self.begun: list[float] = []  # a stack, so that a measured function may call itself
+        self.starts: list[float] = []  # a stack, so that a measured function may call itself
 
     @property
     def seconds(self) -> float:
-        """Of the last measurement."""
+        """The last measurement, in seconds."""
         return self.times[-1]
 
     def __enter__(self) -> "timed":
         synchronize(self.device)
-        self.begun.append(time.perf_counter())
+        self.starts.append(time.perf_counter())
         return self
 
     def __exit__(self, *_: object) -> None:
         synchronize(self.device)
-        self.times.append(time.perf_counter() - self.begun.pop())
+        self.times.append(time.perf_counter() - self.starts.pop())
