@@ -179,7 +179,7 @@ def test_a_disk_that_fills_up(small_disk: Path, few: Dataset, monkeypatch: pytes
     with pytest.raises(LenextError) as caught:
         lenext.train("lenet", few, runs_dir=small_disk, name="a", **more)
     said = str(caught.value)
-    words = r"^cannot write .*: No space left on device; [\d,]+ bytes are needed there, [\d,]+ are free$"
+    words = r"^cannot write .*: No space left on device; [\d,]+ bytes are needed, [\d,]+ are free$"
     assert re.search(words, said)
     assert str(small_disk) in said
     run = Run(small_disk / "a")
@@ -221,7 +221,7 @@ def test_the_disk_gives_back_what_it_was_given(tmp_path: Path, monkeypatch: pyte
             path.write_bytes(b"nex")
 
     monkeypatch.setattr(files.os, "fsync", spoil)
-    with pytest.raises(LenextError, match="the disk gave back other bytes"):
+    with pytest.raises(LenextError, match="the disk returned other bytes"):
         write_atomic(tmp_path / "a", b"new", read_back=True)
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"old"

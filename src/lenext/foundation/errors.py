@@ -58,9 +58,8 @@ def unknown_name(kind: str, name: str, known_names: Iterable[str], hint: str = "
     names = list(known_names)
     by_key = {known.lower().replace("-", "_"): known for known in names}
     key = name.lower().replace("-", "_")
-    near = get_close_matches(key, by_key, n=1, cutoff=0.6) or [
-        other for other in by_key if key and other.startswith(key)
-    ]
+    near = get_close_matches(key, by_key, n=1, cutoff=0.6)
+    near = near or [known for known in by_key if key and known.startswith(key)]
     if near:
         message = f"there is no {kind} '{name}'; did you mean '{by_key[near[0]]}'?"
     else:

@@ -16,7 +16,7 @@ class Normalization:
 
     @classmethod
     def from_scaling(cls, scaling: str, channels: int) -> "Normalization":
-        """Return a scaling that is independent of the data: `unit` to [0, 1], `symmetric` to [-1, 1], `raw` to [0, 255]."""
+        """Return a scaling that looks at no data: `unit` to [0, 1], `symmetric` to [-1, 1], `raw` to [0, 255]."""
         mean, std = {"unit": (0.0, 1.0), "symmetric": (0.5, 0.5), "raw": (0.0, 1 / 255)}[scaling]
         return cls((mean,) * channels, (std,) * channels)
 

@@ -36,9 +36,8 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         main = threading.current_thread() is threading.main_thread()
-        caught = [
-            number for number in STOP_SIGNALS if main and signal.getsignal(number) is not signal.SIG_IGN
-        ]  # as nohup asks
+        ignored = {number for number in STOP_SIGNALS if signal.getsignal(number) is signal.SIG_IGN}  # nohup asks for it
+        caught = [number for number in STOP_SIGNALS if main and number not in ignored]
         self.before = {number: signal.signal(number, self.record_signal) for number in caught}
         return self
 

@@ -34,7 +34,7 @@ def write_error(message: str) -> None:
 
 
 def open_streams() -> None:
-    """Open the streams that a process was started without (`>&-`), so that no file that it opens takes their numbers."""
+    """Open the streams that a process was started without (`>&-`), so that no file takes their numbers."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -7,7 +7,7 @@ import torch
 
 
 def synchronize(device: torch.device | str | None = None) -> None:
-    """Wait until an accelerator has done its work; without a device, the one of this machine. A CPU needs no waiting."""
+    """Wait until an accelerator has done its work; without a device, the one of this machine. A CPU never waits."""
     kind = torch.device(device).type if device is not None else ("cuda" if torch.cuda.is_available() else "mps")
     if kind == "cuda" and torch.cuda.is_available():
         torch.cuda.synchronize(device)
@@ -16,7 +16,7 @@ def synchronize(device: torch.device | str | None = None) -> None:
 
 
 class timed(ContextDecorator):  # noqa: N801, read as a verb
-    """A timer of a block or, as a decorator, of every call of a function; it waits for the device before and after (D2).
+    """A timer of a block or, as a decorator, of every call of a function; it waits for the device (D2).
 
     Attributes:
         times: Seconds of each measurement.

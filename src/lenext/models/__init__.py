@@ -37,9 +37,7 @@ def find_variant(name: str) -> Variant:
         ConfigurationError: No variant has this name; the message gives the nearest one.
     """
     if name not in MODELS:
-        raise ConfigurationError(
-            unknown_name("network", name, MODELS, "A network of your own is given as FILE.py:Class")
-        )
+        raise ConfigurationError(unknown_name("network", name, MODELS, "Give a user-defined network as FILE.py:Class"))
     return FAMILIES[MODELS[name]][name]
 
 
