@@ -49,11 +49,15 @@ if TYPE_CHECKING:
     from lenext.training.state import Record as Record
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
+    from lenext.workflows import show as show
     from lenext.workflows.audit import audit as audit
     from lenext.workflows.machine import checks as checks
+    from lenext.workflows.networks import diagram as diagram
+    from lenext.workflows.networks import summary as summary
     from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.report import report as report
     from lenext.workflows.resume import resume as resume
+    from lenext.workflows.show import explain as explain
     from lenext.workflows.train import train as train
     from lenext.workflows.use import predict as predict
     from lenext.workflows.use import val as val
@@ -75,8 +79,10 @@ HOMES = {
     "checks": "workflows.machine",
     "compare": "comparison.side_by_side",
     "create": "models",
+    "diagram": "workflows.networks",
     "evaluate": "training.loop",
     "events": "training.loop",
+    "explain": "workflows.show",
     "find_learning_rate": "training.rates",
     "fit": "training.loop",
     "lesson": "comparison.lessons",
@@ -88,6 +94,7 @@ HOMES = {
     "reproduce": "comparison.reproduce",
     "resume": "workflows.resume",
     "summarize": "inspection.summary",
+    "summary": "workflows.networks",
     "timed": "foundation.timing",
     "train": "workflows.train",
     "val": "workflows.use",
@@ -95,10 +102,15 @@ HOMES = {
 }
 """The module of each public name, imported on first use: `import lenext` alone loads nothing heavy."""
 
-__all__ = ["__version__", *HOMES]
+MODULES = {"show": "workflows.show"}
+"""Public modules: `lenext.show.confusion(run)` and the other figures."""
+
+__all__ = ["__version__", *HOMES, *MODULES]
 
 
 def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(f"lenext.{MODULES[name]}")
     if name not in HOMES:
         raise AttributeError(f"module 'lenext' has no attribute '{name}'")
     return getattr(import_module(f"lenext.{HOMES[name]}"), name)

@@ -94,7 +94,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("explain", "--network"): [case("explain runs/a a.png", "--network own.py:Net"),
                                case("explain runs/own a.png", "--network own.py:Net")],
     ("explain", "--out"): [case("explain runs/a a.png", "--out other.png")],
-    ("show data", "--a-class"): [case("show data t.csv", "--a-class 2")],
+    ("show data", "--per-class"): [case("show data t.csv", "--per-class 2")],
     ("show data", "--augmented"): [case("show data t.csv", "--augmented lenet")],
     ("show data", "--data-dir"): [case("show data mnist --offline", "--data-dir data")],
     ("show data", "--offline"): [case("show data mnist --data-dir empty", "--offline")],

@@ -14,7 +14,7 @@ from lenext.comparison.race import race
 from lenext.comparison.statistics import paired
 from lenext.comparison.trials import Trial, carry_out, taken
 from lenext.foundation.errors import ConfigurationError, RunError
-from lenext.reporting.places import without_places
+from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
@@ -178,7 +178,7 @@ def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
     assert "loss" in " ".join(found.standings[1].failures)
     rows = {row["contestant"]: row for row in figures(found.path)}
     assert rows["lenet"]["failure"] == ""
-    assert rows[without_places(sour)]["failure"]
+    assert rows[redact_paths(sour)]["failure"]
     assert "failed, seed 0" in found.page.read_text()
 
 

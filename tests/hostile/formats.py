@@ -26,7 +26,7 @@ from lenext.models.pretrained import load_state, read_state
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.runs.signed import write_signed
-from lenext.workflows.describe import describe_runs
+from lenext.workflows.listing import list_runs
 from lenext.workflows.prepare import build_experiment, resolve_image_size
 from lenext.workflows.use import open_weights
 from tests.data.makers import write_cifar, write_idx_folder, write_table
@@ -216,7 +216,7 @@ def run_folders() -> Format:
         return [run.path / name for name in ("recipe.yaml", "results.csv", "results.json", "environment.json")]
 
     def read(path: Path) -> object:
-        describe_runs(path.parents[1])
+        list_runs(path.parents[1])
         run = Run.open(path.parent)
         seen: list[object] = []
         for look in (

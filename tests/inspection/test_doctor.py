@@ -12,7 +12,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import build_without_weights, check_network, smallest_size
 from lenext.inspection.summary import summarize
 from lenext.models import MODELS, create, find_variant
-from lenext.workflows.describe import diagram_of, summarize_named
+from lenext.workflows.networks import diagram, summary
 
 SIZES = (1, 2, 3, 5, 8, 12, 15, 16, 23, 28, 31, 32, 33, 47, 63, 64, 70)
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
@@ -71,10 +71,10 @@ def test_a_summary_and_a_diagram_by_name_draw_no_weights(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(torch.Tensor, "normal_", only_on_meta(torch.Tensor.normal_, refuse))
     monkeypatch.setattr(torch.Tensor, "uniform_", only_on_meta(torch.Tensor.uniform_, refuse))
-    assert summarize_named("vgg11", {}, None, None, None).parameters == 132_863_336
-    assert "Conv" in diagram_of(["resnet18"], {}, "", None, None)
+    assert summary("vgg11").summary.parameters == 132_863_336
+    assert "Conv" in diagram("resnet18").svg
     with pytest.raises(ConfigurationError, match=r"the least size above it that works is --image-size 32"):
-        summarize_named("vgg11", {}, 2, None, None)
+        summary("vgg11", image_size=2)
 
 
 def only_on_meta(drawn: Callable[..., Tensor], refuse: Callable[..., None]) -> Callable[..., Tensor]:
@@ -115,14 +115,14 @@ def test_a_network_that_needs_values_gets_them(tmp_path: Path, scale: str, asked
     """One that reads its own numbers cannot be tried by shapes alone; it is built once, and no sizes are searched."""
     path = tmp_path / "mine.py"
     path.write_text(NEEDS_VALUES.format(kernel=5, scale=scale, asked=asked))
-    assert summarize_named(f"{path}:Bound", {}, 16, None, None).output_shape == (10,)
-    assert "Conv" in diagram_of([f"{path}:Bound"], {}, "", 16, None)
+    assert summary(f"{path}:Bound", image_size=16).summary.output_shape == (10,)
+    assert "Conv" in diagram(f"{path}:Bound", image_size=16).svg
     with pytest.raises(ConfigurationError, match=r"layer layer \(Conv2d\) is 3 x 2 x 2"):
-        summarize_named(f"{path}:Bound", {}, 2, None, None)
+        summary(f"{path}:Bound", image_size=2)
 
 
 def test_a_network_of_a_file_is_told_its_least_size(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(NEEDS_VALUES.format(kernel=5, scale="1.0", asked="True"))
     with pytest.raises(ConfigurationError, match=r"the least size above it that works is --image-size 5"):
-        summarize_named(f"{path}:Bound", {}, 2, None, None)
+        summary(f"{path}:Bound", image_size=2)

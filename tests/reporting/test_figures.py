@@ -10,9 +10,13 @@ from PIL import Image
 
 from lenext.data.dataset import Dataset
 from lenext.inspection.arithmetic import Arithmetic
-from lenext.reporting import run_images
+from lenext.reporting import result_figures
 from lenext.reporting.console import format_duration
-from lenext.reporting.figures import confusion_matrix, curves, gallery, learning_rates, save_figure, steps
+from lenext.reporting.figures.arithmetic import kernel_steps
+from lenext.reporting.figures.canvas import save_figure
+from lenext.reporting.figures.confusion import confusion_matrix
+from lenext.reporting.figures.images import image_grid
+from lenext.reporting.figures.training import learning_rate_search, training_curves
 from lenext.runs.folder import Run
 from lenext.training.evaluation import Evaluation
 from lenext.training.rates import RateSearch
@@ -23,7 +27,7 @@ RECORDS = [Record(n, 1.0, 2.0 / n, 0.3 * n, 2.5 / n, 0.25 * n, 0.1 / n) for n in
 
 def test_curves_are_the_records() -> None:
     rates = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0], [0.01, 0.1, 0.08, 0.05, 0.02, 0.0]
-    figure = curves(RECORDS, "title", 3, rates)
+    figure = training_curves(RECORDS, "title", 3, rates)
     loss, accuracy, rate = figure.axes
     lines = {line.get_label(): list(line.get_ydata()) for line in accuracy.get_lines()}
     assert lines["validation"] == [record.val_accuracy for record in RECORDS]
@@ -39,18 +43,18 @@ def test_curves_are_the_records() -> None:
 
 def test_curves_without_validation_and_of_one_epoch() -> None:
     alone = [Record(1, 1.0, 2.0, 0.3, None, None, 0.1)]
-    assert len(curves(alone, "t", None, ([0.5], [0.1])).axes[0].get_lines()) == 1
+    assert len(training_curves(alone, "t", None, ([0.5], [0.1])).axes[0].get_lines()) == 1
 
 
 def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The costliest mistake (row 1) is not the most confident one (row 0)."""
     captions: list[str] = []
     monkeypatch.setattr(
-        run_images, "gallery", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
+        result_figures, "image_grid", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
     )
     scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
     seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
-    run_images.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
+    result_figures.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
     assert captions == ["b (90%)\ntrue: c", "c (70%)\ntrue: a", "t: 2 mistakes, the most confident first"]
 
 
@@ -75,7 +79,7 @@ def test_confusion_matrix_is_the_counts(number: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "channels"), [(0, 1), (1, 1), (11, 3)])
 def test_gallery_shows_each_image_as_it_is(number: int, channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (number, channels, 6, 6), dtype=np.uint8)
-    figure = gallery(images, [f"caption {n}" for n in range(number)], "title")
+    figure = image_grid(images, [f"caption {n}" for n in range(number)], "title")
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert len(shown) == number
     for one, image in zip(shown, images, strict=True):
@@ -85,7 +89,7 @@ def test_gallery_shows_each_image_as_it_is(number: int, channels: int, tmp_path:
 
 def test_steps_colour_what_the_kernel_touches() -> None:
     arithmetic = Arithmetic(5, 3, stride=2, padding=1)
-    figure = steps(arithmetic)
+    figure = kernel_steps(arithmetic)
     above, below = figure.axes[: arithmetic.output], figure.axes[arithmetic.output :]
     for place, (one, other) in enumerate(zip(above, below, strict=True)):
         cells = np.asarray(one.collections[0].get_array()).reshape(7, 7, 3)
@@ -106,7 +110,7 @@ def test_durations(value: float, said: str) -> None:
 
 
 def test_learning_rates_are_numbers_that_can_be_read() -> None:
-    figure = learning_rates(RateSearch((1e-4, 1e-3, 1e-2), (2.3, 2.0, 2.5), 1e-3), "t")
+    figure = learning_rate_search(RateSearch((1e-4, 1e-3, 1e-2), (2.3, 2.0, 2.5), 1e-3), "t")
     (axes,) = figure.axes
     assert list(axes.get_lines()[0].get_xdata()) == [1e-4, 1e-3, 1e-2]
     assert axes.xaxis.get_major_formatter()(1e-3, 0) == "0.001"

@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.reporting.page import confusion_cells
-from lenext.reporting.svg import Chart, Line, bar, ticks
+from lenext.reporting.svg import Chart, Line, round_ticks, share_bar
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
@@ -106,7 +106,7 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
 
 def test_what_the_network_sees_is_there(page: str) -> None:
     """As images that hold what `show` draws of the same run, which has tests of its own."""
-    names = re.findall(r'<img class="drawn" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
+    names = re.findall(r'<img class="figure-image" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
     assert names == [
         "augmentation", "channels", "first filters", "filtered", "early maps", "last maps", "embedding",
         "receptive fields",
@@ -116,7 +116,7 @@ def test_what_the_network_sees_is_there(page: str) -> None:
 def test_what_a_network_lacks_is_left_out(few: Dataset, tmp_path: Path) -> None:
     dense = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     page = (lenext.train(dense, few, epochs=1, runs_dir=tmp_path, quiet=True).path / "report.html").read_text()
-    assert re.findall(r'<img class="drawn"[^>]+alt="([^"]+)"', page) == ["augmentation", "channels", "embedding"]
+    assert re.findall(r'<img class="figure-image"[^>]+alt="([^"]+)"', page) == ["augmentation", "channels", "embedding"]
     assert "No explanations here" in page
 
 
@@ -174,11 +174,13 @@ def test_mistakes_come_by_confidence(rows: list[tuple[int, int, float, float]], 
 def shares(page: str, panel: int) -> list[int]:
     """The probabilities in a gallery, in per cent, in their order."""
     panels = page.split('<div class="panel" id="gallery')[1:]
-    return [int(number) for number in re.findall(r'class="said" dir="auto">[^<]*\((\d+)%\)</span>', panels[panel - 1])]
+    return [
+        int(number) for number in re.findall(r'class="answer" dir="auto">[^<]*\((\d+)%\)</span>', panels[panel - 1])
+    ]
 
 
 def test_galleries_are_sorted_as_they_say(page: str) -> None:
-    for panel, caption in ((1, "Wrong answers, the most confident first"), (2, "the least confident first")):
+    for panel, caption in ((1, "Wrong predictions, the most confident first"), (2, "the least confident first")):
         assert caption in page
         found = shares(page, panel)
         assert len(found) > 3
@@ -219,7 +221,7 @@ def test_a_page_that_tells_of_calibration_does_not_say_that_nothing_is_odd(digit
     run = lenext.train("lenet", digits, epochs=6, label_smoothing=0.4, runs_dir=tmp_path, quiet=True)
     page = (run.path / "report.html").read_text()
     assert answers_of(run).calibration_error > 0.1
-    assert "Nothing odd was noticed" not in page
+    assert "No problem was noticed" not in page
     assert "underconfident" in page
     assert "label_smoothing=0.4" in page
 
@@ -268,7 +270,7 @@ def test_what_is_missing_is_said(copied: Run) -> None:
     (copied.path / "results.json").unlink()
     page = report(copied).read_text()
     assert "has not read its test set" in page
-    assert "How it went" in page
+    assert "<h2>Training</h2>" in page
 
 
 def test_a_thousand_classes_and_numbers_that_are_none(copied: Run) -> None:
@@ -294,14 +296,14 @@ def test_two_classes_of_which_one_is_answered(few: Dataset, tmp_path: Path) -> N
 
 
 def test_charts_by_hand() -> None:
-    chart = Chart("t", [Line("a", [1, 2, 3], [0.0, None, 1.0])], percent=True, zero=True)
+    chart = Chart("t", [Line("a", [1, 2, 3], [0.0, None, 1.0])], percent=True, from_zero=True)
     assert chart.y(0.0) > chart.y(0.5) > chart.y(1.0)
     drawn = chart.draw()
     assert 'data-points="52.0,' in drawn
     assert drawn.count("100%") == 1
-    assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert ticks(1, 6, 8, whole=True) == [1, 2, 3, 4, 5, 6]
-    assert 'width="25.0"' in bar(0.25)
+    assert round_ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert round_ticks(1, 6, 8, integers=True) == [1, 2, 3, 4, 5, 6]
+    assert 'width="25.0"' in share_bar(0.25)
     Chart("one", [Line("a", [1], [0.3])]).draw()
     Chart("none", [Line("a", [1, 2], [float("nan"), None])]).draw()
 
@@ -309,15 +311,15 @@ def test_charts_by_hand() -> None:
 DRIVE = """<script>
 window.addEventListener("load", function () {
   var out = [];
-  var figure = document.querySelector("figure.hover"), svg = figure.querySelector("svg"), box = svg.getBoundingClientRect();
+  var figure = document.querySelector("figure.interactive"), svg = figure.querySelector("svg"), box = svg.getBoundingClientRect();
   svg.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + box.width * 0.99, clientY: box.top + 20 }));
-  out.push("tip: " + figure.querySelector(".tip").innerText.split(String.fromCharCode(10)).join(" "));
+  out.push("tip: " + figure.querySelector(".tooltip").innerText.split(String.fromCharCode(10)).join(" "));
   var tabs = document.querySelectorAll(".tabs [data-panel]");
   tabs[1].click();
   out.push("panels: " + Array.from(document.querySelectorAll(".panel")).map(function (one) { return one.hidden; }).join(" "));
   document.querySelector('[data-switch="share"]').click();
   out.push("cell: " + document.querySelector(".matrix td[data-count]").textContent);
-  document.querySelector('.look [data-look="dark"]').click();
+  document.querySelector('.theme [data-theme="dark"]').click();
   out.push("paper: " + getComputedStyle(document.body).backgroundColor);
   out.push("wide: " + (document.documentElement.scrollWidth <= window.innerWidth));
   out.push("requests: " + performance.getEntriesByType("resource").filter(function (one) { return !one.name.startsWith("data:"); }).length);

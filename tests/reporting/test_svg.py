@@ -6,7 +6,7 @@ from itertools import combinations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lenext.reporting.svg import HIGH, LEFT, LETTER, WIDE, Mark, Scatter, meet
+from lenext.reporting.svg import CHARACTER_WIDTH, CHART_HEIGHT, CHART_WIDTH, LEFT, Mark, Scatter, overlap
 
 NAMES = ("lenet_32px", "alexnet_32px", "nin_32px", "googlenet_32px", "resnet18_32px", "convnext_32px")
 
@@ -17,7 +17,7 @@ def named_boxes(drawn: str, names: tuple[str, ...]) -> list[tuple[float, float, 
     for name in names:
         found = re.search(rf'x="([\d.]+)" y="([\d.]+)" text-anchor="middle">{name}<', drawn)
         assert found, name
-        x, y, half = float(found[1]), float(found[2]), LETTER * len(name) / 2
+        x, y, half = float(found[1]), float(found[2]), CHARACTER_WIDTH * len(name) / 2
         boxes.append((x - half, y - 10, x + half, y + 3))
     return boxes
 
@@ -27,11 +27,13 @@ def named_boxes(drawn: str, names: tuple[str, ...]) -> list[tuple[float, float, 
 def test_names_stay_inside_and_nearly_always_apart(points: list[tuple[float, float]]) -> None:
     marks = [Mark(10**x, y, name, True) for (x, y), name in zip(points, NAMES, strict=True)]
     boxes = named_boxes(Scatter("a", marks, "seconds").draw(), NAMES)
-    assert all(box[0] >= LEFT - 1 and box[2] <= WIDE + 1 and box[1] >= -1 and box[3] <= HIGH for box in boxes)
-    assert sum(meet(one, other) for one, other in combinations(boxes, 2)) <= 2
+    assert all(
+        box[0] >= LEFT - 1 and box[2] <= CHART_WIDTH + 1 and box[1] >= -1 and box[3] <= CHART_HEIGHT for box in boxes
+    )
+    assert sum(overlap(one, other) for one, other in combinations(boxes, 2)) <= 2
 
 
 def test_equal_points_have_names_apart() -> None:
     marks = [Mark(x, 0.6, name, True) for name, x in zip(NAMES, (1, 50, 50, 50, 50, 100), strict=True)]
     boxes = named_boxes(Scatter("a", marks, "seconds").draw(), NAMES)
-    assert not any(meet(one, other) for one, other in combinations(boxes, 2))
+    assert not any(overlap(one, other) for one, other in combinations(boxes, 2))

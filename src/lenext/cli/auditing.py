@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from lenext.cli.app import WHOLE, AsJson, DataDir, Offline, app
 from lenext.foundation.streams import write_out
-from lenext.reporting.tables import show_json, show_table
+from lenext.reporting.tables import print_json, print_table
 
 
 @app.command
@@ -38,10 +38,10 @@ def audit(
     )  # fmt: skip
     counts = Counter(finding.kind for finding in report.findings)
     if json:
-        show_json({"counts": counts, "table": str(report.table), "page": str(report.page)})
+        print_json({"counts": counts, "table": str(report.table), "page": str(report.page)})
         return
     examples = {kind: report.of(kind)[0] for kind in KINDS if counts[kind]}
     rows = [[kind, f"{counts[kind]:,}", finding.sample, finding.what] for kind, finding in examples.items()]
-    show_table(["finding", "count", "example", "what"], rows or [["nothing", "0", "", ""]], right=["count"])
+    print_table(["finding", "count", "example", "what"], rows or [["nothing", "0", "", ""]], right=["count"])
     write_out("".join(f"\n{note}\n" for note in report.notes))
     write_out(f"\n{report.table} and {report.page}\n")

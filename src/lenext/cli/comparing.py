@@ -10,7 +10,7 @@ from lenext.cli.settings import OfSeveralSeeds, given
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path
 from lenext.foundation.streams import write_out
-from lenext.reporting.tables import show
+from lenext.reporting.tables import print_rows
 
 SEEDS = "trainings of each, with the seeds 0, 1, ..."
 Data = Annotated[str, Parameter(help="a name or a path, as for train (default: that of --recipe, else digits)")]
@@ -126,7 +126,7 @@ def reproduce(
                offline=offline, **keys)  # fmt: skip
         from lenext.comparison.reproduce import describe
 
-        show(describe(), False, right=("epochs",))
+        print_rows(describe(), False, right=("epochs",))
         return
     from lenext.comparison.reproduce import reproduce as work
 
@@ -154,7 +154,7 @@ def lesson(
     from lenext.comparison.lessons import lesson as work
 
     if not which:
-        show(describe(), False)
+        print_rows(describe(), False)
         return
     work(which, name=name, runs_dir=runs_dir or "runs", data_dir=data_dir, offline=offline, **keys)
 

@@ -1,4 +1,4 @@
-"""`lenext show ...` and `lenext explain`: images of data, networks and runs."""
+"""`lenext show ...` and `lenext explain`: figures of data, networks and runs, written as PNG."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,16 +13,18 @@ from lenext.verbs import VERBS
 showing = App("show", help=VERBS["show"].about)
 app.command(showing)
 
-Out = Annotated[Path | None, Parameter(help="the image (default: named after what it shows)")]
-OfRun = Annotated[str, Parameter(help="a run's folder")]
+Out = Annotated[Path | None, Parameter(help="the PNG file (default: named after what it shows)")]
+RunFolder = Annotated[str, Parameter(help="a run's folder")]
 ImagePath = Annotated[Path, Parameter(help="an image file")]
-Network = Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")]
+Network = Annotated[
+    str, Parameter(help="the network of a run whose network is user-defined: FILE.py:Class, whose code is run")
+]
 
 
-def write(figure: Any, out: Path | None, name: str) -> None:
-    """Save the figure and say where."""
+def write_figure(figure: Any, out: Path | None, name: str) -> None:
+    """Save a figure and print its path."""
     from lenext.foundation.files import make_folder
-    from lenext.reporting.figures import save_figure
+    from lenext.reporting.figures.canvas import save_figure
 
     path = out or Path(f"{name}.png")
     make_folder(path.parent)
@@ -30,11 +32,11 @@ def write(figure: Any, out: Path | None, name: str) -> None:
     write_out(f"{path}\n")
 
 
-def whole_numbers(text: str, count: int, name: str) -> list[int]:
-    """`4,5,16,16` as numbers."""
+def parse_numbers(text: str, count: int, name: str) -> list[int]:
+    """Parse `count` whole numbers separated by commas, such as `4,5,16,16`."""
     parts = text.split(",")
     if len(parts) != count or not all(part.strip().isdigit() for part in parts):
-        raise ConfigurationError(f"{name}={text}: {count} whole numbers with commas between are needed")
+        raise ConfigurationError(f"{name}={text}: give {count} whole numbers separated by commas")
     return [int(part) for part in parts]
 
 
@@ -43,19 +45,19 @@ def data(
     data: Annotated[str, Parameter(help="a name or a path, as for train")],
     /,
     *,
-    a_class: Annotated[int, WHOLE, Parameter(help="images a class")] = 8,
-    augmented: Annotated[str, Parameter(help="beside them, as training with this network or recipe has them")] = "",
+    per_class: Annotated[int, WHOLE, Parameter(help="images per class")] = 8,
+    augmented: Annotated[
+        str, Parameter(help="draw the images again, augmented as training with this network or recipe does")
+    ] = "",
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
 ) -> None:
     """Images of each class, before and after augmentation."""
-    from lenext.workflows.prepare import find_recipe
-    from lenext.workflows.show import data_grid
+    from lenext.workflows import show
 
-    recipe = find_recipe(augmented) if augmented else None
-    figure = data_grid(data, a_class=a_class, recipe=recipe, data_dir=data_dir, offline=offline)
-    write(figure, out, "data")
+    figure = show.data(data, per_class=per_class, augmented=augmented, data_dir=data_dir, offline=offline)
+    write_figure(figure, out, "data")
 
 
 @showing.command
@@ -63,18 +65,21 @@ def channels(
     source: Annotated[str, Parameter(help="an image file, or data")],
     /,
     *,
-    sample: Annotated[int | None, WHOLE, Parameter(help="of data: which one, from 0 (default: 0)")] = None,
-    crop: Annotated[str, Parameter(help="TOP,LEFT,HEIGHT,WIDTH in pixels; up to 16 px the values are written in")] = "",
-    size: Annotated[int | None, WHOLE, Parameter(help="pixels a side that a file is brought to (default: 224)")] = None,
+    sample: Annotated[int | None, WHOLE, Parameter(help="which sample of the data, from 0 (default: 0)")] = None,
+    crop: Annotated[
+        str, Parameter(help="TOP,LEFT,HEIGHT,WIDTH in pixels; up to 16 px a side the values are written in")
+    ] = "",
+    size: Annotated[int | None, WHOLE, Parameter(help="pixels a side to resize a file to (default: 224)")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
 ) -> None:
     """An image's channels with its pixel values, before and after normalization."""
-    from lenext.workflows.show import channels as work
+    from lenext.workflows import show
 
-    corner = whole_numbers(crop, 4, "crop") if crop else ()
-    write(work(source, sample=sample, crop=corner, size=size, data_dir=data_dir, offline=offline), out, "channels")
+    corner = parse_numbers(crop, 4, "crop") if crop else ()
+    figure = show.channels(source, sample=sample, crop=corner, size=size, data_dir=data_dir, offline=offline)
+    write_figure(figure, out, "channels")
 
 
 @showing.command
@@ -82,30 +87,30 @@ def filters(
     image: ImagePath,
     /,
     *,
-    run: OfRun = "",
-    size: Annotated[int, WHOLE, Parameter(help="pixels a side that the file is brought to")] = 224,
+    run: RunFolder = "",
+    size: Annotated[int, WHOLE, Parameter(help="pixels a side to resize the file to")] = 224,
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """An image through hand-made filters (edges, blur, sharpen), and through those that a run has learned."""
+    """An image through hand-made filters (edges, blur, sharpen), and through a run's first kernels."""
     if not run:
         refuse("without --run", network=network)
-    from lenext.workflows.show import filtered as work
+    from lenext.workflows import show
 
-    write(work(image, run, size=size, network=network), out, "filters")
+    write_figure(show.filters(image, run or None, size=size, network=network), out, "filters")
 
 
 @showing.command
-def kernels(run: OfRun, /, *, network: Network = "", out: Out = None) -> None:
-    """The filters of a run's first convolution."""
-    from lenext.workflows.show import kernels as work
+def kernels(run: RunFolder, /, *, network: Network = "", out: Out = None) -> None:
+    """The kernels of a run's first convolution."""
+    from lenext.workflows import show
 
-    write(work(run, network=network), out, "kernels")
+    write_figure(show.kernels(run, network=network), out, "kernels")
 
 
 @showing.command
 def features(
-    run: OfRun,
+    run: RunFolder,
     image: ImagePath,
     /,
     *,
@@ -113,67 +118,68 @@ def features(
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """What the channels of a layer make of an image."""
-    from lenext.workflows.show import features as work
+    """The feature maps that a layer computes from an image."""
+    from lenext.workflows import show
 
-    write(work(run, image, layer=layer, network=network), out, "features")
+    write_figure(show.features(run, image, layer=layer, network=network), out, "features")
 
 
 @showing.command
 def confusion(
-    run: OfRun,
+    run: RunFolder,
     /,
     *,
     normalized: Annotated[bool, Parameter(negative="", help="per cent of the true class")] = False,
     out: Out = None,
 ) -> None:
     """The confusion matrix of a run's test images."""
-    from lenext.workflows.show import confusion as work
+    from lenext.workflows import show
 
-    write(work(run, normalized=normalized), out, "confusion")
+    write_figure(show.confusion(run, normalized=normalized), out, "confusion")
 
 
 @showing.command
-def classes(run: OfRun, /, *, out: Out = None) -> None:
+def classes(run: RunFolder, /, *, out: Out = None) -> None:
     """Precision, recall and F1 by class."""
-    from lenext.workflows.show import by_class as work
+    from lenext.workflows import show
 
-    write(work(run), out, "classes")
-
-
-@showing.command
-def reliability(run: OfRun, /, *, out: Out = None) -> None:
-    """Whether a run is as sure as it is right."""
-    from lenext.workflows.show import reliability as work
-
-    write(work(run), out, "reliability")
+    write_figure(show.classes(run), out, "classes")
 
 
 @showing.command
-def curves(*runs: OfRun, out: Out = None) -> None:
-    """The curves of several runs over each other."""
-    from lenext.workflows.show import curves as work
+def reliability(run: RunFolder, /, *, out: Out = None) -> None:
+    """The reliability diagram: accuracy by predicted probability."""
+    from lenext.workflows import show
 
+    write_figure(show.reliability(run), out, "reliability")
+
+
+@showing.command
+def curves(*runs: RunFolder, out: Out = None) -> None:
+    """The loss and accuracy of several runs by epoch, over each other."""
     if not runs:
-        raise ConfigurationError("curves of what? Give one or more runs")
-    write(work(*runs), out, "curves")
+        raise ConfigurationError("curves: name one or more runs")
+    from lenext.workflows import show
+
+    write_figure(show.curves(*runs), out, "curves")
 
 
 @showing.command
 def embedding(
-    run: OfRun,
+    run: RunFolder,
     /,
     *,
-    method: Annotated[Literal["pca", "tsne"], Parameter(help="how the features become two")] = "pca",
+    method: Annotated[Literal["pca", "tsne"], Parameter(help="how to project the features to two dimensions")] = "pca",
     network: Network = "",
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
 ) -> None:
-    """The test images as points, by what the network makes of them before its last layer."""
-    from lenext.workflows.show import embedding as work
+    """The test images as points, by the features before the network's last layer."""
+    from lenext.workflows import show
 
-    write(work(run, method=method, network=network, data_dir=data_dir, offline=offline), out, "embedding")
+    figure = show.embedding(run, method=method, network=network, data_dir=data_dir, offline=offline)
+    write_figure(figure, out, "embedding")
 
 
 @showing.command
@@ -182,25 +188,27 @@ def field(
     image: ImagePath,
     /,
     *,
-    image_size: Annotated[int | None, WHOLE, Parameter(help="pixels a side (default: what it is made for)")] = None,
+    image_size: Annotated[
+        int | None, WHOLE, Parameter(help="pixels a side of the network's input (default: the design size)")
+    ] = None,
     out: Out = None,
 ) -> None:
     """The receptive fields of a network's stages, drawn on an image."""
-    from lenext.workflows.show import receptive_fields as work
+    from lenext.workflows import show
 
-    write(work(network, image, image_size=image_size), out, "field")
+    write_figure(show.field(network, image, image_size=image_size), out, "field")
 
 
 @app.command
 def explain(
-    run: OfRun,
+    run: RunFolder,
     /,
-    *images: Annotated[str, Parameter(help="figures: files, folders, globs")],
-    layer: Annotated[str, Parameter(help="that Grad-CAM looks at (default: the last map)")] = "",
+    *images: Annotated[str, Parameter(help="image files, folders, globs")],
+    layer: Annotated[str, Parameter(help="the layer that Grad-CAM uses (default: the last map)")] = "",
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """What a run's answers for your images hang on: saliency, Grad-CAM, occlusion."""
-    from lenext.workflows.show import explained as work
+    """Which parts of your images a run's predictions depend on: saliency, Grad-CAM, occlusion."""
+    from lenext.workflows import show
 
-    write(work(run, *images, layer=layer, network=network), out, "explained")
+    write_figure(show.explain(run, *images, layer=layer, network=network), out, "explained")

@@ -12,7 +12,7 @@ from lenext.foundation.errors import LenextError
 from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
 from lenext.foundation.streams import write_error, write_out
-from lenext.reporting.tables import show, show_json
+from lenext.reporting.tables import print_json, print_rows
 
 
 @app.command
@@ -56,7 +56,7 @@ def predict(
         if isinstance(one, LenextError):
             write_error(f"left out: {one}")
     if format == "json":
-        show_json([dataclasses.asdict(row) for row in rows])
+        print_json([dataclasses.asdict(row) for row in rows])
         return
     if format == "csv":
         ranks = max((len(row.classes) for row in rows), default=1)
@@ -72,7 +72,7 @@ def predict(
         write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
         return
     here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
-    show(
+    print_rows(
         [
             {
                 "image": os.path.relpath(row.path, here) if here else row.path,

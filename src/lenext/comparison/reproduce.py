@@ -17,7 +17,7 @@ from lenext.foundation.files import csv_text, expand_path, write_atomic
 from lenext.reporting.console import Console
 from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
-from lenext.reporting.tables import table
+from lenext.reporting.tables import build_table
 from lenext.training.experiment import Experiment
 from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Recipe
@@ -262,7 +262,7 @@ def tell(found: Reproduction, better: bool, console: Console) -> None:
     ]
     what = "validation" if better else found.published.measured
     console.print()
-    console.print(table(f"accuracy in per cent, {what} and training", columns, rows))
+    console.print(build_table(f"accuracy in per cent, {what} and training", columns, rows))
     console.print(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
 
 

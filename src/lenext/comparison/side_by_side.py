@@ -8,7 +8,7 @@ from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.files import expand_path, make_folder, write_atomic
 from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
-from lenext.reporting.svg import LOOKS, Chart, Line
+from lenext.reporting.svg import SERIES_CLASSES, Chart, Line
 from lenext.runs.folder import Run
 from lenext.workflows.use import open_weights
 
@@ -26,9 +26,9 @@ def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:
     make_folder(path.parent)
     shown = [(row["name"], row["records"]) for row in rows if row["records"]]
     charts = [
-        Chart("Validation loss", lines(shown, "val_loss"), zero=True),
+        Chart("Validation loss", lines(shown, "val_loss"), from_zero=True),
         Chart("Validation accuracy", lines(shown, "val_accuracy"), percent=True),
-        Chart("Training loss", lines(shown, "train_loss"), zero=True),
+        Chart("Training loss", lines(shown, "train_loss"), from_zero=True),
         Chart("Training accuracy", lines(shown, "train_accuracy"), percent=True),
     ]
     same = len({(row["data"], row["split"]) for row in rows}) == 1
@@ -45,7 +45,7 @@ def lines(runs: Sequence[tuple[str, Sequence[Any]]], name: str) -> list[Line]:
             called,
             [float(one.epoch) for one in records],
             [getattr(one, name) for one in records],
-            LOOKS[at % len(LOOKS)],
+            SERIES_CLASSES[at % len(SERIES_CLASSES)],
         )
         for at, (called, records) in enumerate(runs)
     ]

@@ -12,9 +12,9 @@ from lenext.comparison.trials import Outcome
 from lenext.foundation.files import csv_text, write_atomic
 from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
-from lenext.reporting.places import without_places
-from lenext.reporting.svg import LOOKS, Chart, Line, Mark, Scatter
-from lenext.reporting.tables import table
+from lenext.reporting.redaction import redact_paths
+from lenext.reporting.svg import SERIES_CLASSES, Chart, Line, Mark, Scatter
+from lenext.reporting.tables import build_table
 
 Part = Literal["validation", "test"]
 ALIKE = 1.25  # of a training time to another
@@ -134,7 +134,7 @@ def curves(standings: Sequence[Standing]) -> list[Chart]:
     """Validation loss and accuracy by epoch, the mean over the seeds."""
     return [
         Chart("Validation accuracy, mean over seeds", lines(standings, "val_accuracy"), percent=True),
-        Chart("Training loss, mean over seeds", lines(standings, "train_loss"), zero=True),
+        Chart("Training loss, mean over seeds", lines(standings, "train_loss"), from_zero=True),
     ]
 
 
@@ -148,7 +148,9 @@ def lines(standings: Sequence[Standing], name: str) -> list[Line]:
                 by_epoch.setdefault(record.epoch, []).append(value)
         epochs = sorted(by_epoch)
         means = [fmean(by_epoch[epoch]) for epoch in epochs]
-        found.append(Line(one.name, [float(epoch) for epoch in epochs], means, LOOKS[at % len(LOOKS)]))
+        found.append(
+            Line(one.name, [float(epoch) for epoch in epochs], means, SERIES_CLASSES[at % len(SERIES_CLASSES)])
+        )
     return found
 
 
@@ -180,7 +182,7 @@ def write_csv(standings: Sequence[Standing], path: Path) -> None:
         settings = [one.settings.get(key, "") for key in options]
         for outcome in one.outcomes:
             figures = [outcome.validation, outcome.test, outcome.seconds and round(outcome.seconds, 3)]
-            name, failure = without_places(one.name), without_places(outcome.failure)
+            name, failure = redact_paths(one.name), redact_paths(outcome.failure)
             rows.append([name, *settings, outcome.trial.seed, *figures, len(outcome.records), failure])
     header = ["contestant", *options, "seed", "validation", "test", "seconds", "epochs", "failure"]
     write_atomic(path, csv_text(header, rows))
@@ -200,7 +202,7 @@ def write_page(
 ) -> None:
     """The table, the sentences, the Pareto images and the curves. A network of one's own is named without its place
     before charts make room for its name."""
-    shown = [replace(one, name=without_places(one.name)) for one in standings]
+    shown = [replace(one, name=redact_paths(one.name)) for one in standings]
     base = shown[standings.index(base)] if base else None
     standings, best = shown, shown[0]
     content = {
@@ -235,6 +237,6 @@ def tell(
         ]
         rows.append([*cells[:5], cells[5] or "failed", cells[6]])
     say("")
-    say(table(title, columns, rows))
+    say(build_table(title, columns, rows))
     for line in said:
         say(line)

@@ -1,4 +1,4 @@
-"""A run as one page: HTML with all in it, which needs no network, prints, and is right by day and by night."""
+"""Pages: HTML with everything in one file, which needs no network, prints, and has a light and a dark theme."""
 
 import base64
 import io
@@ -14,123 +14,141 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from lenext.reporting.figures import write_png
-from lenext.reporting.places import without_places
-from lenext.reporting.svg import Chart, Line, bar, reliability
+from lenext.reporting.figures.canvas import write_png
+from lenext.reporting.redaction import redact_paths
+from lenext.reporting.svg import Chart, Line, reliability_chart, share_bar
 from lenext.runs.saved_predictions import SavedPredictions
 from lenext.training.schedule import Curve
 from lenext.training.state import Record
 
-SHARP = 64  # px a side below which an image is enlarged in squares
-LARGEST = 128  # px a side that an image in a page has
-DOTS = 110  # an inch of a figure in a page
-MOST_CELLS = 30  # classes up to which the confusion matrix is a table
+MAX_PIXELATED_SIDE = 64  # pixels; smaller images are enlarged in squares
+MAX_IMAGE_SIDE = 128  # pixels of an image in a page
+FIGURE_DPI = 110
+MAX_MATRIX_CLASSES = 30  # with more, the confusion matrix is an image instead of a table
+RATE_CHART_WIDTH, RATE_CHART_HEIGHT = 934, 120  # pixels
 
 
 @dataclass
-class Shown:
-    """An image in a page: as a data address, with what is said under it, and whether that is right."""
+class GalleryItem:
+    """An image in a page.
 
-    address: str
+    Attributes:
+        src: The image as a data URL.
+        caption: The text below it.
+        detail: A second line below it.
+        is_correct: Whether the caption is a correct prediction.
+    """
+
+    src: str
     caption: str
-    below: str = ""
-    right: bool = True
+    detail: str = ""
+    is_correct: bool = True
 
 
 @dataclass
 class Gallery:
+    """Images in a page under a name, with a sentence about them."""
+
     name: str
     about: str
-    images: list[Shown] = field(default_factory=list)
+    images: list[GalleryItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A figure in a page."""
+class PageFigure:
+    """A figure in a page under a name, with a sentence about it; `src` is a data URL."""
 
     name: str
     about: str
-    address: str
+    src: str
 
 
-def drawn(name: str, about: str, figure: Figure) -> Drawn:
-    """A figure as a PNG in the page."""
+def page_figure(name: str, about: str, figure: Figure) -> PageFigure:
+    """Return a figure as PNG for a page."""
     content = io.BytesIO()
-    write_png(figure, content, DOTS)
-    return Drawn(name, about, embedded(content.getvalue(), "png"))
+    write_png(figure, content, FIGURE_DPI)
+    return PageFigure(name, about, data_url(content.getvalue(), "png"))
 
 
-def address(pixels: NDArray[np.uint8], largest: int = LARGEST) -> str:
-    """An image (C, H, W) or (H, W, 3) as an address that holds it: a small one as PNG, a photograph as JPEG."""
+def image_url(pixels: NDArray[np.uint8], max_side: int = MAX_IMAGE_SIDE) -> str:
+    """Return an image (C, H, W) or (H, W, 3) as a data URL: a small one as PNG, a photo as JPEG."""
     array = pixels.transpose(1, 2, 0) if pixels.shape[0] in (1, 3) else pixels
     image = Image.fromarray(array.squeeze(-1) if array.shape[-1] == 1 else array)
-    sharp = max(image.size) <= SHARP
-    image.thumbnail((largest, largest))
+    is_small = max(image.size) <= MAX_PIXELATED_SIDE
+    image.thumbnail((max_side, max_side))
     content = io.BytesIO()
-    if sharp:
+    if is_small:
         image.save(content, "PNG", optimize=True)
     else:
         image.save(content, "JPEG", quality=82)
-    return embedded(content.getvalue(), "png" if sharp else "jpeg")
+    return data_url(content.getvalue(), "png" if is_small else "jpeg")
 
 
-def embedded(content: bytes, kind: str) -> str:
-    """An image file as an address that holds it."""
+def data_url(content: bytes, kind: str) -> str:
+    """Return the data URL of an image file."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def curves(records: Sequence[Record], best_epoch: int | None, rates: Curve) -> list[Chart]:
-    """Loss and accuracy by epoch, and the learning rate, as `learning_rate_curve` gives it."""
-    epochs = [float(one.epoch) for one in records]
-    columns: dict[str, list[float | None]] = {
-        name: [getattr(one, name) for one in records]
-        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy",
-                     "evaluated_train_loss", "evaluated_train_accuracy")
-    }  # fmt: skip
+def training_charts(records: Sequence[Record], best_epoch: int | None, rates: Curve) -> list[Chart]:
+    """Return the charts of loss, accuracy and learning rate by epoch.
 
-    def lines(what: str) -> list[Line]:
-        found = [
-            Line("training", epochs, columns[f"train_{what}"], "a"),
-            Line("training, measured again", epochs, columns[f"evaluated_train_{what}"], "a thin"),
-            Line("validation", epochs, columns[f"val_{what}"], "b"),
-        ]
-        return [line for line in found if any(value is not None for value in line.y)]
+    Args:
+        records: One per epoch.
+        best_epoch: The epoch whose weights were chosen; it is marked.
+        rates: The learning rate by epoch, as `learning_rate_curve` returns it.
+    """
+    epochs = [float(record.epoch) for record in records]
 
-    best = next((one for one in records if one.epoch == best_epoch and one.val_accuracy is not None), None)
+    def metric_lines(metric: str) -> list[Line]:
+        columns = (
+            ("training", f"train_{metric}", "a"),
+            ("training, measured again", f"evaluated_train_{metric}", "a thin"),
+            ("validation", f"val_{metric}", "b"),
+        )
+        lines = [Line(name, epochs, [getattr(each, key) for each in records], css) for name, key, css in columns]
+        return [line for line in lines if any(value is not None for value in line.y)]
+
+    best = next((each for each in records if each.epoch == best_epoch and each.val_accuracy is not None), None)
     marks = [(float(best.epoch), float(best.val_accuracy or 0), f"best: {best.val_accuracy:.2%}")] if best else []
+    size = {"width": RATE_CHART_WIDTH, "height": RATE_CHART_HEIGHT}
     return [
-        Chart("Loss (cross-entropy)", lines("loss"), zero=True),
-        Chart("Accuracy", lines("accuracy"), percent=True, marks=marks),
-        Chart("Learning rate", [Line("learning rate", *rates, "c")], zero=True, wide=934, high=120),
+        Chart("Loss (cross-entropy)", metric_lines("loss"), from_zero=True),
+        Chart("Accuracy", metric_lines("accuracy"), percent=True, marks=marks),
+        Chart("Learning rate", [Line("learning rate", *rates, "c")], from_zero=True, **size),
     ]
 
 
 def confusion_cells(answers: SavedPredictions) -> list[list[dict[str, Any]]]:
-    """The matrix as rows of cells: count, share of the row, whether it is on the diagonal."""
+    """Return the confusion matrix as rows of cells: count, share of the row, whether on the diagonal."""
     counts = answers.confusion()
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    number = len(counts)
     return [
-        [{"count": int(counts[a, b]), "share": float(shares[a, b]), "right": a == b} for b in range(len(counts))]
-        for a in range(len(counts))
+        [{"count": int(counts[a, b]), "share": float(shares[a, b]), "is_correct": a == b} for b in range(number)]
+        for a in range(number)
     ]
 
 
 @cache
-def environment() -> jinja2.Environment:
-    """The templates; whatever is put into them is escaped, and loses the places of its paths."""
-    made = jinja2.Environment(
-        loader=jinja2.PackageLoader("lenext.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined, finalize=lambda one: without_places(one) if isinstance(one, str) else one,
-    )  # fmt: skip
-    made.filters |= {"percent": lambda value: f"{value:.1%}", "thousands": lambda value: f"{value:,}"}
-    made.globals |= {
-        "bar": lambda share, look: Markup(bar(share, look)),
-        "chart": lambda one: Markup(one.draw()),
-        "reliability": lambda rows: Markup(reliability(rows)),
+def template_environment() -> jinja2.Environment:
+    """Return the environment of the templates: it escapes every value and removes the machine's paths from it."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lenext.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: redact_paths(value) if isinstance(value, str) else value,
+    )
+    environment.filters |= {"percent": lambda value: f"{value:.1%}", "thousands": lambda value: f"{value:,}"}
+    environment.globals |= {
+        "bar": lambda share, css_class: Markup(share_bar(share, css_class)),
+        "chart": lambda chart: Markup(chart.draw()),
+        "reliability_chart": lambda bins: Markup(reliability_chart(bins)),
     }
-    return made
+    return environment
 
 
 def render(template: str, **content: Any) -> str:
-    """A template of reporting/templates with what is to be in it."""
-    return environment().get_template(template).render(**content)
+    """Render a template of reporting/templates with its values."""
+    return template_environment().get_template(template).render(**content)

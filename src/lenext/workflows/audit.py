@@ -16,7 +16,7 @@ from lenext.data.folder import FileReport, load_with_reports
 from lenext.data.near_duplicates import UNNAMED_CHANGE, NearDuplicate, find_near_duplicates
 from lenext.foundation.errors import ConfigurationError, unknown_name
 from lenext.foundation.files import csv_text, expand_path, make_folder, write_atomic
-from lenext.reporting.page import LARGEST, Gallery, Shown, address, render
+from lenext.reporting.page import MAX_IMAGE_SIDE, MAX_PIXELATED_SIDE, Gallery, GalleryItem, image_url, render
 from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
 
 ODD_RATIO = 3.0  # times as long as wide, or as small as the usual: odd
@@ -256,13 +256,17 @@ def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]
             image = embed_images(splits, locations) if locations else ""
             is_label_right = kind not in ("contradiction", "suspect label")
             caption = f"{finding.split}: {finding.sample}"
-            items.append(Shown(image, finding.what, caption, right=is_label_right))
+            items.append(GalleryItem(image, finding.what, caption, is_correct=is_label_right))
         galleries.append((Gallery(kind, about, items), len(of_kind)))
     counts = [(f"{len(split):,}", f"{name} images") for name, split in splits.items()]
     return render(
-        "audit.html", title=f"Audit of {data.name}", notes=notes, galleries=galleries, sharp=max(data.shape[1:]) <= 64,
+        "audit.html",
+        title=f"Audit of {data.name}",
+        notes=notes,
+        galleries=galleries,
+        pixelated=max(data.shape[1:]) <= MAX_PIXELATED_SIDE,
         numbers=[*counts, (f"{len(data.classes):,}", "classes"), (f"{len(findings):,}", "findings")],
-    )  # fmt: skip
+    )
 
 
 def embed_images(splits: Mapping[str, Split], locations: Sequence[SampleLocation]) -> str:
@@ -270,4 +274,4 @@ def embed_images(splits: Mapping[str, Split], locations: Sequence[SampleLocation
     images = [splits[name].images[torch.tensor([row])][0].numpy() for name, row in locations]
     gap = np.full((*images[0].shape[:2], max(1, images[0].shape[2] // 16)), 255, dtype=np.uint8)
     parts = [part for image in images for part in (gap, image)][1:]
-    return address(np.concatenate(parts, 2), LARGEST * len(images))
+    return image_url(np.concatenate(parts, 2), MAX_IMAGE_SIDE * len(images))

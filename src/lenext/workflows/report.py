@@ -1,4 +1,4 @@
-"""`report`: a run as a page that can be handed in, shown and trusted."""
+"""`report`: a run as one page, with its figures, its mistakes, its data and how to reproduce it."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -19,27 +19,27 @@ from lenext.inspection.summary import summarize
 from lenext.models.user_network import is_user_network
 from lenext.reporting.console import format_duration
 from lenext.reporting.page import (
-    MOST_CELLS,
+    MAX_MATRIX_CLASSES,
+    MAX_PIXELATED_SIDE,
     confusion_cells,
-    curves,
-    embedded,
+    data_url,
     render,
+    training_charts,
 )
+from lenext.reporting.svg import Chart
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
-from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
 from lenext.training.notices import Samples, calibration_notice, noticed
-from lenext.training.schedule import Curve, batches_per_epoch, learning_rate_curve
+from lenext.training.schedule import batches_per_epoch, learning_rate_curve
 from lenext.workflows.context import Context
-from lenext.workflows.prepare import open_data
-from lenext.workflows.run_figures import RunFigures
-from lenext.workflows.use import open_weights
+from lenext.workflows.opened_run import OpenedRun
+from lenext.workflows.report_images import ReportImages
 
 BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
-"""What a run's folder that somebody changed may lead to."""
-CLASSES = 20  # in the table
+"""Errors that a damaged run folder can cause."""
+MAX_TABLE_CLASSES = 20
 
 
 def report(
@@ -50,35 +50,49 @@ def report(
     data_dir: str | Path | None = None,
     offline: bool = False,
 ) -> Path:
-    """Write `report.html` into a run's folder, and return its path.
+    """Write `report.html` into a run's folder.
 
-    What cannot be drawn, as its data have been moved or its weights are not there, is left out, and the page says why.
-    network, data: of a run whose network or data were made in Python. Raises RunError where there is no such run.
+    A part that cannot be drawn, because data were moved or weights are missing, is left out; the page says why.
+
+    Args:
+        run: A run, or its folder.
+        network: The network of a run whose network is user-defined or was made in Python: `FILE.py:Class`, or a module.
+        data: The data of a run whose data were made in Python.
+        data_dir: The folder of the published datasets; None for the run's own.
+        offline: Whether the network must not be used.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RunError: There is no such run, or `network` is given for a run that knows its own.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if isinstance(network, str) and network and not is_user_network(run.experiment.network):
         raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
-    return Page(run, network, Context(data_dir, offline, dataset=data)).write()
+    opened = OpenedRun(run, network, Context(data_dir, offline, dataset=data))
+    return Report(opened).write()
 
 
 def write_report(run: Run, experiment: Experiment, context: Context) -> None:
     """Write the page at the end of a training; a failure is printed and does not end the training."""
     console, network = context.console, context.network
     try:
-        own = experiment.network if is_user_network(experiment.network) else ""
-        report(run, network=own if network is None else copy.deepcopy(network), data=context.dataset)
+        user_network = experiment.network if is_user_network(experiment.network) else ""
+        report(run, network=user_network if network is None else copy.deepcopy(network), data=context.dataset)
         console.print(f"report: {run.path / 'report.html'}")
     except (LenextError, OSError, RuntimeError, ValueError) as error:
         console.print(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
 
 
-class Page:
-    """What goes into a run's page, gathered part by part; a part that fails says why, and the others go on."""
+class Report:
+    """The content of a run's page, collected part by part; a part that fails is left out, with the reason."""
 
-    def __init__(self, run: Run, network: nn.Module | str, context: Context) -> None:
-        self.run, self.experiment = run, run.experiment
+    def __init__(self, opened: OpenedRun) -> None:
+        run = opened.run
+        self.opened, self.run, self.experiment = opened, run, run.experiment
         self.missing: list[str] = []
-        self.fine = ": no overfitting to speak of, no collapse"
+        self.fine = ": no marked overfitting, no collapse"
         self.environment = run.read_json("environment.json")
         self.split = run.read_json("split.json")
         self.results, self.records = run.results, run.records
@@ -86,171 +100,191 @@ class Page:
         self.description: Description | None = None
         self.data: Dataset | None = None
         try:
-            self.module, self.description = open_weights(run, "best", network)
+            self.module, self.description = opened.weights
         except LenextError as error:
             self.missing.append(f"Without the weights there are no explanations and no layers here: {error}")
         self.classes = self.description.classes if self.description else tuple(self.split.get("classes", ()))
-        self.answers = self.part("answers", lambda: read_predictions(run.path / "predictions.csv", self.classes), None)
-        if self.answers is None:
-            self.missing.append("There are no results by class yet: the run has not read its test set.")
+        self.answers = self.part("predictions", lambda: opened.answers, None)
         try:
-            self.data = open_data(run, context)
+            self.data = opened.data
         except LenextError as error:
             self.missing.append(f"Without the data there are no images here: {error}")
 
     def write(self) -> Path:
+        """Write the page into the run's folder, and return its path."""
         path = self.run.path / "report.html"
         write_atomic(path, render("run.html", **self.content()))
         return path
 
     def content(self) -> dict[str, Any]:
-        """All that the template names."""
-        experiment, answers = self.experiment, self.answers
-        opened = (self.data, self.answers, self.module, self.description)
-        images = RunFigures(self.run.path.name, experiment.recipe, *opened)
-        explained, map_layer = self.part("explanations", images.explanations, ([], ""))
-        best = self.results.get("best_epoch")
-        called = experiment.network or "a network made in Python"
+        """Return the values of the template."""
+        experiment = self.experiment
+        images = ReportImages(self.opened, experiment.recipe, self.data, self.answers, self.module, self.description)
+        explanations, map_layer = self.part("explanations", images.explanations, ([], ""))
+        network = experiment.network or "a network made in Python"
         return {
-            "title": f"{called.rpartition(':')[2]} on {Path(experiment.data).name}",
+            "title": f"{network.rpartition(':')[2]} on {Path(experiment.data).name}",
             "subtitle": f"{self.run.path.resolve()}",
             "command": "lenext train --recipe recipe.yaml",
             "recipe": experiment.to_yaml(),
-            "sharp": self.data is not None and max(self.data.shape[1:]) <= 64,
-            "numbers": self.part("figures", self.numbers, []),
-            "notices": sentences(self.part("notices", self.notices, [])),
-            "charts": self.part("curves", lambda: curves(self.records, best, self.rates()), []) if self.records else [],
+            "pixelated": self.data is not None and max(self.data.shape[1:]) <= MAX_PIXELATED_SIDE,
+            "numbers": self.part("key figures", self.key_figures, []),
+            "notices": format_sentences(self.part("notices", self.notices, [])),
+            "charts": self.part("curves", self.charts, []),
             "galleries": self.part("images", images.galleries, []),
             "data": self.part("data", self.data_facts, []),
-            "machine": self.part("machine", self.machine, []),
-            **self.part("results by class", lambda: self.by_class(answers), {"classes": []}),
-            "explanations": explained,
+            "machine": self.part("machine", self.machine_facts, []),
+            **self.part("results by class", self.class_results, {"classes": []}),
+            "explanations": explanations,
             "map_layer": map_layer,
-            "inside": self.part("images of what is inside", images.inside, []),
+            "figures": self.part("figures", images.figures, []),
             **self.part("layers", self.layers, {"layers": []}),
-            "fine": self.fine,  # these two are known by now
+            "fine": self.fine,  # this and `missing` are complete once all parts were collected
             "missing": self.missing,
         }
 
-    def part(self, name: str, make: Callable[[], Any], otherwise: Any) -> Any:
-        """A part of the page, or instead of it why it is not there."""
+    def part(self, name: str, collect: Callable[[], Any], default: Any) -> Any:
+        """Return a part of the page; where it fails, note the reason and return the default."""
         try:
-            return make()
+            return collect()
         except BROKEN as error:
             self.missing.append(f"No {name} here: {' '.join(str(error).split()) or type(error).__name__}")
-            return otherwise
+            return default
 
-    def numbers(self) -> list[tuple[str, str]]:
+    def key_figures(self) -> list[tuple[str, str]]:
+        """Return the largest numbers of the page with their names."""
         test, validation = self.results.get("test") or {}, self.results.get("validation") or {}
-        found = []
+        figures = []
         if "accuracy" in test:
-            found.append((f"{test['accuracy']:.2%}", f"of {test['samples']:,} test images right"))
+            figures.append((f"{test['accuracy']:.2%}", f"accuracy on {test['samples']:,} test images"))
         if validation.get("accuracy") is not None:
-            found.append((f"{validation['accuracy']:.2%}", f"of validation, epoch {self.results.get('best_epoch')}"))
+            epoch = self.results.get("best_epoch")
+            figures.append((f"{validation['accuracy']:.2%}", f"validation accuracy, epoch {epoch}"))
         if "top5_accuracy" in test:
-            found.append((f"{test['top5_accuracy']:.2%}", "right among the five likeliest"))
+            figures.append((f"{test['top5_accuracy']:.2%}", "top-5 accuracy on the test images"))
         if self.module:
-            found.append((f"{sum(one.numel() for one in self.module.parameters()):,}", "parameters"))
+            figures.append((f"{sum(weight.numel() for weight in self.module.parameters()):,}", "parameters"))
         if "training_seconds" in self.results:
-            found.append(
-                (format_duration(self.results["training_seconds"]), f"of training, {len(self.records)} epochs")
-            )
+            duration = format_duration(self.results["training_seconds"])
+            figures.append((duration, f"of training, {len(self.records)} epochs"))
         reads = self.results.get("test_reads", 0)
-        return [*found, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
+        return [*figures, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
 
-    def rates(self) -> Curve:
-        """The learning rate by epoch."""
+    def charts(self) -> list[Chart]:
+        """Return the charts of the training; none before the first epoch."""
+        if not self.records:
+            return []
         recipe = self.experiment.recipe
         batches = batches_per_epoch(recipe, self.split.get("samples", {}).get("train", 0))
-        return learning_rate_curve(recipe, batches, self.records)
+        rates = learning_rate_curve(recipe, batches, self.records)
+        return training_charts(self.records, self.results.get("best_epoch"), rates)
 
     def notices(self) -> list[str]:
-        """What the figures and the data give reason to say."""
-        share = 1 / max(len(self.classes), 1)
+        """Return the problems that the records, the predictions and the data show."""
+        largest_share = 1 / max(len(self.classes), 1)
         if self.data is not None:
             counts = self.data.train.labels.bincount()
-            share = float(counts.max() / counts.sum())
+            largest_share = float(counts.max() / counts.sum())
         recipe, sizes = self.experiment.recipe, self.split.get("samples", {})
         trained = recipe.samples_per_epoch(sizes["train"]) if "train" in sizes else 0
-        found = noticed(self.records, Samples(max(len(self.classes), 2), share, trained, sizes.get("validation", 0)))
+        samples = Samples(max(len(self.classes), 2), largest_share, trained, sizes.get("validation", 0))
+        notices = noticed(self.records, samples)
         if self.answers is not None and len(self.answers):
             confidence, accuracy = self.answers.confidence_and_accuracy
             error, by_chance = self.answers.calibration_error, self.answers.calibration_error_by_chance
-            found.append(calibration_notice(error, by_chance, confidence, accuracy, recipe))
-        found = [sentence for sentence in found if sentence]
-        splits = self.data.splits() if self.data else {}
-        if splits and not any(isinstance(one.images, ImageFiles) for one in splits.values()):
-            groups = find_exact_duplicates(splits)
-            self.fine += ", no image in two splits"
-            for other in ("validation", "test"):
-                if number := count_shared_images(groups, "train", other):
-                    found.append(f"{number:,} of the {other} images are training images too, so its figures flatter")
+            notices.append(calibration_notice(error, by_chance, confidence, accuracy, recipe))
+        notices += self.leak_notices()
         if self.results.get("test_reads", 0) > 1:
-            found.append("the test set was read more than once; what was chosen by it is no longer a test")
-        return found
+            notices.append("the test set was read more than once; choices made by it bias its figures")
+        return [notice for notice in notices if notice]
 
-    def by_class(self, answers: SavedPredictions | None) -> dict[str, Any]:
+    def leak_notices(self) -> list[str]:
+        """Return a sentence for each split that shares images with the training set."""
+        splits = self.data.splits() if self.data else {}
+        if not splits or any(isinstance(split.images, ImageFiles) for split in splits.values()):
+            return []
+        duplicates = find_exact_duplicates(splits)
+        self.fine += ", no image in two splits"
+        shared = {name: count_shared_images(duplicates, "train", name) for name in ("validation", "test")}
+        return [
+            f"{number:,} of the {name} images are training images too, so its figures are too good"
+            for name, number in shared.items()
+            if number
+        ]
+
+    def class_results(self) -> dict[str, Any]:
+        """Return the results by class, the confusion matrix and the calibration."""
+        answers = self.answers
         if answers is None or not len(answers):
             return {"classes": []}
         rows = class_metrics(answers, answers.classes)
-        few = len(rows) <= CLASSES
+        shown = rows
+        if len(rows) > MAX_TABLE_CLASSES:
+            shown = sorted(rows, key=lambda row: row["f1"])[:MAX_TABLE_CLASSES]
         image = self.run.path / "confusion_matrix.png"
-        small = len(answers.classes) <= MOST_CELLS
+        as_table = len(answers.classes) <= MAX_MATRIX_CLASSES
         return {
-            "classes": rows if few else sorted(rows, key=lambda row: row["f1"])[:CLASSES],
-            "more_classes": 0 if few else len(rows),
+            "classes": shown,
+            "more_classes": len(rows) if len(rows) > len(shown) else 0,
             "confused": answers.most_confused(),
             "calibration": answers.reliability(),
             "calibration_error": answers.calibration_error,
             "calibration_error_by_chance": answers.calibration_error_by_chance,
             "names": answers.classes,
-            "matrix": confusion_cells(answers) if small else [],
-            "matrix_image": embedded(image.read_bytes(), "png") if not small and image.is_file() else "",
+            "matrix": confusion_cells(answers) if as_table else [],
+            "matrix_image": data_url(image.read_bytes(), "png") if not as_table and image.is_file() else "",
         }
 
     def layers(self) -> dict[str, Any]:
-        """The network by block, and as a diagram."""
+        """Return the network's blocks, and its diagram."""
         if self.module is None or self.description is None:
             return {"layers": []}
         shape = self.description.preprocessing.input_shape
         summary = summarize(self.module, shape)
         try:
-            diagram = Markup(
-                draw_diagram([(self.experiment.network.rpartition(":")[2], network_graph(self.module, shape))])
-            )
+            name = self.experiment.network.rpartition(":")[2]
+            diagram = Markup(draw_diagram([(name, network_graph(self.module, shape))]))
         except LenextError:
             diagram = Markup("")
         return {"layers": summary.blocks(), "diagram": diagram}
 
     def data_facts(self) -> list[tuple[str, str]]:
+        """Return the facts about the data, by name."""
         source = self.split.get("source", {})
         sizes = ", ".join(f"{count:,} {part}" for part, count in self.split.get("samples", {}).items())
         facts = [("data", self.experiment.data), ("images", sizes), ("classes", f"{len(self.classes):,}")]
         facts += [(name, str(value)) for name, value in source.items()]
-        carved = [part for part in self.split.get("taken_out_of_train", {}) if part != "train"]
-        if carved:
-            how = f"{self.split.get('method')}, seed {self.split.get('seed')}"
-            facts.append(("taken out of train", f"{' and '.join(carved)} ({how}); which, is in split.json"))
+        held_out = [part for part in self.split.get("taken_out_of_train", {}) if part != "train"]
+        if held_out:
+            method = f"{self.split.get('method')}, seed {self.split.get('seed')}"
+            facts.append(("taken out of train", f"{' and '.join(held_out)} ({method}); split.json lists the samples"))
         if self.description:
             prepare = self.description.preprocessing
-            facts.append(("given to the network", f"{' x '.join(map(str, prepare.input_shape))}, {prepare.resize}"))
+            facts.append(("input of the network", f"{' x '.join(map(str, prepare.input_shape))}, {prepare.resize}"))
         return [(name, value) for name, value in facts if value]
 
-    def machine(self) -> list[tuple[str, str]]:
-        found = self.environment
-        versions = ", ".join(f"{name} {number}" for name, number in found.get("versions", {}).items())
-        took = ""
+    def machine_facts(self) -> list[tuple[str, str]]:
+        """Return the facts about the machine and the time of the training, by name."""
+        environment = self.environment
+        versions = ", ".join(f"{name} {number}" for name, number in environment.get("versions", {}).items())
+        training = ""
         if "training_seconds" in self.results and self.records:
-            epoch = sum(one.seconds for one in self.records) / len(self.records)
-            took = f"{format_duration(self.results['training_seconds'])}, {format_duration(epoch)} an epoch"
+            epoch = sum(record.seconds for record in self.records) / len(self.records)
+            training = f"{format_duration(self.results['training_seconds'])}, {format_duration(epoch)} an epoch"
         facts = [
-            ("training", took), ("device", found.get("device")), ("processor", found.get("device_name")),
-            ("threads", found.get("threads")), ("precision", found.get("precision")), ("system", found.get("platform")),
-            ("versions", versions), ("commit", found.get("commit")), ("resumed", len(found.get("resumed", [])) or None),
-        ]  # fmt: skip
+            ("training", training),
+            ("device", environment.get("device")),
+            ("processor", environment.get("device_name")),
+            ("threads", environment.get("threads")),
+            ("precision", environment.get("precision")),
+            ("system", environment.get("platform")),
+            ("versions", versions),
+            ("commit", environment.get("commit")),
+            ("resumed", len(environment.get("resumed", [])) or None),
+        ]
         return [(name, str(value)) for name, value in facts if value]
 
 
-def sentences(found: Sequence[str]) -> list[str]:
-    """Each with a capital letter and a full stop."""
-    return [f"{one[0].upper()}{one[1:]}." for one in found]
+def format_sentences(sentences: Sequence[str]) -> list[str]:
+    """Return sentences with a capital letter and a full stop."""
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]

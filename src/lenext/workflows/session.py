@@ -18,8 +18,8 @@ from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console, format_duration
-from lenext.reporting.run_images import write_curves, write_test_figures
-from lenext.reporting.tables import table
+from lenext.reporting.result_figures import write_test_figures, write_training_curves
+from lenext.reporting.tables import build_table
 from lenext.reporting.tensorboard import Board
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
@@ -227,7 +227,7 @@ class Session:
         records, best = self.state.records, self.state.best
         if records:
             rates = learning_rate_curve(self.job.recipe, self.job.batches, records)
-            write_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
+            write_training_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
         if not stopped:
             stop.at_once = True  # what comes now is done again by a resume
             if not stop:
@@ -300,4 +300,4 @@ def print_class_table(console: Console, figures: list[dict[str, Any]], title: st
     numbers = ("precision", "recall", "f1")
     rows = [[row["class"], str(row["images"]), *(f"{row[key]:.3f}" for key in numbers)] for row in figures]
     columns = {"class": "left", "images": "right", "precision": "right", "recall": "right", "F1": "right"}
-    console.print(table(title, columns, rows))
+    console.print(build_table(title, columns, rows))

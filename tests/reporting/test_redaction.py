@@ -16,8 +16,8 @@ from lenext.comparison.lessons import lesson
 from lenext.comparison.race import race
 from lenext.comparison.search import seek
 from lenext.comparison.variations import vary
-from lenext.reporting.page import environment
-from lenext.reporting.places import without_places
+from lenext.reporting.page import template_environment
+from lenext.reporting.redaction import redact_paths
 from lenext.workflows.audit import audit
 
 USER = "annaschmidt"
@@ -58,23 +58,23 @@ def test_what_of_a_path_is_shown(home: Path, text: str, shown: str) -> None:
     (home / "images" / "my flowers").mkdir(parents=True)
     (home / "images" / "my flowers" / "x.png").touch()
     text = text.replace("{home}", str(home))
-    assert without_places(text) == (shown or text)
+    assert redact_paths(text) == (shown or text)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\\:"), max_size=60))
 def test_text_without_paths_stays(text: str) -> None:
-    assert without_places(text) is text
+    assert redact_paths(text) is text
 
 
 @given(st.lists(st.from_regex(r"[a-z0-9_.-]{1,8}", fullmatch=True).filter(lambda part: part.strip(".")), min_size=3))
 def test_twice_is_once(parts: list[str]) -> None:
-    shown = without_places(f"see /{'/'.join(parts)}")
-    assert without_places(shown) == shown
+    shown = redact_paths(f"see /{'/'.join(parts)}")
+    assert redact_paths(shown) == shown
     assert shown.count("/") <= 1
 
 
 def test_markup_stays_markup_and_escaped(home: Path) -> None:
-    template = environment().from_string("<p title='{{ name }}'>{{ svg }}</p>")
+    template = template_environment().from_string("<p title='{{ name }}'>{{ svg }}</p>")
     page = template.render(name=f"<{home}/a/b/c>", svg=Markup("<b>{}</b>").format(f"{home}/a&b/c"))
     assert page == "<p title='&lt;b/c&gt;'><b>a&amp;b/c</b></p>"
 
@@ -109,7 +109,7 @@ def test_every_page_is_rendered_where_places_are_taken_out() -> None:
     package = Path(lenext.__file__).parent
     opened = [path.name for path in package.rglob("*.py") if "jinja2" in path.read_text(encoding="utf-8")]
     assert opened == ["page.py"]
-    assert environment().from_string("{{ a }}").render(a="in /home/anna/x/y/z") == "in y/z"
+    assert template_environment().from_string("{{ a }}").render(a="in /home/anna/x/y/z") == "in y/z"
 
 
 @pytest.mark.slow
