@@ -55,7 +55,10 @@ class ReportImages:
             return []
         galleries = []
         if self.answers is not None and self.data.test is not None:
-            mistakes, doubtful = self.answers.confident_mistakes(GALLERY_IMAGES), self.answers.least_confident(GALLERY_IMAGES)
+            mistakes, doubtful = (
+                self.answers.confident_mistakes(GALLERY_IMAGES),
+                self.answers.least_confident(GALLERY_IMAGES),
+            )
             galleries = [
                 Gallery("confident mistakes", ABOUT_MISTAKES, self.predicted_items(self.data.test, mistakes)),
                 Gallery("least confident", ABOUT_LEAST_CONFIDENT, self.predicted_items(self.data.test, doubtful)),
@@ -101,7 +104,9 @@ class ReportImages:
         correct = np.flatnonzero(answers.is_correct)
         if len(correct):
             correct = correct[np.linspace(0, len(correct) - 1, EXPLAINED_IMAGES).astype(int)]
-        rows, places = self.find_samples(self.data.test, np.concatenate([correct, answers.confident_mistakes(EXPLAINED_IMAGES)]))
+        rows, places = self.find_samples(
+            self.data.test, np.concatenate([correct, answers.confident_mistakes(EXPLAINED_IMAGES)])
+        )
         explanations, layer = list[dict[str, Any]](), ""
         for row, pixels in zip(rows.tolist(), stored_pixels(self.data.test, places), strict=True):
             inputs = description.preprocessing(torch.from_numpy(pixels)[None])
