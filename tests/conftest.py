@@ -1,4 +1,4 @@
-"""What many tests need: one thread, small data of our own making, and torchvision as an oracle."""
+"""Shared by all tests: one thread, small generated data, figures that are not drawn, processes that start at once."""
 
 import os
 import signal
@@ -15,16 +15,45 @@ import numpy as np
 import pytest
 import torch
 import trustme
+from matplotlib.figure import Figure
 from PIL import Image
 
 import lenext
 from lenext.data.dataset import Dataset
+from tests.figures import DRAWN, UNDRAWN
+from tests.recovery.fork_server import ForkServer
 
 torch.set_num_threads(1)
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undrawn_figures() -> Iterator[None]:
+    """Save every figure as one pixel, except where a test asks for `drawn_figures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, method in UNDRAWN.items():
+            patch.setattr(Figure, name, method)
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn_figures() -> Iterator[None]:
+    """Draw figures as usual, from here to the end of the test module."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, method in DRAWN.items():
+            patch.setattr(Figure, name, method)
+        yield
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Start the command line in processes that have everything imported."""
+    server = ForkServer()
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The command line as a person uses it: whole processes, exit codes, what is printed."""
+"""The command line as users see it: processes, exit codes, what is printed."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,35 @@ from PIL import Image
 
 from lenext.__main__ import VERBS, main
 from tests.data.makers import write_table
+from tests.recovery.fork_server import ForkServer
 
 
-def lenext(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own."""
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run_python(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run `python -m lenext ARGUMENTS`."""
     command = [sys.executable, "-m", "lenext", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def run_forked(fork_server: ForkServer) -> Command:
+    """Run `lenext ARGUMENTS` as `run_python` does, in a process that need not import anything."""
+
+    def run(*arguments: object, cwd: Path, fault: tuple[object, ...] = ()) -> subprocess.CompletedProcess[str]:
+        code = fork_server.run(*arguments, cwd=cwd, fault=fault)
+        out, err = ((cwd / name).read_text() for name in ("out", "err"))
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one finished run in it: runs/lenet-digits."""
     path = tmp_path_factory.mktemp("cli")
-    done = lenext("train", "lenet", "--data", "digits", "--epochs", 4, cwd=path)
+    done = run_python("train", "lenet", "--data", "digits", "--epochs", 4, cwd=path)
     assert done.returncode == 0, done.stderr
     for words in (
         "61,706 parameters",
@@ -46,25 +63,26 @@ def test_train_leaves_a_run(place: Path) -> None:
     assert (place / "runs" / "lenet-digits" / "confusion_matrix.png").is_file()
 
 
-def test_val_predict_and_lists(place: Path) -> None:
-    seen = lenext("val", "runs/lenet-digits", cwd=place)
-    assert seen.returncode == 0
-    assert "on 144 images" in seen.stdout
-    assert "was read 2 times" in lenext("val", "runs/lenet-digits", "--split", "test", cwd=place).stdout
+def test_val(place: Path, run_forked: Command) -> None:
+    done = run_forked("val", "runs/lenet-digits", cwd=place)
+    assert done.returncode == 0
+    assert "on 144 images" in done.stdout
+    assert "was read 2 times" in run_forked("val", "runs/lenet-digits", "--split", "test", cwd=place).stdout
+
+
+def test_predict(place: Path, run_forked: Command) -> None:
     Image.new("RGBA", (60, 40), "black").save(place / "a.png")
-    rows = list(
-        csv.reader(
-            io.StringIO(
-                lenext("predict", "runs/lenet-digits", "a.png", "--format", "csv", "--top", 2, cwd=place).stdout
-            )
-        )
-    )
+    predict = partial(run_forked, "predict", "runs/lenet-digits", "a.png", cwd=place)
+    rows = list(csv.reader(io.StringIO(predict("--format", "csv", "--top", 2).stdout)))
     assert rows[0] == ["image", "class", "probability", "class_2", "probability_2"]
     assert rows[1][0] == "a.png"
-    found = json.loads(lenext("predict", "runs/lenet-digits", "a.png", "--format", "json", cwd=place).stdout)
-    assert found[0]["classes"] == [rows[1][1]]
-    assert "a.png" in lenext("predict", "runs/lenet-digits", "a.png", cwd=place).stdout
-    runs = json.loads(lenext("list", "runs", "--json", cwd=place).stdout)
+    predictions = json.loads(predict("--format", "json").stdout)
+    assert predictions[0]["classes"] == [rows[1][1]]
+    assert "a.png" in predict().stdout
+
+
+def test_list_runs(place: Path, run_forked: Command) -> None:
+    runs = json.loads(run_forked("list", "runs", "--json", cwd=place).stdout)
     assert runs[0]["network"] == "lenet"
 
 
@@ -96,6 +114,7 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert "AvgPool2d" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("drawn_figures")
 def test_arithmetic_and_diagrams(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = f"arithmetic --in 28 --kernel 5 --stride 3 --padding 2 --dilation 2 --out {tmp_path}/steps.png"
     assert main(words.split()) == 0
@@ -119,7 +138,7 @@ def test_differences_between_variants(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["summary", "nin_32px", "--by", "stage", "--json"]) == 0
 
 
-def test_a_table_with_its_test_table(tmp_path: Path, digits: object) -> None:
+def test_a_table_with_its_test_table(tmp_path: Path, run_forked: Command) -> None:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -127,14 +146,14 @@ def test_a_table_with_its_test_table(tmp_path: Path, digits: object) -> None:
     write_table(tmp_path / "train.csv", rows[:1000])
     write_table(tmp_path / "test.csv", rows[1000:1200])
     arguments = ["train", "lenet", "--data", "train.csv", "--test-data", "test.csv", "--image-size", 28, "--epochs", 10]
-    done = lenext(*arguments, cwd=tmp_path)
+    done = run_forked(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "runs" / "lenet-train" / "results.json").read_text())
     assert results["test"]["samples"] == 200
     assert results["test"]["accuracy"] > 0.8
 
 
-def test_a_folder_and_a_network_of_ones_own(photos: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_folder_and_a_user_defined_network(photos: Callable[..., Path], tmp_path: Path, run_forked: Command) -> None:
     root = photos("train/up", "train/down", "val/up", "val/down")
     (tmp_path / "net.py").write_text(
         "from torch import nn\n"
@@ -143,13 +162,13 @@ def test_a_folder_and_a_network_of_ones_own(photos: Callable[..., Path], tmp_pat
         "        pool = nn.AvgPool2d(image_size // 4)\n"
         "        super().__init__(pool, nn.Flatten(), nn.Linear(16 * in_channels, num_classes))\n"
     )
-    done = lenext(
+    done = run_forked(
         "train", "net.py:Net", "--data", root, "--image-size", 24, "--epochs", 30, "--name", "mine", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert "note: photos has train and val but no test folder" in done.stdout
     words = ["predict", "runs/mine", f"{root}/val/*/*", "--network", "net.py:Net", "--format", "json"]
-    found = json.loads(lenext(*words, cwd=tmp_path).stdout)
+    found = json.loads(run_forked(*words, cwd=tmp_path).stdout)
     right = [Path(one["path"]).parent.name == one["classes"][0] for one in found]
     assert len(right) == 20
     assert sum(right) >= 18
@@ -269,24 +288,24 @@ def test_ctrl_c_ends_with_130_and_keeps_what_there_is(tmp_path: Path) -> None:
 def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)  # nobody reads: the first flush fails
-    command = [sys.executable, "-m", "lenext", "list", "models"]
+    command = [sys.executable, "-m", "lenext", "list", "recipes"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
     os.close(writer)
     assert done.returncode != 0
     assert done.stderr == ""
 
 
-def test_runs_at_the_same_time_have_folders_of_their_own(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lenext", "train", "lenet", "--epochs", "1"]
-    started = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in started] == [0, 0, 0]
+def test_runs_at_the_same_time_have_separate_folders(fork_server: ForkServer, tmp_path: Path) -> None:
+    command = ("train", "lenet", "--epochs", 1, "--runs-dir", tmp_path / "runs")
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    started = [fork_server.start(*command, cwd=tmp_path / name) for name in "abc"]
+    assert [fork_server.wait(process) for process in started] == [0, 0, 0]
     logs = [path.read_text() for path in (tmp_path / "runs").glob("*/train.log")]
     assert [log.count("network ") for log in logs] == [1, 1, 1]
 
 
-def test_a_terminal_that_cannot_show_a_name(photos: Callable[..., Path], tmp_path: Path) -> None:
-    root = photos("犬", "猫")
-    command = [sys.executable, "-m", "lenext", "train", "lenet_32px", "--data", str(root), "--epochs", "1"]
-    env = os.environ | {"PYTHONIOENCODING": "cp1252"}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
+def test_a_terminal_that_cannot_show_a_name(photos: Callable[..., Path], tmp_path: Path, run_forked: Command) -> None:
+    words = ("train", "lenet_32px", "--data", photos("犬", "猫"), "--epochs", 1)
+    done = run_forked(*words, cwd=tmp_path, fault=("print_as", "cp1252"))
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from lenext.cli import run as run_command
 from tests.commands.options import commands
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_figures")]
 
 OWN = """
 from torch import nn

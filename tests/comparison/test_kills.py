@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from os import kill
 from pathlib import Path
@@ -17,13 +17,6 @@ from tests.comparison.test_race import figures
 from tests.recovery.fork_server import ForkServer
 
 KILLS = 20
-
-
-@pytest.fixture
-def fork_server() -> Iterator[ForkServer]:
-    made = ForkServer()
-    yield made
-    made.close()
 
 
 def killed_again_and_again(

@@ -35,7 +35,7 @@ def test_a_console_prints_names_as_text(name: str) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 @pytest.mark.parametrize(
-    "arguments", ["--help", "", "train --help", "list models", "list what", "arithmetic --in 5 --kernel 3"]
+    "arguments", ["--help", "", "train --help", "list recipes", "list what", "arithmetic --in 5 --kernel 3"]
 )
 @pytest.mark.parametrize(
     "redirection", [">/dev/full", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "2>/dev/full", ">/dev/full 2>/dev/full"]

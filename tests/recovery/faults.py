@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -180,6 +181,12 @@ def hang_reading(after: int) -> None:
 def keep_in_files() -> None:
     """Images stay in their files, as those of large data sets do."""
     folder.MAX_BYTES_IN_MEMORY = 0
+
+
+def print_as(encoding: str) -> None:
+    """Give standard output and error the encoding of a terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding=encoding)  # type: ignore[union-attr]
 
 
 def print_into(path: str) -> None:
