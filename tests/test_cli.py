@@ -19,7 +19,6 @@ from lenext.__main__ import VERBS, main
 from tests.data.makers import write_table
 from tests.recovery.fork_server import ForkServer
 
-
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
