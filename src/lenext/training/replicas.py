@@ -113,7 +113,8 @@ def check(network: nn.Module, loss: Loss) -> None:
             raise ConfigurationError(
                 f"replicas: {type(module).__name__} may keep or draw something; leave replicas out"
             )
-        if isinstance(module, RANDOM) or getattr(module, "p" if "Dropout" in type(module).__name__ else "drop_path", 0) > 0:
+        rate = getattr(module, "p" if "Dropout" in type(module).__name__ else "drop_path", 0)
+        if isinstance(module, RANDOM) or rate > 0:
             raise ConfigurationError(f"replicas: {name} drops at random, which would not repeat; leave replicas out")
     if isinstance(loss, Mixing):
         raise ConfigurationError("replicas: mixup and cutmix draw random numbers; leave replicas out")
