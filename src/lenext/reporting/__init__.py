@@ -1,1 +1,1 @@
-"""Figures out of data, and what a person sees while a network trains."""
+"""Figures, charts, pages and tables, and the output of a training."""

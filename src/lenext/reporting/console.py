@@ -1,4 +1,4 @@
-"""What a person reads while a network trains: a live bar on a terminal, plain lines elsewhere, all lines in a log."""
+"""The output of a training: a live bar on a terminal, plain lines elsewhere, and all lines in a log."""
 
 import io
 import time
@@ -16,33 +16,41 @@ from rich.table import Table
 from lenext.foundation.files import make_write_error
 from lenext.foundation.streams import printable
 from lenext.foundation.terminal import SafeConsole
-from lenext.reporting.braille import chart
+from lenext.reporting.braille import draw_chart
 from lenext.training.state import Record, Step
 
-REFRESH = 0.2  # seconds between looks at the device
-HIGH = 7  # lines of a curve
-LINES = (("train", "bright_black"), ("val", "bold cyan"))
-SAY = 30.0  # seconds between lines within an epoch where there is no terminal
+REFRESH_SECONDS = 0.2  # between updates of the bar; each waits for the device
+LINE_SECONDS = 30.0  # between lines within an epoch where there is no terminal
+CHART_LINES = 7  # lines of a chart above the bar
+MAX_CHART_CHARACTERS = 44
+MIN_TERMINAL_CHARACTERS = 60  # of a terminal with charts
+TABLE_CHARACTERS = 160  # of a table where there is no terminal
+LOG_CHARACTERS = 100  # of a table in the log
+SERIES_STYLES = (("train", "bright_black"), ("val", "bold cyan"))
 
 
 class Console:
-    """Prints lines and tables, and keeps what was printed in a run's log."""
+    """A console that prints lines and tables, and keeps them in a run's log.
+
+    Args:
+        quiet: Whether nothing is printed.
+        lines: Whether lines are printed; without them a terminal shows the live bar alone.
+    """
 
     def __init__(self, quiet: bool = False, lines: bool = True) -> None:
-        """lines: whether lines are printed; without them there is the live bar alone, on a terminal."""
         self.terminal = SafeConsole(quiet=quiet, soft_wrap=True)
         if not self.terminal.is_terminal:
-            self.terminal.width = 160  # for tables
+            self.terminal.width = TABLE_CHARACTERS
         self.lines = lines
         self.log_file: IO[str] | None = None
         self.pending: list[str] = []
 
-    def write_log(self, path: Path) -> None:
-        """From now on into this file, with what was said before."""
+    def open_log(self, path: Path) -> None:
+        """Write into this log file from now on, after the lines printed so far."""
         try:
             self.log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
-            raise make_write_error(path, error) from error
+            raise write_error_of(path, error) from error
         pending, self.pending = self.pending, []
         self.write("".join(pending))
 
@@ -57,22 +65,22 @@ class Console:
                 self.log_file.close()
 
     def print(self, what: Any = "", style: str = "") -> None:
-        """A line or a table."""
+        """Print a line or a table, and log it."""
         try:
             if self.lines:
                 self.terminal.print(what, style=style or None, markup=False)
-        except OSError:  # the terminal or the pipe has gone; that is no reason to stop training
+        except OSError:  # the terminal or the pipe has gone, which is no reason to stop training
             self.terminal.quiet = True
-        recorder = SafeConsole(width=100, file=(sink := io.StringIO()), soft_wrap=True)
+        recorder = SafeConsole(width=LOG_CHARACTERS, file=(buffer := io.StringIO()), soft_wrap=True)
         recorder.print(what, markup=False)
-        self.write(sink.getvalue())
+        self.write(buffer.getvalue())
 
     def log(self, line: str) -> None:
-        """A line for the log alone."""
+        """Write a line into the log alone."""
         self.write(printable(line) + "\n")
 
     def write(self, text: str) -> None:
-        """Into the log; where that is not possible any more, there is none from now on."""
+        """Write text into the log; after the first failure there is no log any more."""
         if not self.log_file:
             self.pending.append(text)
             return
@@ -82,16 +90,21 @@ class Console:
             self.log_file = None
             self.print(f"note: the log cannot be written any more ({error.strerror or error})")
 
-    def facts(self, pairs: dict[str, str]) -> None:
-        """Names and what they are, aligned."""
-        wide = max(map(len, pairs)) + 2
-        for name, value in pairs.items():
-            self.print(f"{name:<{wide}}{value}")
+    def print_facts(self, facts: dict[str, str]) -> None:
+        """Print names and their values, aligned."""
+        width = max(map(len, facts)) + 2
+        for name, value in facts.items():
+            self.print(f"{name:<{width}}{value}")
 
     @contextmanager
-    def epochs(self, total: int, samples: int) -> Iterator["EpochBar"]:
-        """The bar of a training of `total` epochs of `samples` images."""
-        bar = EpochBar(self, total, samples)
+    def epoch_bar(self, epochs: int, samples: int) -> Iterator["EpochBar"]:
+        """Show the bar of a training.
+
+        Args:
+            epochs: Epochs of the training.
+            samples: Samples per epoch.
+        """
+        bar = EpochBar(self, epochs, samples)
         try:
             yield bar
         finally:
@@ -99,104 +112,114 @@ class Console:
 
 
 def open_console(quiet: bool | Console) -> Console:
-    """The one that is given, or a new one."""
+    """Return a console, or the given one unchanged."""
     return quiet if isinstance(quiet, Console) else Console(quiet)
 
 
 class EpochBar:
-    """Shows steps as they come; reads tensors only when it is due, so that nothing waits for the device."""
+    """The progress of a training. It reads tensors only when an update is due, so that nothing waits for the device."""
 
-    def __init__(self, console: Console, total: int, samples: int) -> None:
-        self.console, self.total, self.samples = console, total, samples
-        self.live = console.terminal.is_terminal and not console.terminal.quiet
+    def __init__(self, console: Console, epochs: int, samples: int) -> None:
+        self.console, self.epochs, self.samples = console, epochs, samples
+        self.is_live = console.terminal.is_terminal and not console.terminal.quiet
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[total_epochs]}"),
             BarColumn(bar_width=28),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=console.terminal,
         )
-        self.board = Live(console=console.terminal, transient=True, auto_refresh=False)
+        self.display = Live(console=console.terminal, transient=True, auto_refresh=False)
         self.task: TaskID | None = None
         self.records: list[Record] = []
-        self.seen = 0
+        self.epoch_samples = 0  # trained so far in the current epoch
         self.epoch = 0
-        self.begun = self.shown = self.said = time.perf_counter()
+        self.epoch_start = self.last_update = self.last_line = time.perf_counter()
 
-    def step(self, step: Step) -> None:
-        """Take in an update or a batch of validation."""
+    def show_step(self, step: Step) -> None:
+        """Show an update of the weights, or a batch of validation."""
         now = time.perf_counter()
         if step.epoch != self.epoch:
-            self.epoch, self.seen, self.begun, self.said = step.epoch, 0, now, now
-        self.seen += step.samples if step.phase == "train" else 0
-        if now - self.shown < REFRESH:
+            self.epoch, self.epoch_samples, self.epoch_start, self.last_line = step.epoch, 0, now, now
+        self.epoch_samples += step.samples if step.phase == "train" else 0
+        if now - self.last_update < REFRESH_SECONDS:
             return
-        self.shown = now
-        rate = self.seen / max(now - self.begun, 1e-9)
-        words = f"loss {float(step.loss):.3f}  acc {int(step.correct) / step.samples:6.1%}  {rate:,.0f} images/s"
+        self.last_update = now
+        rate = self.epoch_samples / max(now - self.epoch_start, 1e-9)
+        status = f"loss {float(step.loss):.3f}  acc {int(step.correct) / step.samples:6.1%}  {rate:,.0f} images/s"
         if step.phase == "validation":
-            words = f"validating, {step.position + 1}/{step.batches}"
-        if self.live:
-            self.draw(words)
-        elif now - self.said > SAY:
-            self.said = now
-            self.console.print(f"epoch {step.epoch}/{self.total}  step {step.position + 1}/{step.batches}  {words}")
+            status = f"validating, {step.position + 1}/{step.batches}"
+        if self.is_live:
+            self.update_bar(status)
+        elif now - self.last_line > LINE_SECONDS:
+            self.last_line = now
+            position = f"epoch {step.epoch}/{self.epochs}  step {step.position + 1}/{step.batches}"
+            self.console.print(f"{position}  {status}")
 
-    def draw(self, words: str) -> None:
-        done = (self.epoch - 1) * self.samples + self.seen
+    def update_bar(self, status: str) -> None:
+        """Draw the bar with a status behind it."""
+        completed = (self.epoch - 1) * self.samples + self.epoch_samples
         if self.task is None:
-            fields: dict[str, Any] = {"epoch": self.epoch, "total_epochs": self.total, "words": words}
-            self.task = self.progress.add_task("", total=self.total * self.samples, **fields)
-            self.board.start()
-        left = self.progress.tasks[0].time_remaining
-        end = f"  until {time.strftime('%H:%M', time.localtime(time.time() + left))}" if left else ""
-        self.progress.update(self.task, completed=done, epoch=self.epoch, words=f"{words}{end}")
-        self.board.update(self.curves(), refresh=True)
+            fields: dict[str, Any] = {"epoch": self.epoch, "total_epochs": self.epochs, "status": status}
+            self.task = self.progress.add_task("", total=self.epochs * self.samples, **fields)
+            self.display.start()
+        remaining = self.progress.tasks[0].time_remaining
+        end = f"  until {time.strftime('%H:%M', time.localtime(time.time() + remaining))}" if remaining else ""
+        self.progress.update(self.task, completed=completed, epoch=self.epoch, status=f"{status}{end}")
+        self.display.update(self.bar_and_charts(), refresh=True)
 
-    def curves(self) -> RenderableType:
-        """The bar, and from the second epoch on loss and accuracy above it, where the terminal has room for them."""
-        wide, high = self.progress.console.size
-        if len(self.records) < 2 or wide < 60 or high < HIGH + 6:
+    def bar_and_charts(self) -> RenderableType:
+        """Return the bar; from the second epoch on, where there is room, with charts of loss and accuracy above it."""
+        width, height = self.progress.console.size
+        if len(self.records) < 2 or width < MIN_TERMINAL_CHARACTERS or height < CHART_LINES + 6:
             return self.progress
-        each = min((wide - 20) // 2, 44)
+        chart_width = min((width - 20) // 2, MAX_CHART_CHARACTERS)
         table = Table.grid(padding=(0, 2))
-        table.add_row(*(
-            chart(title, [([getattr(one, f"{part}_{what}") for one in self.records], style) for part, style in LINES],
-                  each, HIGH, percent=what == "accuracy")
-            for title, what in (("loss", "loss"), ("accuracy: training dim, validation bright", "accuracy"))
-        ))  # fmt: skip
+        titles = {"loss": "loss", "accuracy": "accuracy: training dim, validation bright"}
+        charts = [
+            draw_chart(
+                title,
+                [([getattr(each, f"{part}_{metric}") for each in self.records], style) for part, style in SERIES_STYLES],
+                chart_width,
+                CHART_LINES,
+                percent=metric == "accuracy",
+            )
+            for metric, title in titles.items()
+        ]
+        table.add_row(*charts)
         return Group(table, self.progress)
 
-    def record(self, record: Record, best: bool) -> None:
-        """The line of an epoch."""
+    def show_record(self, record: Record, is_best: bool) -> None:
+        """Print the line of an epoch."""
         validation = ""
         if record.val_accuracy is not None and record.val_loss is not None:
             validation = f"   val loss {record.val_loss:.4f}  acc {record.val_accuracy:7.2%}"
-        again = ""
+        extra = ""
         if record.evaluated_train_accuracy is not None:
-            again = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
-        again += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
+            extra = f"   train measured again {record.evaluated_train_accuracy:7.2%}"
+        extra += f"   {record.skipped_updates} updates skipped" if record.skipped_updates else ""
         self.records.append(record)
-        width = len(str(self.total))
+        width = len(str(self.epochs))
         self.console.print(
-            f"epoch {record.epoch:>{width}}/{self.total}   train loss {record.train_loss:.4f}  acc "
-            f"{record.train_accuracy:7.2%}{again}{validation}   {format_duration(record.seconds)}"
-            f"{'   best' if best else ''}"
+            f"epoch {record.epoch:>{width}}/{self.epochs}   train loss {record.train_loss:.4f}  acc "
+            f"{record.train_accuracy:7.2%}{extra}{validation}   {format_duration(record.seconds)}"
+            f"{'   best' if is_best else ''}"
         )
 
     def close(self) -> None:
+        """Remove the bar."""
         if self.task is not None:
             with suppress(Exception):
-                self.board.stop()
+                self.display.stop()
 
 
-def format_duration(value: float) -> str:
-    """A duration as a person says it: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
-    if round(value, 1) < 10:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def format_duration(seconds: float) -> str:
+    """Format a duration: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min."""
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60} min"

@@ -1,4 +1,4 @@
-"""Records for TensorBoard, for those who have it; whatever goes wrong there is told once, and training goes on."""
+"""Records for TensorBoard, where it is installed. A failure is printed once and does not stop training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,43 +6,52 @@ from typing import Any, cast
 
 from lenext.training.state import Record
 
-SHOWN = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
+METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 
-class Board:
-    """Writes into a folder that `tensorboard --logdir` reads."""
+class TensorBoardWriter:
+    """A writer into a folder that `tensorboard --logdir` reads.
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.say, self.writer = say, cast(Any, None)
+    Args:
+        folder: The folder.
+        report: Called with the message of a failure, after which nothing more is written.
+    """
+
+    def __init__(self, folder: Path, report: Callable[[str], None]) -> None:
+        self.report, self.writer = report, cast(Any, None)
         self.attempt(lambda: self.open(folder))
 
     def open(self, folder: Path) -> None:
+        """Open the writer of torch."""
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(folder))
 
-    def record(self, record: Record) -> None:
-        """An epoch's figures."""
+    def write_record(self, record: Record) -> None:
+        """Write the metrics of an epoch."""
         if self.writer:
-            self.attempt(lambda: self.write(record))
+            self.attempt(lambda: self.write_metrics(record))
 
-    def write(self, record: Record) -> None:
-        for name in SHOWN:
+    def write_metrics(self, record: Record) -> None:
+        """Write each metric that was measured."""
+        for name in METRICS:
             value = getattr(record, name)
             if value is not None:
                 self.writer.add_scalar(name, value, record.epoch)
         self.writer.flush()
 
     def close(self) -> None:
+        """Close the files."""
         if self.writer:
             self.attempt(self.writer.close)
 
-    def attempt(self, work: Callable[[], Any]) -> None:
+    def attempt(self, action: Callable[[], Any]) -> None:
+        """Call a function; on its first failure, report it and stop writing."""
         try:
-            work()
+            action()
         except Exception as error:  # another program's files are no reason to stop training
             self.writer = None
-            what = " ".join(f"{type(error).__name__}: {error}".split())
-            self.say(
-                f"note: nothing is written for TensorBoard ({what}); `pip install 'lenext[tensorboard]'` brings it"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self.report(
+                f"note: nothing is written for TensorBoard ({reason}); install it with `pip install 'lenext[tensorboard]'`"
             )
