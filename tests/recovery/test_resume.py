@@ -521,7 +521,7 @@ def test_dropout_in_validation_goes_on_alike(few: Dataset, tmp_path: Path, monke
         seen.append(step.phase)
 
     monkeypatch.setattr(StopSignal, "__bool__", stop)
-    monkeypatch.setattr(EpochBar, "step", noted)
+    monkeypatch.setattr(EpochBar, "show_step", noted)
     with pytest.raises(KeyboardInterrupt):
         lenext.train(begin(), few, recipe=RECIPE, runs_dir=tmp_path, quiet=True)
     monkeypatch.undo()

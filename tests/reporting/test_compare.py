@@ -14,7 +14,7 @@ from rich.console import ConsoleDimensions
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
-from lenext.reporting.braille import BITS, FIRST, chart
+from lenext.reporting.braille import BLANK, DOT_BITS, draw_chart
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.state import Record
@@ -95,15 +95,15 @@ def test_without_tensorboard_it_is_said(
 
 def test_a_curve_in_letters() -> None:
     """Each dot is where a by-hand line through the values has it."""
-    drawn = chart("t", [([0.0, 1.0], "a")], 4, 2).plain.split("\n")
+    drawn = draw_chart("t", [([0.0, 1.0], "a")], 4, 2).plain.split("\n")
     assert drawn[0].split() == ["t"]
     assert [line[:1] for line in drawn[1:]] == ["1", "0"]
-    rows = [[ord(letter) - FIRST for letter in line[2:]] for line in drawn[1:]]
+    rows = [[ord(letter) - BLANK for letter in line[2:]] for line in drawn[1:]]
     lit = {
         (2 * at + right, 4 * row + down)
         for row, letters in enumerate(rows)
         for at, bits in enumerate(letters)
-        for down, pair in enumerate(BITS)
+        for down, pair in enumerate(DOT_BITS)
         for right, bit in enumerate(pair)
         if bits & bit
     }
@@ -112,19 +112,19 @@ def test_a_curve_in_letters() -> None:
 
 def test_a_curve_of_nothing_and_of_what_is_no_number() -> None:
     for values in ([], [None, None], [float("nan")], [0.3], [0.3, 0.3, None]):
-        assert len(chart("t", [(values, "")], 5, 2, percent=True).plain.split("\n")) == 3
+        assert len(draw_chart("t", [(values, "")], 5, 2, percent=True).plain.split("\n")) == 3
 
 
 def test_the_board_has_the_curves_of_the_epochs() -> None:
     console = Console()
     console.terminal = RichConsole(force_terminal=True, width=100, height=30, file=io.StringIO())
-    with console.epochs(3, 10) as bar:
-        bar.record(Record(1, 1.0, 2.0, 0.1, 2.1, 0.2, 0.1), True)
-        assert bar.curves() is bar.progress
-        bar.record(Record(2, 1.0, 1.0, 0.4, 1.3, 0.5, 0.1), True)
-        console.terminal.print(bar.curves())
+    with console.epoch_bar(3, 10) as bar:
+        bar.show_record(Record(1, 1.0, 2.0, 0.1, 2.1, 0.2, 0.1), True)
+        assert bar.bar_and_charts() is bar.progress
+        bar.show_record(Record(2, 1.0, 1.0, 0.4, 1.3, 0.5, 0.1), True)
+        console.terminal.print(bar.bar_and_charts())
         console.terminal.size = ConsoleDimensions(40, 30)
-        assert bar.curves() is bar.progress  # no room
+        assert bar.bar_and_charts() is bar.progress  # no room
     said = console.terminal.file.getvalue()  # type: ignore[attr-defined]
     for edge in ("1", "2.1", "10%", "50%"):
         assert edge in said

@@ -303,7 +303,7 @@ def test_ctrl_c_keeps_the_weights_so_far(tmp_path: Path, monkeypatch: pytest.Mon
         if bar.epoch == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(EpochBar, "record", interrupt)
+    monkeypatch.setattr(EpochBar, "show_record", interrupt)
     with pytest.raises(KeyboardInterrupt):
         lenext.train("lenet", runs_dir=tmp_path, epochs=30, quiet=True)
     run = Run.open(tmp_path / "lenet-digits")

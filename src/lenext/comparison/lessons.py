@@ -229,7 +229,7 @@ def lesson(
         folder, plan, _ = settled(request, expand_path(runs_dir), name, f"lesson-{which}", make)
         facts = {"lesson": f"{one.about} ({one.source})", "compared": ", ".join(one.setups), "in": str(folder),
                  "each": f"{plan.seeds} seeds on {one.data}", "machine": plan.machine}  # fmt: skip
-        console.facts(facts | plan.time(folder))
+        console.print_facts(facts | plan.time(folder))
         console.print()
         outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         standings = plan.standings(outcomes)

@@ -95,7 +95,7 @@ def race(
 
         otherwise = default_name("", Experiment(network="race", data=data))
         folder, plan, was_there = settled(request, expand_path(runs_dir), name, otherwise, make)
-        console.facts(told(plan, folder, limit) | plan.time(folder))
+        console.print_facts(told(plan, folder, limit) | plan.time(folder))
         console.print("going on with what is there\n" if was_there else "")
         outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         found = concluded(plan, folder, outcomes, request, limit)

@@ -120,7 +120,7 @@ def reproduce(
             return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine_of(jobs))
 
         folder, plan, was_there = settled(request, expand_path(runs_dir), name, folder_name(which, better, scale), make)
-        console.facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
+        console.print_facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
         console.print("going on with what is there\n" if was_there else "")
         outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
         found = concluded(which, one, plan, folder, outcomes, better, scale)

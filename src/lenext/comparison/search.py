@@ -102,7 +102,9 @@ def seek(
         )
         base = plan.contestants[0].experiment
         whole = kept[0] if kept else base_of(network, data, recipe, label_column, given, data_dir, offline)[1]
-        console.facts({"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine})
+        console.print_facts(
+            {"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine}
+        )
         console.print()
         sought = {key: request[key] for key in ("vary", "options", "recipe", "settings")}
         with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name, sought) as study:

@@ -107,7 +107,7 @@ def vary(
 
         otherwise = default_name("", Experiment(network=f"vary-{network.rpartition('/')[2]}", data=data))
         folder, plan, was_there = settled(request, expand_path(runs_dir), name, otherwise.replace(":", "-"), make)
-        console.facts(facts_of(request, plan, folder) | plan.time(folder))
+        console.print_facts(facts_of(request, plan, folder) | plan.time(folder))
         console.print("going on with what is there\n" if was_there else "")
         how: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
         outcomes = plan.carry_out(folder, read_test=False, say=console.print, **how)

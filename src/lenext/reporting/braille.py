@@ -13,9 +13,7 @@ DOT_COLUMNS, DOT_ROWS = 2, 4  # of a character
 Values = Sequence[float | None]
 
 
-def draw_chart(
-    title: str, lines: Sequence[tuple[Values, str]], width: int, height: int, percent: bool = False
-) -> Text:
+def draw_chart(title: str, lines: Sequence[tuple[Values, str]], width: int, height: int, percent: bool = False) -> Text:
     """Draw lines over their index, with a title above and the range of their values at the left.
 
     Args:

@@ -50,7 +50,7 @@ class Console:
         try:
             self.log_file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
         except OSError as error:
-            raise write_error_of(path, error) from error
+            raise make_write_error(path, error) from error
         pending, self.pending = self.pending, []
         self.write("".join(pending))
 
@@ -179,7 +179,10 @@ class EpochBar:
         charts = [
             draw_chart(
                 title,
-                [([getattr(each, f"{part}_{metric}") for each in self.records], style) for part, style in SERIES_STYLES],
+                [
+                    ([getattr(each, f"{part}_{metric}") for each in self.records], style)
+                    for part, style in SERIES_STYLES
+                ],
                 chart_width,
                 CHART_LINES,
                 percent=metric == "accuracy",

@@ -52,6 +52,5 @@ class TensorBoardWriter:
         except Exception as error:  # another program's files are no reason to stop training
             self.writer = None
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self.report(
-                f"note: nothing is written for TensorBoard ({reason}); install it with `pip install 'lenext[tensorboard]'`"
-            )
+            install = "`pip install 'lenext[tensorboard]'` installs it"
+            self.report(f"note: nothing is written for TensorBoard ({reason}); {install}")

@@ -61,7 +61,9 @@ class ReportImages:
             )
             galleries = [
                 Gallery("confident mistakes", ABOUT_MISTAKES, self.predicted_items(self.data.test, mistakes)),
-                Gallery("least confident predictions", ABOUT_LEAST_CONFIDENT, self.predicted_items(self.data.test, doubtful)),
+                Gallery(
+                    "least confident predictions", ABOUT_LEAST_CONFIDENT, self.predicted_items(self.data.test, doubtful)
+                ),
             ]
         train = self.data.train
         rows = np.linspace(0, len(train) - 1, min(GALLERY_IMAGES, len(train))).astype(np.int64)

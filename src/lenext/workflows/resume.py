@@ -104,7 +104,7 @@ def resume_run(
         found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
         dataset = load_data(experiment, context)
         job = Job(experiment, split_by_recipe(dataset, experiment.recipe), context, load_weights=found is None)
-        console.write_log(run.path / "train.log")
+        console.open_log(run.path / "train.log")
         session = Session(job, run, console, reads_test=read_test, watch=watch)
         if found:
             session.go_on_from(found[1])

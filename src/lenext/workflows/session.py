@@ -20,7 +20,7 @@ from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console, format_duration
 from lenext.reporting.result_figures import write_test_figures, write_training_curves
 from lenext.reporting.tables import build_table
-from lenext.reporting.tensorboard import Board
+from lenext.reporting.tensorboard import TensorBoardWriter
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics, split_metrics, write_predictions
@@ -107,11 +107,11 @@ class Session:
         keep_freed_memory_until_exit()  # of the whole process, and of whatever it does after this training
         every = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
-        board = Board(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
-        with self.console.epochs(job.epochs, job.samples) as bar:
+        board = TensorBoardWriter(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
+        with self.console.epoch_bar(job.epochs, job.samples) as bar:
             for event in self.events():
                 if isinstance(event, Step):
-                    bar.step(event)
+                    bar.show_step(event)
                     last = event.position == event.batches - 1  # before validation, which a resume repeats
                     if event.phase == "train" and (last or 0 < every < time.perf_counter() - self.saved):
                         self.save()
@@ -121,9 +121,9 @@ class Session:
                         weights.save(self.run.weights("best"), state.trained, job.description)
                         checkpoint.keep_best(self.run.weights("best"), self.run.checkpoints, event.epoch)
                     self.run.write_records(state.records)
-                    bar.record(event, best)
+                    bar.show_record(event, best)
                     if board:
-                        board.record(event)
+                        board.write_record(event)
                     if self.watch:
                         self.watch(event)
                     if notice := self.notice():
