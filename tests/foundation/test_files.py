@@ -108,8 +108,8 @@ def test_only_regular_files_within_a_limit_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(b"12345")
     (tmp_path / "link").symlink_to("/dev/zero")
-    for name, what in (("pipe", "not a regular file"), ("link", "not a regular file"), (".", "a folder")):
-        with pytest.raises(OSError, match=what):
+    for name, reason in (("pipe", "not a regular file"), ("link", "not a regular file"), (".", "a folder")):
+        with pytest.raises(OSError, match=reason):
             open_regular(tmp_path / name)
     with pytest.raises(OSError, match="larger than 4 bytes"):
         read_regular(tmp_path / "large", 4)

@@ -47,12 +47,12 @@ def test_what_would_lose_something_is_refused(value: object, kind: object) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "nearest"),
+    ("name", "nearest"),
     [("lenett", "lenet"), ("RESNET18", "resnet18"), ("resnet-18", "resnet18"), ("act", "activation")],
 )
-def test_the_nearest_name_is_told(given: str, nearest: str) -> None:
-    assert f"did you mean '{nearest}'" in unknown_name("network", given, ["lenet", "resnet18", "activation"])
+def test_the_nearest_name_is_reported(name: str, nearest: str) -> None:
+    assert f"did you mean '{nearest}'" in unknown_name("network", name, ["lenet", "resnet18", "activation"])
 
 
-def test_without_a_near_name_all_are_told() -> None:
+def test_without_a_near_name_all_are_listed() -> None:
     assert unknown_name("network", "zzz", ["lenet", "resnet18"]).endswith("there are: lenet, resnet18")

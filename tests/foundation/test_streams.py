@@ -1,4 +1,4 @@
-"""What reaches a terminal, and a process whose streams are full or closed."""
+"""Text on a terminal, and processes whose streams are full or closed."""
 
 import io
 import re

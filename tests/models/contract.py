@@ -1,6 +1,6 @@
-"""What each variant has been since it was checked against its oracle: parameter counts, names, stage shapes.
+"""The parameter counts, parameter names and stage shapes of each variant, as they were checked against its oracle.
 
-`python -m tests.models.contract` writes contract.json anew; a change in it is a change for users, to be meant.
+`python -m tests.models.contract` writes contract.json again; a change in it is a change for users, and must be meant.
 """
 
 import hashlib
@@ -24,26 +24,26 @@ SIZES = {
 
 
 def identity(name: str, channels: int, classes: int) -> dict[str, Any]:
-    """How many parameters a network has for these images, and a digest of its names and shapes in their order."""
+    """Return the number of parameters, and a hash of their names and shapes in order."""
     with torch.device("meta"):
         network = create(name, in_channels=channels, num_classes=classes)
     entries = [f"{key} {tuple(value.shape)}" for key, value in network.state_dict().items()]
     digest = hashlib.sha256("\n".join(entries).encode()).hexdigest()
-    return {"parameters": sum(one.numel() for one in network.parameters()), "names": digest[:16]}
+    return {"parameters": sum(parameter.numel() for parameter in network.parameters()), "names": digest[:16]}
 
 
 def stages(name: str) -> list[str]:
-    """The shapes that a small image takes on its way, as `lenext summary --by stage` has them."""
+    """Return the shapes that a small image takes on its way, as `lenext summary --by stage` lists them."""
     size = SIZES.get(name, find_variant(name).image_size)
-    follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
-    network: nn.Module = create(name, in_channels=3, num_classes=5, **follows)
+    data_options = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
+    network: nn.Module = create(name, in_channels=3, num_classes=5, **data_options)
     return ["x".join(map(str, stage.output_shape)) for stage in summarize(network, (3, size, size)).stages()]
 
 
 if __name__ == "__main__":
-    found = {
+    contract = {
         name: {"1 channel, 7 classes": identity(name, 1, 7), "3 channels, 10 classes": identity(name, 3, 10)}
         | ({"stages": stages(name)} if name in SIZES or find_variant(name).image_size <= 64 else {})
         for name in MODELS
     }
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+    FILE.write_text(json.dumps(contract, indent=1) + "\n")

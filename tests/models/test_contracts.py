@@ -1,4 +1,4 @@
-"""What holds for every registered network."""
+"""Properties of every registered network."""
 
 import json
 import subprocess
@@ -55,18 +55,18 @@ def test_stage_shapes_stay(name: str) -> None:
     assert RECORDED[name]["stages"] == stages(name)
 
 
-def first_of(name: str, **options: object) -> tuple[nn.Module, torch.Tensor]:
-    """A network from a fixed seed, and two images for it."""
+def build_with_images(name: str, **options: object) -> tuple[nn.Module, torch.Tensor]:
+    """Return a network from a fixed seed, and four images for it."""
     torch.manual_seed(0)
     size = SIZES.get(name, find_variant(name).image_size)
-    follows = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
-    network = create(name, in_channels=3, num_classes=5, **follows, **options)
+    data_options = {"image_size": size} if "image_size" in find_variant(name).parameters() else {}
+    network = create(name, in_channels=3, num_classes=5, **data_options, **options)
     return network, torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_same_seed_same_weights(name: str) -> None:
-    first, second = first_of(name)[0].state_dict(), first_of(name)[0].state_dict()
+    first, second = build_with_images(name)[0].state_dict(), build_with_images(name)[0].state_dict()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -77,7 +77,7 @@ def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: 
     stands in for them, and as it is slow to begin, a loss of 1.0 is enough (ln 5 is 1.6)."""
     takes = find_variant(name).parameters()
     options = {"dropout": 0.0} if "dropout" in takes else {}
-    network, images = first_of(name, **options, **({"activation": "gelu"} if name == "nin" else {}))
+    network, images = build_with_images(name, **options, **({"activation": "gelu"} if name == "nin" else {}))
     if name in SIZES and not any("Norm" in type(module).__name__ for module in network.modules()):
         initialize(network, "xavier")
     labels = torch.tensor([0, 1, 2, 3])
@@ -98,17 +98,17 @@ def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: 
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_an_answer_does_not_depend_on_the_neighbours(name: str) -> None:
-    network, images = first_of(name)
+def test_the_logits_of_an_image_do_not_depend_on_its_neighbours(name: str) -> None:
+    network, images = build_with_images(name)
     network.eval()
     with torch.no_grad():
-        alone = torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5, rtol=1e-3)
-    assert alone != (name == "convnext_patch4")  # whose norm runs over the batch, as D3 teaches it
+        independent = torch.allclose(network(images)[:1], network(images[:1]), atol=1e-5, rtol=1e-3)
+    assert independent != (name == "convnext_patch4")  # whose norm runs over the batch, as D3 teaches it
 
 
 @pytest.mark.parametrize("name", BOTH)
 def test_channels_last_and_bf16(name: str) -> None:
-    network, images = first_of(name)
+    network, images = build_with_images(name)
     network.eval()
     with torch.no_grad():
         plain = network(images)
@@ -146,8 +146,7 @@ class Broken(nn.Module):
 """
 
 
-def test_a_network_of_ones_own(tmp_path: Path) -> None:
-
+def test_a_user_defined_network(tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(OWN)
     network = create_user_network(f"{path}:Net", {}, {"in_channels": 3, "num_classes": 4, "image_size": 8})
@@ -163,14 +162,14 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BOTH)
-def test_export_and_saving_keep_the_answers(name: str, tmp_path: Path) -> None:
-    network, images = first_of(name)
+def test_export_and_saving_keep_the_logits(name: str, tmp_path: Path) -> None:
+    network, images = build_with_images(name)
     network.eval()
     with torch.no_grad():
         answers = network(images)
         exported = torch.export.export(network, (images,)).module()(images)
         torch.save(network.state_dict(), tmp_path / "w.pt")
-        again, _ = first_of(name)
+        again, _ = build_with_images(name)
         again.eval()
         nn.init.zeros_(next(again.parameters()))
         again.load_state_dict(torch.load(tmp_path / "w.pt"))
@@ -179,25 +178,25 @@ def test_export_and_saving_keep_the_answers(name: str, tmp_path: Path) -> None:
 
 
 def choices(name: str) -> list[dict[str, object]]:
-    """Each option of a variant that has other choices, changed alone."""
-    other: list[dict[str, object]] = []
+    """Return options of a variant, each changed alone, to all its other choices."""
+    changes: list[dict[str, object]] = []
     for key, parameter in find_variant(name).parameters().items():
         kind = parameter.annotation
         if get_origin(kind) is Literal:
-            other += [{key: choice} for choice in get_args(kind) if choice != parameter.default]
+            changes += [{key: choice} for choice in get_args(kind) if choice != parameter.default]
         elif kind is bool:
-            other.append({key: not parameter.default})
+            changes.append({key: not parameter.default})
         elif key == "width":
-            other.append({key: 0.5})
+            changes.append({key: 0.5})
         elif key == "dropout":
-            other.append({key: 0.3})
+            changes.append({key: 0.3})
         elif key == "depths":
-            other.append({key: [max(1, depth - 1) for depth in parameter.default]})
+            changes.append({key: [max(1, depth - 1) for depth in parameter.default]})
         elif key == "kernel_size":
-            other.append({key: 3})
+            changes.append({key: 3})
         elif key == "patch":
-            other.append({key: parameter.default // 2})
-    return other
+            changes.append({key: parameter.default // 2})
+    return changes
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,4 +1,4 @@
-"""Published weights from a server on this machine that serves a state dict made by torchvision; files of one's own."""
+"""Published weights, from a server on this machine with a state dict of torchvision's; users' files of weights."""
 
 import hashlib
 import io
@@ -51,11 +51,11 @@ def served(https: Start, theirs: nn.Module, monkeypatch: pytest.MonkeyPatch) -> 
     class Handler(Quiet):
         def do_GET(self) -> None:
             self.server.asked.append(self.path)  # type: ignore[attr-defined]
-            whole = b"x" * len(content) if self.server.spoiled else content  # type: ignore[attr-defined]
+            body = b"x" * len(content) if self.server.spoiled else content  # type: ignore[attr-defined]
             self.send_response(200)
-            self.send_header("Content-Length", str(len(whole)))
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(whole[: len(whole) // 2] if self.server.cut else whole)  # type: ignore[attr-defined]
+            self.wfile.write(body[: len(body) // 2] if self.server.cut else body)  # type: ignore[attr-defined]
 
     server = https(Handler)
     server.spoiled = server.cut = False  # type: ignore[attr-defined]
@@ -78,9 +78,9 @@ def test_published_weights_are_fetched_once_and_answer_as_theirs(
 
 def test_other_classes_get_a_new_head_alone(served: ThreadingHTTPServer, theirs: nn.Module, tmp_path: Path) -> None:
     network = create("resnet18", pretrained=True, num_classes=5, data_dir=tmp_path)
-    own, original = network.state_dict(), theirs.state_dict()
-    assert own["fc.weight"].shape == (5, 512)
-    assert all(torch.equal(own[key], original[key]) for key in own if not key.startswith("fc."))
+    state, original = network.state_dict(), theirs.state_dict()
+    assert state["fc.weight"].shape == (5, 512)
+    assert all(torch.equal(state[key], original[key]) for key in state if not key.startswith("fc."))
 
 
 def test_what_cannot_be_had_is_one_line(served: ThreadingHTTPServer, tmp_path: Path) -> None:
@@ -113,12 +113,14 @@ def test_fine_tuning_and_predicting(
     assert description.preprocessing.normalization == IMAGENET
     assert len(lenext.predict(run, root / "up")) == 10
     assert len(lenext.val(run, quiet=True).labels) == 2
-    found = lenext.predict("resnet18", root / "up" / "00.png", pretrained=True, top=5, data_dir=tmp_path, offline=True)
-    assert not isinstance(found[0], LenextError)
-    assert set(found[0].classes) <= set(imagenet_classes())
+    predictions = lenext.predict(
+        "resnet18", root / "up" / "00.png", pretrained=True, top=5, data_dir=tmp_path, offline=True
+    )
+    assert not isinstance(predictions[0], LenextError)
+    assert set(predictions[0].classes) <= set(imagenet_classes())
 
 
-def test_grey_images_are_repeated_and_it_is_said(served: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_grey_images_are_repeated_and_the_log_says_so(served: ThreadingHTTPServer, tmp_path: Path) -> None:
     for name in ("a1", "b1"):
         (tmp_path / "grey" / name).mkdir(parents=True)
         for number in range(8):
@@ -137,13 +139,13 @@ def test_grey_images_are_repeated_and_it_is_said(served: ThreadingHTTPServer, tm
             lenext.train("resnet18", tmp_path / "grey", pretrained=True, data_dir=tmp_path, quiet=True, **wrong)  # type: ignore[arg-type]
 
 
-def test_files_of_ones_own(theirs: nn.Module, tmp_path: Path) -> None:
+def test_users_files_of_weights(theirs: nn.Module, tmp_path: Path) -> None:
     state = theirs.state_dict()
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "a.pt")
     safetensors.torch.save_file(state, tmp_path / "b.safetensors")
     for name in ("a.pt", "b.safetensors"):
-        own = create("resnet18", pretrained=tmp_path / name).state_dict()
-        assert all(torch.equal(own[key], state[key]) for key in state)
+        loaded = create("resnet18", pretrained=tmp_path / name).state_dict()
+        assert all(torch.equal(loaded[key], state[key]) for key in state)
     with pytest.raises(RunError, match="is it that network"):
         create("resnet34", pretrained=tmp_path / "a.pt")
     with pytest.raises(RunError, match="channels and options must agree"):
@@ -177,8 +179,8 @@ def test_googlenets_published_weights_carry_heads_and_fit_with_and_without(tmp_p
     with_heads = create("googlenet", auxiliary=True, pretrained=tmp_path / "g.pth").state_dict()
     assert torch.equal(with_heads["aux2.fc1.weight"], theirs.state_dict()["aux2.fc1.weight"])
     assert "aux1.fc1.weight" not in create("googlenet", pretrained=tmp_path / "g.pth").state_dict()
-    other = create("googlenet", auxiliary=True, num_classes=7, pretrained=tmp_path / "g.pth")
-    assert other.state_dict()["aux1.fc2.weight"].shape == (7, 1024)
+    seven_classes = create("googlenet", auxiliary=True, num_classes=7, pretrained=tmp_path / "g.pth")
+    assert seven_classes.state_dict()["aux1.fc2.weight"].shape == (7, 1024)
     assert find_variant("googlenet").normalization.mean == (0.5, 0.5, 0.5)
 
 

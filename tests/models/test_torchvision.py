@@ -30,7 +30,7 @@ def both(name: str) -> tuple[nn.Module, Any]:
 @pytest.mark.parametrize(
     "name", [name if name in SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in SHARED]
 )
-def test_the_same_answers(name: str) -> None:
+def test_the_same_logits(name: str) -> None:
     ours, theirs = both(name)
     ours.eval()
     theirs.eval()
@@ -47,20 +47,18 @@ def test_the_same_gradients(name: str) -> None:
     images = torch.randn(2, 3, 64, 64)
     for network in (ours, theirs):
         network(images).square().mean().backward()
-    with_gradient = [(one, other) for one, other in zip(ours.parameters(), theirs.parameters(), strict=True)]
-    assert len(with_gradient) == len(list(ours.parameters()))
-    for one, other in with_gradient:
-        if one.grad is None or other.grad is None:  # the auxiliary heads, which evaluation leaves out
-            assert one.grad is other.grad
+    for parameter, reference in zip(ours.parameters(), theirs.parameters(), strict=True):
+        if parameter.grad is None or reference.grad is None:  # the auxiliary heads, which evaluation leaves out
+            assert parameter.grad is reference.grad
             continue
-        assert torch.allclose(one.grad, other.grad, atol=1e-5, rtol=1e-3)
+        assert torch.allclose(parameter.grad, reference.grad, atol=1e-5, rtol=1e-3)
 
 
-def test_every_network_of_torchvisions_that_is_asked_for_is_here() -> None:
-    wanted = "alexnet googlenet resnet18 resnet34 resnet50 resnet101 resnet152 densenet121 densenet161 densenet169"
-    wanted += " densenet201 convnext_tiny convnext_small convnext_base convnext_large"
-    wanted += " " + " ".join(f"vgg{depth}{end}" for depth in (11, 13, 16, 19) for end in ("", "_bn"))
-    assert set(wanted.split()) <= set(SHARED)
+def test_all_classic_networks_of_torchvision_are_here() -> None:
+    expected = "alexnet googlenet resnet18 resnet34 resnet50 resnet101 resnet152 densenet121 densenet161 densenet169"
+    expected += " densenet201 convnext_tiny convnext_small convnext_base convnext_large"
+    expected += " " + " ".join(f"vgg{depth}{end}" for depth in (11, 13, 16, 19) for end in ("", "_bn"))
+    assert set(expected.split()) <= set(SHARED)
 
 
 def test_auxiliary_heads_answer_in_training_and_leave_forward_one_tensor() -> None:
