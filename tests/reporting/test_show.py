@@ -257,5 +257,12 @@ def test_figures_of_a_run_and_of_its_folder_are_the_same(run: Run, digits: Datas
     assert show.field(run, pixels).axes[0].patches
 
 
+def test_a_run_predicts_and_draws_itself(run: Run, image: Path) -> None:
+    assert run.predict(image, top=3) == lenext.predict(run, image, top=3)
+    assert texts_of(run.confusion(normalized=True)) == texts_of(show.confusion(run, normalized=True))
+    assert run.curves().axes[0].get_title("left") == "Loss (dotted: training)"
+    assert len(run.explain(image).axes) == 4
+
+
 def test_show_has_no_figure_beyond_those_of_the_command_line() -> None:
     assert set(show.__all__) == {*SHOWN, "explain"}

@@ -47,11 +47,11 @@ def summary(
         network, by=by or "layer", image_size=image_size, channels=channels, classes=classes, options=chosen
     )
     if against:
-        other = summarize(against, image_size=image_size, channels=channels, classes=classes)
-        rows = layer_differences(table.summary, other.summary, chosen)
+        other_table = summarize(against, image_size=image_size, channels=channels, classes=classes)
+        rows = layer_differences(table.summary, other_table.summary, chosen)
         print_rows(rows, json)
         if not json:
-            write_out(f"\n{table.totals()}\n{other.totals()}")
+            write_out(f"\n{table.totals()}\n{other_table.totals()}")
     elif json:
         layers = [dataclasses.asdict(layer) for layer in table.layers]
         print_json(dataclasses.asdict(table.summary) | {"layers": layers})

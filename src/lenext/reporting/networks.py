@@ -1,4 +1,4 @@
-"""What is printed and shown of a network: the table of its layers, and its diagram."""
+"""The table of a network's layers, and its diagram, as text, HTML and SVG."""
 
 from dataclasses import dataclass
 from html import escape

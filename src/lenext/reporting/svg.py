@@ -173,7 +173,7 @@ def draw_point(px: float, py: float, mark: Mark) -> str:
 
 
 def free_box(px: float, py: float, width: float, occupied: Sequence[Box]) -> Box:
-    """Return where the name of a point goes: above, below or beside it, in the first box that overlaps no other.
+    """Return where the name of a point goes: above, below or beside it, in the first free box.
 
     Where all boxes overlap others, the first one is returned.
     """
@@ -240,7 +240,7 @@ def is_number(value: float | None) -> bool:
 
 
 def padded_range(low: float, high: float, margin: float) -> tuple[float, float]:
-    """Widen a range by a share of itself at each end; an empty one becomes a range around its value."""
+    """Widen a range at each end by a fraction of its length; an empty one becomes a range around its value."""
     if high <= low:
         high, low = low + (abs(low) or 1) * 0.5, low - (abs(low) or 1) * 0.5 * (margin > 0)
     return (low if low == 0 else low - margin * (high - low)), high + margin * (high - low)

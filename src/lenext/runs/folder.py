@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, fields
+from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
@@ -16,6 +17,13 @@ from lenext.foundation.locks import lock_file
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.recipe import Recipe
 from lenext.training.state import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from lenext.foundation.errors import DataError
+    from lenext.runs.predict import Prediction
 
 MAX_FILE_BYTES = 256 << 20  # of a table or JSON file in a run
 
@@ -167,6 +175,40 @@ class Run:
         """Return the path of the best or the last weights."""
         return self.path / "weights" / f"{kind}.safetensors"
 
+    def predict(
+        self, *images: str | Path, top: int = 1, network: "nn.Module | str" = ""
+    ) -> "list[Prediction | DataError]":
+        """Return the most probable classes of images, as `lenext.predict` does with the best weights.
+
+        Args:
+            images: Image files, folders or globs.
+            top: Number of classes per image.
+            network: The network of a run whose network is user-defined: `FILE.py:Class`, or a module.
+        """
+        predictions: list[Prediction | DataError] = public_verb("predict")(self, *images, top=top, network=network)
+        return predictions
+
+    def explain(self, *images: str | Path, layer: str = "", network: "nn.Module | str" = "") -> "Figure":
+        """Draw which parts of images the predictions depend on, as `lenext.explain` does.
+
+        Args:
+            images: Image files, folders or globs.
+            layer: The layer that Grad-CAM uses; empty for the last layer that gives maps.
+            network: The network of a run whose network is user-defined: `FILE.py:Class`, or a module.
+        """
+        figure: Figure = public_verb("explain")(self, *images, layer=layer, network=network)
+        return figure
+
+    def curves(self) -> "Figure":
+        """Draw loss and accuracy by epoch, as `lenext.show.curves` does."""
+        figure: Figure = public_verb("show").curves(self)
+        return figure
+
+    def confusion(self, *, normalized: bool = False) -> "Figure":
+        """Draw the confusion matrix of the test images, in images or in per cent of the true class."""
+        figure: Figure = public_verb("show").confusion(self, normalized=normalized)
+        return figure
+
     def read_json(self, name: str) -> dict[str, Any]:
         path = self.path / name
         try:
@@ -189,6 +231,11 @@ class Run:
 
     def write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         write_atomic(self.path / name, csv_text(header, rows))
+
+
+def public_verb(name: str) -> Any:
+    """Return a public function or module; it imports this package, so it is imported only when it is used."""
+    return getattr(import_module("lenext"), name)
 
 
 def to_record(row: dict[str, str]) -> Record:

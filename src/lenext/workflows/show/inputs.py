@@ -1,4 +1,4 @@
-"""What figures are drawn from: runs, and images as files or pixels."""
+"""The inputs of figures: runs, and images as files or pixels."""
 
 from pathlib import Path
 
