@@ -1,4 +1,4 @@
-"""Several runs on a page, records for TensorBoard, and the curve in letters."""
+"""Several runs on a page, records for TensorBoard, and charts of braille characters."""
 
 import io
 import re
@@ -23,8 +23,8 @@ from lenext.training.state import Record
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     folder = tmp_path_factory.mktemp("compare")
-    more: dict[str, Any] = {"train_samples": 200, "runs_dir": folder, "quiet": True, "epochs": 2}
-    return [lenext.train(name, "digits", **more) for name in ("lenet", "lenet5")]
+    settings: dict[str, Any] = {"train_samples": 200, "runs_dir": folder, "quiet": True, "epochs": 2}
+    return [lenext.train(name, "digits", **settings) for name in ("lenet", "lenet5")]
 
 
 def test_the_page_holds_the_runs(runs: list[Run], tmp_path: Path) -> None:
@@ -39,9 +39,9 @@ def test_the_page_holds_the_runs(runs: list[Run], tmp_path: Path) -> None:
 
 
 def test_runs_that_differ_and_broken_ones(runs: list[Run], few: Dataset, tmp_path: Path) -> None:
-    other = lenext.train("lenet", few, epochs=1, runs_dir=tmp_path, quiet=True)
-    (other.path / "results.csv").write_text("epoch\nx\n")
-    page = lenext.compare(runs[0], other, out=tmp_path / "c.html").read_text()
+    broken = lenext.train("lenet", few, epochs=1, runs_dir=tmp_path, quiet=True)
+    (broken.path / "results.csv").write_text("epoch\nx\n")
+    page = lenext.compare(runs[0], broken, out=tmp_path / "c.html").read_text()
     assert "cannot be compared directly" in page
     assert "results.csv: cannot be read" in page
     with pytest.raises(ConfigurationError, match="two runs or more"):
@@ -51,12 +51,12 @@ def test_runs_that_differ_and_broken_ones(runs: list[Run], few: Dataset, tmp_pat
 class Writer:
     """Stands in for torch's SummaryWriter; fails from the second record on, if asked."""
 
-    made: list["Writer"] = []  # noqa: RUF012
+    writers: list["Writer"] = []  # noqa: RUF012
     fails = False
 
     def __init__(self, folder: str) -> None:
         self.folder, self.seen = folder, dict[tuple[str, int], float]()
-        self.made.append(self)
+        self.writers.append(self)
 
     def add_scalar(self, name: str, value: float, epoch: int) -> None:
         if self.fails and epoch > 1:
@@ -76,7 +76,7 @@ def test_tensorboard_has_the_records_and_stops_nothing(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     monkeypatch.setattr(Writer, "fails", fails)
     run = lenext.train("lenet", few, epochs=3, runs_dir=tmp_path, tensorboard=True)
-    writer, records = Writer.made[-1], run.records
+    writer, records = Writer.writers[-1], run.records
     assert writer.folder == str(run.path / "tensorboard")
     assert len(records) == 3
     for record in records[: 1 if fails else 3]:
@@ -85,7 +85,7 @@ def test_tensorboard_has_the_records_and_stops_nothing(
     assert capsys.readouterr().out.count("nothing is written for TensorBoard (OSError") == fails
 
 
-def test_without_tensorboard_it_is_said(
+def test_missing_tensorboard_is_reported(
     few: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
@@ -93,7 +93,7 @@ def test_without_tensorboard_it_is_said(
     assert "pip install 'lenext[tensorboard]'" in capsys.readouterr().out
 
 
-def test_a_curve_in_letters() -> None:
+def test_a_braille_chart() -> None:
     """Each dot is where a by-hand line through the values has it."""
     drawn = draw_chart("t", [([0.0, 1.0], "a")], 4, 2).plain.split("\n")
     assert drawn[0].split() == ["t"]
@@ -110,12 +110,12 @@ def test_a_curve_in_letters() -> None:
     assert lit == {(at, 7 - at) for at in range(8)}
 
 
-def test_a_curve_of_nothing_and_of_what_is_no_number() -> None:
+def test_a_braille_chart_without_finite_values() -> None:
     for values in ([], [None, None], [float("nan")], [0.3], [0.3, 0.3, None]):
         assert len(draw_chart("t", [(values, "")], 5, 2, percent=True).plain.split("\n")) == 3
 
 
-def test_the_board_has_the_curves_of_the_epochs() -> None:
+def test_the_bar_has_charts_of_the_epochs() -> None:
     console = Console()
     console.terminal = RichConsole(force_terminal=True, width=100, height=30, file=io.StringIO())
     with console.epoch_bar(3, 10) as bar:
@@ -125,6 +125,6 @@ def test_the_board_has_the_curves_of_the_epochs() -> None:
         console.terminal.print(bar.bar_and_charts())
         console.terminal.size = ConsoleDimensions(40, 30)
         assert bar.bar_and_charts() is bar.progress  # no room
-    said = console.terminal.file.getvalue()  # type: ignore[attr-defined]
+    output = console.terminal.file.getvalue()  # type: ignore[attr-defined]
     for edge in ("1", "2.1", "10%", "50%"):
-        assert edge in said
+        assert edge in output

@@ -50,11 +50,11 @@ def test_mistakes_are_shown_by_confidence(few: Dataset, tmp_path: Path, monkeypa
     """The costliest mistake (row 1) is not the most confident one (row 0)."""
     captions: list[str] = []
     monkeypatch.setattr(
-        result_figures, "image_grid", lambda pixels, said, title, **_: captions.extend([*said, title]) or Figure()
+        result_figures, "image_grid", lambda pixels, texts, title, **_: captions.extend([*texts, title]) or Figure()
     )
     scores = torch.tensor([[0.0, 0.9, 0.1], [0.0, 0.3, 0.7], [0.9, 0.0, 0.1]])
-    seen = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
-    result_figures.write_test_figures(Run(tmp_path), seen, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
+    evaluation = Evaluation(scores, torch.tensor([2, 0, 0]), torch.tensor([2.3, 20.0, 0.1]))
+    result_figures.write_test_figures(Run(tmp_path), evaluation, few.train.take(torch.arange(3)), ("a", "b", "c"), "t")
     assert captions == ["b (90%)\ntrue: c", "c (70%)\ntrue: a", "t: 2 mistakes, the most confident first"]
 
 
@@ -77,36 +77,36 @@ def test_confusion_matrix_is_the_counts(number: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "channels"), [(0, 1), (1, 1), (11, 3)])
-def test_gallery_shows_each_image_as_it_is(number: int, channels: int, tmp_path: Path) -> None:
+def test_a_grid_shows_each_image_unchanged(number: int, channels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (number, channels, 6, 6), dtype=np.uint8)
     figure = image_grid(images, [f"caption {n}" for n in range(number)], "title")
     shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes if axes.images]
     assert len(shown) == number
-    for one, image in zip(shown, images, strict=True):
-        assert np.array_equal(one.reshape(6, 6, channels), image.transpose(1, 2, 0))
+    for drawn, image in zip(shown, images, strict=True):
+        assert np.array_equal(drawn.reshape(6, 6, channels), image.transpose(1, 2, 0))
     save_figure(figure, tmp_path / "g.png")
 
 
-def test_steps_colour_what_the_kernel_touches() -> None:
+def test_steps_colour_what_the_kernel_covers() -> None:
     arithmetic = Arithmetic(5, 3, stride=2, padding=1)
     figure = kernel_steps(arithmetic)
     above, below = figure.axes[: arithmetic.output], figure.axes[arithmetic.output :]
-    for place, (one, other) in enumerate(zip(above, below, strict=True)):
-        cells = np.asarray(one.collections[0].get_array()).reshape(7, 7, 3)
+    for place, (input_axes, output_axes) in enumerate(zip(above, below, strict=True)):
+        cells = np.asarray(input_axes.collections[0].get_array()).reshape(7, 7, 3)
         dark = cells.sum(2) < 1.9
         columns = [pixel + 1 for pixel in arithmetic.covered_pixels(place)]
         assert dark.any(0).nonzero()[0].tolist() == columns
-        out = np.asarray(other.collections[0].get_array()).reshape(3, 3, 3)
+        out = np.asarray(output_axes.collections[0].get_array()).reshape(3, 3, 3)
         assert (out.sum(2) < 1.9).nonzero()[1].tolist() == [place]
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [(0.44, "0.4 s"), (9.97, "10 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (179.6, "3 min 0 s"), (200, "3 min 20 s"),
      (3599.8, "1 h 0 min"), (7500, "2 h 5 min")],
 )  # fmt: skip
-def test_durations(value: float, said: str) -> None:
-    assert format_duration(value) == said
+def test_durations(value: float, text: str) -> None:
+    assert format_duration(value) == text
 
 
 def test_learning_rates_are_numbers_that_can_be_read() -> None:

@@ -28,7 +28,7 @@ from lenext.workflows.report import report
 NAMES = ("<script>alert(1)</script>", "שלום", '🌻 sun & "moon"', "a'b", *"456789")
 
 
-class Seen(HTMLParser):
+class ParsedPage(HTMLParser):
     """Tags, attributes and text of a page."""
 
     def __init__(self, text: str) -> None:
@@ -59,26 +59,26 @@ def page(run: Run) -> str:
 
 
 def answers_of(run: Run) -> SavedPredictions:
-    found = read_predictions(run.path / "predictions.csv", run.read_json("split.json")["classes"])
-    assert found is not None
-    return found
+    answers = read_predictions(run.path / "predictions.csv", run.read_json("split.json")["classes"])
+    assert answers is not None
+    return answers
 
 
 def test_it_needs_nothing_but_itself(page: str) -> None:
-    seen = Seen(page)
-    assert not {"link", "iframe", "object", "embed", "base"} & set(seen.tags)
-    assert all((value or "").startswith("data:") for name, value in seen.attributes if name in ("src", "href"))
+    html = ParsedPage(page)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(html.tags)
+    assert all((value or "").startswith("data:") for name, value in html.attributes if name in ("src", "href"))
     assert not re.search(r"url\((?!data:|#)|@import|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg)", page)
     assert "default-src 'none'" in page
     assert len(page) < 5_000_000
 
 
 def test_names_are_escaped_and_shown(page: str) -> None:
-    seen = Seen(page)
-    assert seen.tags.count("script") == 1
-    assert "b" in seen.tags  # of ours
+    html = ParsedPage(page)
+    assert html.tags.count("script") == 1
+    assert "b" in html.tags  # of ours
     assert "<b>made</b>" not in page
-    text = " ".join(seen.text)
+    text = " ".join(html.text)
     for name in NAMES:
         assert name in text
 
@@ -94,18 +94,18 @@ def test_the_figures_are_those_of_the_run(run: Run, page: str) -> None:
     assert [[cell["count"] for cell in row] for row in cells] == counts.tolist()
     precision, recall, f1, number = precision_recall_fscore_support(answers.labels, answers.predicted, zero_division=0)
     for at, row in enumerate(class_metrics(answers, NAMES)):
-        found = [row["precision"], row["recall"], row["f1"], row["images"]]
-        assert found == pytest.approx([precision[at], recall[at], f1[at], number[at]])
+        figures = [row["precision"], row["recall"], row["f1"], row["images"]]
+        assert figures == pytest.approx([precision[at], recall[at], f1[at], number[at]])
     shown = re.findall(r'data-count="(\d*)"', page)
-    assert [int(one or 0) for one in shown] == counts.ravel().tolist()
+    assert [int(text or 0) for text in shown] == counts.ravel().tolist()
     pairs = answers.most_confused()
     assert [count for _, _, count, _ in pairs] == sorted((counts - np.diag(counts.diagonal())).ravel(), reverse=True)[
         : len(pairs)
     ]
 
 
-def test_what_the_network_sees_is_there(page: str) -> None:
-    """As images that hold what `show` draws of the same run, which has tests of its own."""
+def test_the_page_has_the_figures_of_show(page: str) -> None:
+    """The page embeds the figures of `show`, which test_show.py tests."""
     names = re.findall(r'<img class="figure-image" src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
     assert names == [
         "augmentation", "channels", "first filters", "filtered", "early maps", "last maps", "embedding",
@@ -138,40 +138,46 @@ def test_curves_hold_the_records(run: Run, page: str) -> None:
     assert order == sorted(range(len(heights)), key=lambda at: run.records[at].val_loss or 0)  # down is less
 
 
-def made(labels: list[int], predicted: list[int], probability: list[float], loss: list[float]) -> SavedPredictions:
+def make_answers(
+    labels: list[int], predicted: list[int], probability: list[float], loss: list[float]
+) -> SavedPredictions:
     columns = np.array(labels), np.array(predicted), np.array(probability), np.array(loss)
     return SavedPredictions(("a", "b", "c"), np.array([str(at) for at in range(len(labels))]), *columns)
 
 
 def test_calibration_by_hand() -> None:
-    answers = made([0, 1, 2, 0], [0, 1, 0, 0], [0.95, 0.92, 0.55, 1.0], [0.1, 0.1, 2.0, 0.0])
-    (low, low_right, one), (high, high_right, three) = answers.reliability()
-    assert (low, low_right, one) == (0.55, 0.0, 1)
-    assert (round(high, 4), high_right, three) == (0.9567, 1.0, 3)
+    answers = make_answers([0, 1, 2, 0], [0, 1, 0, 0], [0.95, 0.92, 0.55, 1.0], [0.1, 0.1, 2.0, 0.0])
+    (low, low_right, low_count), (high, high_right, high_count) = answers.reliability()
+    assert (low, low_right, low_count) == (0.55, 0.0, 1)
+    assert (round(high, 4), high_right, high_count) == (0.9567, 1.0, 3)
     assert answers.calibration_error == pytest.approx((0.55 + 3 * (1 - 2.87 / 3)) / 4)
 
 
 def test_worst_and_most_doubtful() -> None:
     nan = float("nan")
-    answers = made([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.4, 0.8, nan, 0.7], [2.0, 0.9, 3.0, nan, 1.0])
+    answers = make_answers([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.4, 0.8, nan, 0.7], [2.0, 0.9, 3.0, nan, 1.0])
     assert answers.confident_mistakes(4).tolist() == [0, 2, 4, 3]  # what is no number is not sure of anything
     assert answers.least_confident(2).tolist() == [3, 1]
     assert np.isfinite(answers.calibration_error)
-    assert made([0, 0, 0], [1, 1, 1], [1.0, 1.0, 1.0], [3.0, 9.0, nan]).confident_mistakes(3).tolist() == [2, 1, 0]
+    assert make_answers([0, 0, 0], [1, 1, 1], [1.0, 1.0, 1.0], [3.0, 9.0, nan]).confident_mistakes(3).tolist() == [
+        2,
+        1,
+        0,
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.floats(0, 1) | st.just(float("nan")),
                           st.floats(0, 50) | st.just(float("nan"))), max_size=60), st.integers(0, 30))  # fmt: skip
-def test_mistakes_come_by_confidence(rows: list[tuple[int, int, float, float]], most: int) -> None:
-    answers = made(*([row[at] for row in rows] for at in range(4))) if rows else made([], [], [], [])  # type: ignore[arg-type]
-    shown, everything = answers.confident_mistakes(most), answers.confident_mistakes(len(rows))
-    assert shown.tolist() == everything[:most].tolist()
+def test_mistakes_come_by_confidence(rows: list[tuple[int, int, float, float]], count: int) -> None:
+    answers = make_answers(*([row[at] for row in rows] for at in range(4))) if rows else make_answers([], [], [], [])  # type: ignore[arg-type]
+    shown, everything = answers.confident_mistakes(count), answers.confident_mistakes(len(rows))
+    assert shown.tolist() == everything[:count].tolist()
     assert sorted(everything.tolist()) == [at for at, row in enumerate(rows) if row[0] != row[1]]
     confidence = np.nan_to_num(answers.probability[everything]).tolist()
     assert confidence == sorted(confidence, reverse=True)
 
 
-def shares(page: str, panel: int) -> list[int]:
+def gallery_percents(page: str, panel: int) -> list[int]:
     """The probabilities in a gallery, in per cent, in their order."""
     panels = page.split('<div class="panel" id="gallery')[1:]
     return [
@@ -182,9 +188,9 @@ def shares(page: str, panel: int) -> list[int]:
 def test_galleries_are_sorted_as_they_say(page: str) -> None:
     for panel, caption in ((1, "Wrong predictions, the most confident first"), (2, "the least confident first")):
         assert caption in page
-        found = shares(page, panel)
-        assert len(found) > 3
-        assert found == sorted(found, reverse=panel == 1)
+        percents = gallery_percents(page, panel)
+        assert len(percents) > 3
+        assert percents == sorted(percents, reverse=panel == 1)
 
 
 def calibrated(count: int, shift: float, seed: int) -> SavedPredictions:
@@ -193,23 +199,24 @@ def calibrated(count: int, shift: float, seed: int) -> SavedPredictions:
     true = draw.uniform(0.55, 0.9, count)
     labels = np.where(draw.random(count) < true, 0, 1)
     columns = labels.tolist(), [0] * count, (true + shift).tolist(), [1.0] * count
-    return made(*columns)
+    return make_answers(*columns)
 
 
 def test_a_calibration_error_that_chance_explains_is_none() -> None:
     """On 50 answers a calibrated network has an error of about 15 %; it is within the bound 95 times of 100."""
     within = [
-        (one := calibrated(50, 0.0, seed)).calibration_error <= one.calibration_error_by_chance for seed in range(100)
+        (answers := calibrated(50, 0.0, seed)).calibration_error <= answers.calibration_error_by_chance
+        for seed in range(100)
     ]
     assert 88 <= sum(within) <= 100
     assert np.mean([calibrated(50, 0.0, seed).calibration_error for seed in range(100)]) > 0.08
     for shift in (-0.1, 0.095):
-        one = calibrated(5000, shift, 1)
-        assert one.calibration_error == pytest.approx(abs(shift), abs=0.02)
-        assert one.calibration_error > 2 * one.calibration_error_by_chance
-        confidence, accuracy = one.confidence_and_accuracy
+        answers = calibrated(5000, shift, 1)
+        assert answers.calibration_error == pytest.approx(abs(shift), abs=0.02)
+        assert answers.calibration_error > 2 * answers.calibration_error_by_chance
+        confidence, accuracy = answers.confidence_and_accuracy
         assert confidence - accuracy == pytest.approx(shift, abs=0.02)
-    none = made([0], [0], [float("nan")], [1.0])
+    none = make_answers([0], [0], [float("nan")], [1.0])
     assert (none.calibration_error, none.calibration_error_by_chance, none.confidence_and_accuracy) == (
         0.0,
         0.0,
@@ -231,7 +238,7 @@ def record(epoch: int, train: float, val: float | None, loss: float = 0.1) -> Re
 
 
 @pytest.mark.parametrize(
-    ("records", "said"),
+    ("records", "expected"),
     [
         ([record(1, 0.4, 0.42), record(5, 0.71, 0.60)], "by heart: 71.0% of them right in the last epoch, but 60.0%"),
         ([record(1, 0.9, 0.92), record(5, 0.26, 0.26)], "collapsed: 92.0% in epoch 1, 26.0% at the end"),
@@ -241,10 +248,10 @@ def record(epoch: int, train: float, val: float | None, loss: float = 0.1) -> Re
         ([], ""),
     ],
 )
-def test_what_is_noticed(records: list[Record], said: str) -> None:
-    found = " ".join(noticed(records, Samples(10, 0.1, 50_000, 10_000)))
-    assert said in found
-    assert bool(said) == bool(found)
+def test_what_is_noticed(records: list[Record], expected: str) -> None:
+    notices = " ".join(noticed(records, Samples(10, 0.1, 50_000, 10_000)))
+    assert expected in notices
+    assert bool(expected) == bool(notices)
 
 
 def test_a_leak_is_noticed(digits: Dataset, tmp_path: Path) -> None:
@@ -332,10 +339,10 @@ window.addEventListener("error", function (event) { document.title = "error " + 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not path:
         pytest.skip("no Chromium here")
-    return found
+    return path
 
 
 @pytest.mark.parametrize("width", [1200, 390])

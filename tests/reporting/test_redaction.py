@@ -1,4 +1,4 @@
-"""No page tells where on a machine it was made: not the folders above, not the home folder, not the user's name."""
+"""No page shows where on a machine it was made: no folder above, no home folder, no user name."""
 
 import re
 import shutil
@@ -145,7 +145,7 @@ def test_no_page_tells_a_place(home: Path, photos: Callable[..., Path]) -> None:
     assert set(re.findall(r'data-name="([^"]*)"', scatter.read_text())) == {"lenet", "own.py:Net"}
     tables = [*Path().rglob("*race*/race.csv"), *Path().rglob("predictions.csv"), *Path().rglob("audit.csv")]
     assert_private(tables, home)
-    assert runs[0].experiment.data == data  # from which a run goes on
+    assert runs[0].experiment.data == data  # with which a run is resumed
 
 
 @pytest.mark.slow

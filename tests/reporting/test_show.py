@@ -78,9 +78,9 @@ def test_channels_have_their_values_written_in() -> None:
     normalized = DRAW.normal(size=(3, 5, 4))
     figure = channel_values(pixels, normalized, "t")
     assert [np.array_equal(one, pixels[at]) for at, one in enumerate(images_of(figure)[:3])] == [True] * 3
-    said = texts_of(figure)
-    assert said[:20] == [str(value) for value in pixels[0].ravel()]
-    assert said[60:80] == [f"{value:.1f}" for value in normalized[0].ravel()]
+    texts = texts_of(figure)
+    assert texts[:20] == [str(value) for value in pixels[0].ravel()]
+    assert texts[60:80] == [f"{value:.1f}" for value in normalized[0].ravel()]
     large = channel_values(DRAW.integers(0, 256, (1, 40, 40), dtype=np.uint8), np.zeros((1, 40, 40)), "t")
     assert texts_of(large) == []
 
@@ -88,10 +88,10 @@ def test_channels_have_their_values_written_in() -> None:
 def test_a_crop_and_its_normalization(digits: Dataset) -> None:
     figure = show.channels("digits", sample=7, crop=(6, 5, 9, 8))
     raw, normalized = images_of(figure)
-    whole = digits.train.images[7, 0, 6:15, 5:13].numpy()
-    assert np.array_equal(raw, whole)
+    expected = digits.train.images[7, 0, 6:15, 5:13].numpy()
+    assert np.array_equal(raw, expected)
     mean, std = digits.normalization.mean[0], digits.normalization.std[0]
-    np.testing.assert_allclose(normalized, (whole / 255 - mean) / std, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(normalized, (expected / 255 - mean) / std, rtol=1e-4, atol=1e-5)
     with pytest.raises(ConfigurationError, match="outside of 28 x 28"):
         show.channels("digits", crop=(20, 0, 9, 9))
     with pytest.raises(DataError, match="there is no sample 99999"):
@@ -155,17 +155,17 @@ def test_confusion_in_per_cent(run: Run) -> None:
     counts = answers.confusion()
     for normalized in (False, True):
         figure = show.confusion(run, normalized=normalized)
-        said = [int(text) for text in texts_of(figure)]
-        wanted = np.rint(100 * counts / counts.sum(1, keepdims=True)).astype(int) if normalized else counts
-        assert said == wanted[wanted > 0].tolist()
+        numbers = [int(text) for text in texts_of(figure)]
+        expected = np.rint(100 * counts / counts.sum(1, keepdims=True)).astype(int) if normalized else counts
+        assert numbers == expected[expected > 0].tolist()
 
 
 def test_bars_by_class(run: Run) -> None:
     figure = show.classes(run)
-    wanted = {row["class"]: row["f1"] for row in run.results["classes"]}
+    expected = {row["class"]: row["f1"] for row in run.results["classes"]}
     names = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     drawn = [patch.get_width() for patch in figure.axes[0].patches]
-    assert dict(zip(names, drawn, strict=True)) == pytest.approx(wanted)
+    assert dict(zip(names, drawn, strict=True)) == pytest.approx(expected)
     assert drawn == sorted(drawn, reverse=True)
 
 
@@ -192,14 +192,14 @@ def test_features_before_the_last_layer(run: Run, digits: Dataset) -> None:
     module, description = open_run(run).weights
     assert digits.test is not None
     few = digits.test.take(torch.arange(70))
-    found = head_features(module, few, description.preprocessing)
-    assert found.shape == (70, 84)
+    features = head_features(module, few, description.preprocessing)
+    assert features.shape == (70, 84)
     images = description.preprocessing(few.images)
-    np.testing.assert_allclose(found @ module.fc3.weight.detach().numpy().T + module.fc3.bias.detach().numpy(),
+    np.testing.assert_allclose(features @ module.fc3.weight.detach().numpy().T + module.fc3.bias.detach().numpy(),
                                module(images).detach().numpy(), atol=1e-4)  # fmt: skip
 
 
-def test_receptive_fields_are_the_summarys(image: Path) -> None:
+def test_receptive_fields_are_those_of_the_summary(image: Path) -> None:
     figure = show.field("resnet18", image)
     widths = [patch.get_width() for patch in figure.axes[0].patches]
     assert widths == sorted(widths)
@@ -236,11 +236,11 @@ ARGUMENTS = {
 def test_python_draws_the_figure_of_the_command_line(name: str, run: Run, image: Path, tmp_path: Path) -> None:
     """Each `lenext show WHAT` is `lenext.show.WHAT`, and both give the same PNG."""
     values, options, keywords = ARGUMENTS[name]
-    known = {"RUN": str(run.path), "IMAGE": str(image)}
-    words = [known.get(word, word) for word in ["show", name, *values, *options, "--out", str(tmp_path / "cli.png")]]
+    paths = {"RUN": str(run.path), "IMAGE": str(image)}
+    words = [paths.get(word, word) for word in ["show", name, *values, *options, "--out", str(tmp_path / "cli.png")]]
     assert run_command_line(words) == 0
-    keywords = {key: known.get(str(value), value) for key, value in keywords.items()}
-    figure = getattr(lenext.show, name)(*(known.get(word, word) for word in values), **keywords)
+    keywords = {key: paths.get(str(value), value) for key, value in keywords.items()}
+    figure = getattr(lenext.show, name)(*(paths.get(word, word) for word in values), **keywords)
     assert isinstance(figure, Figure)
     save_figure(figure, tmp_path / "python.png")
     assert (tmp_path / "python.png").read_bytes() == (tmp_path / "cli.png").read_bytes()
