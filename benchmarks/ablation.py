@@ -41,20 +41,20 @@ PARTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
     LONGER: {"epochs": EPOCHS + 2},
     "AdamW instead of Muon": {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "momentum": 0.9},
-    "norms not kept": {"keep_weight_norms": False},
-    "five iterations of Newton-Schulz": {"newton_schulz_steps": 5},
+    "weight norms not kept constant": {"keep_weight_norms": False},
+    "five Newton-Schulz iterations": {"newton_schulz_steps": 5},
     "the first layer learns to the end": {"freeze_stem_after": 1.0},
-    "one cycle instead of a line": {"schedule": "one_cycle"},
+    "one_cycle instead of the linear schedule": {"schedule": "one_cycle"},
     "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
     "one replica: batch norm over 500": {"replicas": 1},
     "Kaiming's initialization": {"initialization": "kaiming"},
-    "a first layer that learns, to the end": {"whitening": False, "freeze_stem_after": 1.0},
-    "flips at random": {"flip": True},
+    "no whitening: a first layer that learns to the end": {"whitening": False, "freeze_stem_after": 1.0},
+    "random flips": {"flip": True},
     "no shift": {"shift": 0},
     "black shift_padding": {"shift_padding": "black"},
     "no label smoothing": {"label_smoothing": 0.0},
-    "whole images from the start": {"progressive_resizing": 1.0},
-    "all images, as many steps": {
+    "full-size images from the start": {"progressive_resizing": 1.0},
+    "all samples in fewer epochs, the same number of steps": {
         "hardest_fraction": 1.0,
         "epochs": round(EPOCHS * SPEEDRUN["hardest_fraction"]),
     },
@@ -169,7 +169,7 @@ def main(seeds: int, noted: Path | None) -> None:
             "points": round(100 * (here["accuracy"] - whole["accuracy"]), 4),
             "one view alone, %": 100 * here["plain"],
             "core seconds": here["seconds"],
-            "bought, core seconds": here["seconds"] - whole["seconds"] + (whole["accuracy"] - here["accuracy"]) / slope,
+            "gain, core seconds": here["seconds"] - whole["seconds"] + (whole["accuracy"] - here["accuracy"]) / slope,
         }
         for name, here in means.items()
     ]

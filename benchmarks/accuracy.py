@@ -100,7 +100,14 @@ def main(train: Path, test: Path) -> None:
         ):
             seconds, accuracy, epochs = found
             rows.append(
-                {"task": task, "who": who, "seed": seed, "s": seconds, "test accuracy": accuracy, "epochs": epochs}
+                {
+                    "task": task,
+                    "contestant": who,
+                    "seed": seed,
+                    "s": seconds,
+                    "test accuracy": accuracy,
+                    "epochs": epochs,
+                }
             )
             times.setdefault((task, who), []).append(seconds)
     medians = {key: spread(some)["median"] for key, some in times.items()}

@@ -100,11 +100,11 @@ def main(wanted: list[str]) -> None:
             rows.append(
                 {
                     "network": network,
-                    "who": name,
+                    "contestant": name,
                     "s": time_["median"],
-                    "middle half": f"{time_['low']:.4g} to {time_['high']:.4g}",
+                    "interquartile range": f"{time_['low']:.4g} to {time_['high']:.4g}",
                     "images/s": IMAGES / time_["median"],
-                    "lenext is faster": time_["median"] / mine,
+                    "time / lenext's": time_["median"] / mine,
                 }
             )
     figures = {

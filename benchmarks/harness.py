@@ -130,14 +130,15 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, A
     for column in dict.fromkeys(key for row in rows for key in row):
         table.add_column(column)
     for row in rows:
-        table.add_row(*(said(row.get(column.header, "")) for column in table.columns))  # type: ignore[call-overload]
+        table.add_row(*(format_value(row.get(column.header, "")) for column in table.columns))  # type: ignore[call-overload]
     console.print(table)
     for key, value in figures.items():
-        console.print(f"{key}: {said(value)}")
+        console.print(f"{key}: {format_value(value)}")
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": machine(), "rows": list(rows), "figures": dict(figures)}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def said(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """Return a float with four significant digits, anything else as text."""
     return f"{value:,.4g}" if isinstance(value, float) else str(value)

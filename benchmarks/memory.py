@@ -26,7 +26,9 @@ def main() -> None:
                 one.close()
         least = {name: sorted(some)[len(some) // 2] for name, some in found.items() if some}
         for name, size_mb in least.items():
-            rows.append({"network": network, "who": name, "MB": size_mb, "times lenext": size_mb / least["lenext"]})
+            rows.append(
+                {"network": network, "contestant": name, "MB": size_mb, "memory / lenext's": size_mb / least["lenext"]}
+            )
         others = [one for name, one in least.items() if name != "lenext"]
         figures[f"{network}: (least of the others / lenext)"] = min(others) / least["lenext"]
     report("memory", rows, figures)

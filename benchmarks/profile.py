@@ -24,7 +24,7 @@ def main() -> None:
         spent = {one.key: one.self_cpu_time_total / steps / 1e3 for one in seen.key_averages()}
         whole = sum(spent.values())
         for name, time in sorted(spent.items(), key=lambda pair: -pair[1])[:MOST]:
-            rows.append({"network": network, "operation": name, "ms a step": time, "share": f"{time / whole:.1%}"})
+            rows.append({"network": network, "operation": name, "ms per step": time, "share": f"{time / whole:.1%}"})
         arithmetic = sum(time for name, time in spent.items() if any(word in name for word in ARITHMETIC))
         figures[f"{network}: convolutions and dense layers, share of the step"] = arithmetic / whole
         bare(steps)

@@ -58,7 +58,7 @@ def row(who: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     spread = stdev if len(found) > 1 else (lambda _: 0.0)
     accuracies, times = ([one[key] for one in found] for key in ("accuracy", "seconds"))
     return {
-        "who": who,
+        "contestant": who,
         "seeds": len(found),
         "test, %": f"{100 * mean(accuracies):.2f} ± {100 * spread(accuracies):.2f}",
         "each, %": ", ".join(f"{100 * one:.2f}" for one in accuracies),

@@ -24,7 +24,7 @@ def main() -> None:
             times[name].append(time.perf_counter() - begun)
     found = {name: spread(some) for name, some in times.items()}
     rows = [
-        {"command": name, "s": one["median"], "middle half": f"{one['low']:.3f} to {one['high']:.3f}"}
+        {"command": name, "s": one["median"], "interquartile range": f"{one['low']:.3f} to {one['high']:.3f}"}
         for name, one in found.items()
     ]
     bare = found["python -c pass"]["median"]

@@ -40,11 +40,11 @@ def measure(network: str, size: int, large: bool) -> list[dict[str, Any]]:
     for name, time in times.items():
         row = {
             "network": network,
-            "who": name,
-            "ms a step": 1e3 * time["median"],
-            "middle half": f"{1e3 * time['low']:.4g} to {1e3 * time['high']:.4g}",
+            "contestant": name,
+            "ms per step": 1e3 * time["median"],
+            "interquartile range": f"{1e3 * time['low']:.4g} to {1e3 * time['high']:.4g}",
             "images/s": BATCH / time["median"],
-            "lenext is faster": time["median"] / mine,
+            "time / lenext's": time["median"] / mine,
         }
         if large and name == "documents":
             row["an epoch, extrapolated, min"] = time["median"] * EPOCH / 60
@@ -63,7 +63,10 @@ def main(large: bool, wanted: list[str]) -> None:
     figures: dict[str, Any] = {}
     for kind, who in KINDS.items():
         best = [
-            min((row["lenext is faster"] for row in rows if row["network"] == network and row["who"] in who), default=0)
+            min(
+                (row["time / lenext's"] for row in rows if row["network"] == network and row["contestant"] in who),
+                default=0,
+            )
             for network in networks
         ]
         there = [one for one in best if one]
