@@ -1,7 +1,7 @@
 """Find labels that may be wrong, by the probabilities of networks that were not trained on the image."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -122,7 +122,11 @@ def out_of_fold_probabilities(data: Dataset, network: str, epochs: int) -> NDArr
             part = replace(
                 data, train=split.take(train_rows), validation=None, test=split.take(held_out_rows), is_split=True
             )
-            options = {"in_channels": data.shape[0], "num_classes": len(data.classes), "image_size": IMAGE_PIXELS}
+            options: dict[str, Any] = {
+                "in_channels": data.shape[0],
+                "num_classes": len(data.classes),
+                "image_size": IMAGE_PIXELS,
+            }
             parameters = find_variant(network).parameters()
             module = create(network, **{key: value for key, value in options.items() if key in parameters})
             for _ in fit(module, part, recipe):
