@@ -1,4 +1,4 @@
-"""Data sets in their published forms, with made-up images."""
+"""Write datasets in their published formats, with synthetic images."""
 
 import gzip
 import pickle
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def write_idx_folder(folder: Path, *, zipped: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """20 images of 28 px in both splits; returns the training images and labels."""
+    """Write 20 images of 28 px in both splits; return the training images and labels."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (20, 28, 28), dtype=np.uint8)
@@ -26,7 +26,7 @@ def write_idx_folder(folder: Path, *, zipped: bool) -> tuple[NDArray[np.uint8], 
 
 
 def write_cifar(folder: Path, *, pickled: bool, count: int = 10) -> tuple[NDArray[np.uint8], list[int]]:
-    """Six batches of a few images; returns the rows and labels of each batch."""
+    """Write six batches of a few images; return the rows and labels of each batch."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = np.random.default_rng(0).integers(0, 256, (count, 3072), dtype=np.uint8)
     labels = [number % 10 for number in range(count)]
@@ -41,7 +41,7 @@ def write_cifar(folder: Path, *, pickled: bool, count: int = 10) -> tuple[NDArra
 
 
 def write_table(path: Path, rows: list[list[Any]], header: list[str] | None = None) -> Path:
-    """A CSV."""
+    """Write a CSV."""
     lines = ([",".join(header)] if header else []) + [",".join(map(str, row)) for row in rows]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -1,4 +1,4 @@
-"""The contract of every registered data set, and how they are found."""
+"""Check every registered dataset, and how sources are detected."""
 
 import gzip
 import io
@@ -20,7 +20,7 @@ from tests.data.makers import write_cifar, write_idx_folder
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A data folder in torchvision's layout with a few made-up images of each published set."""
+    """A data folder in torchvision's layout with a few synthetic images of each published dataset."""
     write_idx_folder(tmp_path / "MNIST" / "raw", zipped=True)
     write_idx_folder(tmp_path / "FashionMNIST" / "raw", zipped=False)
     write_cifar(tmp_path / "cifar-10-batches-py", pickled=True)
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_not_fetched_offline(name: str, tmp_path: Path) -> 
 
 
 def test_only_what_is_missing_is_fetched(data_dir: Path) -> None:
-    """A download that ended after three of four files goes on with the fourth."""
+    """A download that stopped after three of four files continues with the fourth."""
     missing = data_dir / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz"
     missing.unlink()
     with pytest.raises(DownloadError, match="t10k-labels"):
@@ -60,7 +60,7 @@ def test_only_what_is_missing_is_fetched(data_dir: Path) -> None:
 
 
 def archive(path: Path, members: dict[str, bytes | str]) -> Path:
-    """A tar of files; text makes a link to that name."""
+    """Write a tar of files; text makes a link to that name."""
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to them, and images that only resemble one another are not reported."""
+"""Copies are found after every kind of change, and images that only resemble one another are not reported."""
 
 import io
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def to_split(images: Tensor) -> Split:
 
 @pytest.fixture(scope="module")
 def tiles() -> list[Image.Image]:
-    """The parts of two photographs that show more than the sky or a blurred background."""
+    """Parts of two photographs that show more than the sky or a blurred background."""
     tiles = []
     for photo in load_sample_images().images:
         for top in range(0, photo.shape[0] - 79, 80):
@@ -91,7 +91,7 @@ def test_different_images_are_no_copies(digits: Dataset, tiles: list[Image.Image
 
 
 def test_the_same_shape_on_another_ground_is_no_copy() -> None:
-    """Discs on noise: laid over one another, they agree in all that is large."""
+    """Discs on noise agree in all large structures once aligned."""
     draw = np.random.default_rng(0)
     rows, columns = np.mgrid[:48, :48]
     images = []
@@ -105,7 +105,7 @@ def test_the_same_shape_on_another_ground_is_no_copy() -> None:
 
 
 def test_many_copies_of_one_image_are_found(tiles: list[Image.Image]) -> None:
-    """Also where every group of other images that a pair is judged by holds copies."""
+    """Copies are found even if every reference group contains copies."""
     images = torch.stack([to_tensor(tile) for tile in tiles[:20]] + [to_tensor(tiles[0])] * 40)
     for number in range(40):
         images[20 + number, 0, number, number] ^= 3
@@ -122,7 +122,7 @@ def test_blank_images_are_left_out() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 6, 17])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 8, 8), (3, 20, 50), (1, 100, 33)])
 def test_few_small_and_long_images(count: int, shape: tuple[int, int, int]) -> None:
-    """Noise is like no other noise; a copy of it is."""
+    """Two images of noise differ; a copy of one is found."""
     images = torch.randint(0, 256, (count, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     copy = images[:1] ^ 1
     pairs = find_near_duplicates({"train": to_split(images), "test": to_split(copy)})
@@ -131,7 +131,7 @@ def test_few_small_and_long_images(count: int, shape: tuple[int, int, int]) -> N
 
 
 def test_images_equal_to_the_pixel_take_part_once(tiles: list[Image.Image]) -> None:
-    """In a group of three, the second and the third are not reported as near."""
+    """The second and third of three equal images are not reported as near duplicates."""
     train = torch.stack([to_tensor(tile) for tile in tiles])
     splits = {"train": to_split(train), "test": to_split(train[[4, 4, 7]])}
     groups = find_exact_duplicates(splits)

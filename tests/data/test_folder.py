@@ -1,4 +1,4 @@
-"""A person's own images: folders, and the one function that decodes them."""
+"""Folders of images, and the function that decodes them."""
 
 import io
 from collections.abc import Callable

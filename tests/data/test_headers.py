@@ -1,4 +1,4 @@
-"""Headers of many images: remembered while files stay, read again when they change, and never in the way."""
+"""Headers of many images are cached, read again when files change, and a broken cache is ignored."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from lenext.foundation.errors import DataError
 
 @pytest.fixture(autouse=True)
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of our own, and a memory from three files on."""
+    """Use a temporary cache folder, and cache from three files on."""
     monkeypatch.setenv("LENEXT_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr(headers, "MIN_CACHED_FILES", 3)
     return tmp_path / "cache" / "headers"

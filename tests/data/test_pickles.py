@@ -1,4 +1,4 @@
-"""Pickles: what arrays need is read as pickle itself reads it; everything else is refused before it can do anything."""
+"""Pickles of arrays are read as pickle itself reads them; all else is refused before it can run."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Properties of the division into training, validation and test images."""
+"""Properties of the split into training, validation and test samples."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_shares_add_up(counts: list[int], fraction: float) -> None:
 
 
 def test_random_is_torchs_random_split() -> None:
-    """So that D3's split of CIFAR-10, with its seed 55, is the same one."""
+    """The random split equals torch's, and so D3's split of CIFAR-10 with its seed 55."""
     ours = split_rows(torch.zeros(1000), 0.2, "random", 55)
     theirs = random_split(range(1000), [0.8, 0.2], generator=torch.Generator().manual_seed(55))  # type: ignore[arg-type, var-annotated]
     assert [split.tolist() for split in ours] == [list(split.indices) for split in theirs]

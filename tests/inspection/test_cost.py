@@ -1,4 +1,4 @@
-"""What a network costs and sees, against torch's flop counter and against gradients."""
+"""Compare multiply-adds with torch's flop counter, and receptive fields with gradients."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_weighted_layers_are_what_networks_are_named_by(name: str, convolutions:
 
 
 def smooth(network: nn.Module) -> nn.Module:
-    """The same with every weight positive and every kink taken out, so that each pixel seen has a gradient."""
+    """Make every weight positive and remove every kink, so that each pixel in the field has a gradient."""
     for name, module in list(network.named_modules()):
         for key, child in list(module.named_children()):
             if isinstance(child, nn.MaxPool2d):
@@ -104,7 +104,7 @@ def test_strides_and_fields_by_hand() -> None:
 
 
 def test_training_memory_is_what_autograd_keeps() -> None:
-    """A linear layer keeps its input, a ReLU its output, a dense layer after it nothing more than that."""
+    """A linear layer keeps its input, a ReLU its output, a dense layer after it nothing more."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
     summary = summarize(network, (1, 8, 8))
     assert summary.training_bytes == (64 + 256) * 4

@@ -1,4 +1,4 @@
-"""Multiply-adds of what computes outside of layers, against torch's flop counter; what is passed over is named."""
+"""Compare multiply-adds outside of layers with torch's flop counter; operations without a count are named."""
 
 import dataclasses
 import json
@@ -32,7 +32,7 @@ class Functional(nn.Module):
 
 
 class Attention(nn.Module):
-    """Pixels as words: torch's attention, and the same operation by itself."""
+    """Pixels as tokens: torch's attention layer, and its operation alone."""
 
     def __init__(self, *, layer: bool, weights: bool = False) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
 
 class Last(nn.Module):
-    """What a recurrent layer that goes over the rows gives at the last."""
+    """The last output of a recurrent layer over the rows."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ COUNTED: dict[str, Callable[[], nn.Module]] = {
 
 
 class NoGradients(nn.Module):
-    """A layer that is run in a mode of its own."""
+    """A layer with a mode that torch runs differently."""
 
     def __init__(self, layer: nn.Module, mode: Callable[[], torch.no_grad | torch.inference_mode]) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class NoGradients(nn.Module):
 
 
 def torchs_flops(network: nn.Module) -> int:
-    """By torch's counter, on the meta device: fused operations of a processor, which it passes over, are not there."""
+    """Count by torch's counter on the meta device, which has none of the fused operations that it ignores."""
     network = network.to("meta")
     with FlopCounterMode(display=False) as counter, evaluation_mode(network), sdpa_kernel(SDPBackend.MATH):
         network(torch.zeros(1, *SHAPE, device="meta"))
@@ -125,7 +125,7 @@ def test_multiply_adds_are_half_of_torchs_flops_whatever_computes(name: str) -> 
 
 
 class Mixed(nn.Module):
-    """A block with a layer and a product of its own, in a network that has both, too."""
+    """A block with a layer and a matrix product, in a network with both, too."""
 
     class Block(nn.Module):
         def __init__(self) -> None:

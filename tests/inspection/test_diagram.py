@@ -1,4 +1,4 @@
-"""Diagrams hold what the network does: its boxes, shapes and joins."""
+"""Diagrams contain the network's layers, shapes and joins."""
 
 from xml.etree import ElementTree
 

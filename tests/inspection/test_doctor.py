@@ -1,4 +1,4 @@
-"""The doctor asks what shapes alone can tell: it draws no weights, and answers as it would with them."""
+"""The doctor needs only shapes: it draws no weights, and its results are the same as with weights."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ def build(name: str, size: int) -> nn.Module:
 
 
 def outcome(make: Callable[[], nn.Module], size: int) -> str:
-    """What comes of a check, in words."""
+    """Return the result of a check as text."""
     try:
         check_network(make(), (3, size, size), 10)
     except (ConfigurationError, RuntimeError, ValueError) as error:
@@ -112,7 +112,7 @@ class Bound(nn.Module):
     ],
 )
 def test_a_network_that_needs_values_gets_them(tmp_path: Path, scale: str, asked: str) -> None:
-    """One that reads its own numbers cannot be tried by shapes alone; it is built once, and no sizes are searched."""
+    """A network that reads its values cannot run without weights; it is built once, and no sizes are searched."""
     path = tmp_path / "mine.py"
     path.write_text(NEEDS_VALUES.format(kernel=5, scale=scale, asked=asked))
     assert summary(f"{path}:Bound", image_size=16).summary.output_shape == (10,)

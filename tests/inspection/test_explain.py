@@ -1,4 +1,4 @@
-"""Explanations: they depend on the weights, and on the place where what matters is."""
+"""Explanations depend on the weights, and on the position of what the network uses."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -91,7 +91,7 @@ def test_other_weights_give_another_map(network: nn.Module, name: str) -> None:
 
 
 def type_of(module: nn.Module) -> nn.Module:
-    """The same layer with weights of its own."""
+    """Return a copy of a layer with new weights."""
     import copy
 
     copied = copy.deepcopy(module)
@@ -101,7 +101,7 @@ def type_of(module: nn.Module) -> nn.Module:
 
 
 def test_saliency_is_the_gradient() -> None:
-    """Of a linear network: the weights themselves."""
+    """The saliency of a linear network is its weights."""
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     result = saliency(network, torch.randn(2, 3, 2, 2), torch.tensor([1, 3]))
     weights = network[1].weight.detach()[[1, 3]].view(2, 3, 2, 2).abs().amax(1)
@@ -109,7 +109,7 @@ def test_saliency_is_the_gradient() -> None:
 
 
 def test_grad_cam_by_hand() -> None:
-    """Of global average pooling and a dense layer: the class's weights over the maps (arXiv:1512.04150)."""
+    """With global average pooling and a dense layer, the map is that of class activation mapping (arXiv:1512.04150)."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 5, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
     images = torch.randn(4, 1, 6, 6)
@@ -120,7 +120,7 @@ def test_grad_cam_by_hand() -> None:
 
 
 def test_occlusion_leaves_what_does_not_matter() -> None:
-    """A network that looks at one corner only loses nothing elsewhere."""
+    """A network that uses one corner only loses nothing elsewhere."""
 
     class Corner(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def test_occlusion_leaves_what_does_not_matter() -> None:
 
 
 class OnePixel(nn.Module):
-    """A network that reads one pixel, and remembers the images that it has been given."""
+    """A network that reads one pixel, and stores its inputs."""
 
     def __init__(self, row: int, column: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def off(network: OnePixel, result: Tensor) -> float:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from([(8, 8), (28, 28), (32, 32), (28, 32), (33, 47)]), st.data())
 def test_occlusion_is_centered_on_the_pixel_that_is_read(shape: tuple[int, int], data: st.DataObject) -> None:
-    """To 1 px; nearer to the border than half a square, where the map ends, to 2 px."""
+    """The position is right to 1 px; closer to the border than half a square, where the map ends, to 2 px."""
     network = OnePixel(*(data.draw(st.integers(0, length - 1)) for length in shape))
     result = occlusion(network, torch.ones(1, 1, *shape), torch.tensor([0]))[0]
     side = max(1, min(shape) // 4)
@@ -187,7 +187,7 @@ def test_occlusion_with_a_small_step_is_exact_at_224(row: int, column: int) -> N
 
 @pytest.mark.parametrize("size", [8, 28, 32, 224])
 def test_occlusion_is_not_displaced(size: int) -> None:
-    """Over the pixels of a diagonal: an error on one half has the opposite sign on the other."""
+    """Over the pixels of a diagonal, an error on one half has the opposite sign on the other."""
     image, label, errors = torch.ones(1, 1, size, size), torch.tensor([0]), []
     for at in range(0, size, 1 if size < 100 else 5):
         row, column = center(occlusion(OnePixel(at, size - 1 - at), image, label)[0])
@@ -249,7 +249,7 @@ ZERO = torch.tensor([0])
 
 
 class Total(nn.Module):
-    """Of maps, the sum of each: logits."""
+    """The sum of each map, as logits."""
 
     def forward(self, maps: Tensor) -> Tensor:
         value = maps.sum((1, 2, 3))
@@ -269,7 +269,7 @@ class At(nn.Module):
 
 
 def test_grad_cam_of_a_resnet_is_not_displaced() -> None:
-    """Of an image that is mirrored, the map is mirrored, but for the padding of a stride's uneven pixel."""
+    """The map of a mirrored image is mirrored, except for the padding of a stride's odd pixel."""
     network = lenext.create("resnet18", in_channels=1)
     assert [round(a - b, 3) for b, a in pairwise(centers_of(network, "layer4", 224))] == [32.0] * 6
     assert centers_of(network, "layer4", 224)[0] == 0.5
@@ -287,7 +287,7 @@ def centers_of(network: nn.Module, layer: str, size: int) -> list[float]:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_layer_is_found_in_every_network(name: str) -> None:
-    """A map of more than one pixel, the last one; nothing is left on the network."""
+    """The last map has more than one pixel; no hook remains on the network."""
     network = lenext.create(name, in_channels=3, num_classes=4)
     network.train()
     images = torch.randn(2, 3, 32, 32)

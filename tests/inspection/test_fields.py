@@ -1,4 +1,4 @@
-"""Receptive fields against the truth: the pixels that have a gradient, in every network and for every function."""
+"""Compare receptive fields with the pixels that have a gradient, for every network and every function."""
 
 from collections.abc import Callable
 from math import ceil, floor, prod
@@ -23,7 +23,7 @@ NETWORKS = [name if name in SMALL + FIRST else pytest.param(name, marks=pytest.m
 
 
 def smooth(network: nn.Module) -> nn.Module:
-    """The same with every weight positive and no kinks, so that each pixel that a value depends on has a gradient."""
+    """Make every weight positive and remove kinks, so that each pixel in the field has a gradient."""
     for module in list(network.modules()):
         for key, child in list(module.named_children()):
             replacement: nn.Module | None = None
@@ -45,7 +45,7 @@ def smooth(network: nn.Module) -> nn.Module:
 
 
 def passed(network: nn.Module, image: Tensor) -> list[tuple[str, Tensor, ReceptiveField]]:
-    """The layers' outputs, and what they have seen."""
+    """Return the layers' outputs and their receptive fields."""
     outputs: list[tuple[str, Tensor, ReceptiveField]] = []
 
     def hook(name: str) -> Callable[..., None]:
@@ -64,14 +64,14 @@ def passed(network: nn.Module, image: Tensor) -> list[tuple[str, Tensor, Recepti
 
 
 def extents(image: Tensor, value: Tensor) -> list[tuple[int, int]]:
-    """The first and the last row, and the first and the last column, that a value depends on."""
+    """Return the first and last row, and the first and last column, that a value depends on."""
     (gradient,) = torch.autograd.grad(value, image, retain_graph=True)
     places = gradient[0].abs().sum(0).nonzero()
     return [(int(places[:, side].min()), int(places[:, side].max())) for side in (0, 1)]
 
 
 def middle(field: ReceptiveField) -> tuple[int | slice, ...]:
-    """The index of the values in the middle of the image: of all channels, as those of branches see differently."""
+    """Return the index of the values in the middle of the image, in all channels: branches have different fields."""
     moving = [any(run.is_spatial for run in axis) for axis in field.axes]
     return tuple(
         prod(run.size for run in axis) // 2 if moves else slice(None)
@@ -82,7 +82,7 @@ def middle(field: ReceptiveField) -> tuple[int | slice, ...]:
 def expected(
     field: ReceptiveField, index: tuple[int | slice, ...], used: list[tuple[int, int]]
 ) -> list[tuple[int, int]]:
-    """The extents by what was noted, within those of the whole tensor: strides may leave the last pixels unused."""
+    """Return the extents by the traced field, within those of the full tensor: strides may leave pixels unused."""
     place = list(field.center)
     for axis, number in zip(field.axes, index, strict=True):
         for run in reversed(axis if isinstance(number, int) else ()):
@@ -96,7 +96,7 @@ def expected(
 
 
 def check_fields(network: nn.Module, shape: tuple[int, int, int], max_tensors: int) -> None:
-    """Compare the notes on each distinct layer, or on `most` of them, with the gradient."""
+    """Compare the fields of distinct layers, at most about `max_tensors` of them, with the gradient."""
     image = torch.ones(1, *shape, dtype=torch.float64, requires_grad=True)
     outputs = passed(network, image)
     cases = list(
@@ -110,7 +110,7 @@ def check_fields(network: nn.Module, shape: tuple[int, int, int], max_tensors: i
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_field_of_every_layer_is_where_its_gradient_is(name: str) -> None:
-    """At the size that each network is made for; of large ones, a few layers and the last."""
+    """Check each network at its design size; of large ones, a few layers and the last."""
     size = find_variant(name).image_size
     options = {"norm": "none"} if "patch4" in name else {}  # a norm over the image, which the field leaves out
     check_fields(smooth(create(name, in_channels=1, **options)), (1, size, size), CASES if size > 64 else 1000)
@@ -137,7 +137,7 @@ def conv(kernel: int = 3, stride: int = 1, padding: int = 0, dilation: int = 1, 
 
 
 def windows(x: Tensor) -> Tensor:
-    """The means of windows of 6 x 5, as a transformer on windows arranges them."""
+    """Average windows of 6 x 5, arranged as in a windowed transformer."""
     count, channels = x.shape[:2]
     return x.view(count, channels, 4, 6, 4, 5).permute(0, 2, 4, 3, 5, 1).reshape(count * 16, 30, channels).mean(1)[:16]
 
@@ -234,7 +234,7 @@ ABOUT = {
 
 
 class Residual(nn.Module):
-    """Added: a wide way that keeps the middle, and a narrow way."""
+    """A sum of a wide branch that keeps the middle, and a narrow branch."""
 
     def __init__(self) -> None:
         super().__init__()

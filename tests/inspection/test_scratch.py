@@ -1,4 +1,4 @@
-"""The layers by their formulas against torch's own."""
+"""Compare the layers written as formulas with torch's own."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The layer table against what torch itself says, and the doctor's reasons."""
+"""Compare the layer table with torch's own counts, and check the doctor's reasons."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ def test_what_comes_out_must_be_logits() -> None:
 
 
 class Pair(nn.Module):
-    """A network that answers with two tensors, as some do that have auxiliary heads."""
+    """A network with two outputs, as some with auxiliary heads have."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Runs from Python: what is on disk, that it can be repeated, measured again and used."""
+"""Runs from Python: their files, and how they are repeated, evaluated and used for prediction."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Weights files: alone enough to predict, and refused when a bit has changed."""
+"""A weights file is enough to predict, and is refused if a bit has changed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The audit finds what was planted, and leaves the data as they were."""
+"""The audit finds planted faults, and does not change the data."""
 
 import base64
 import csv
@@ -42,8 +42,8 @@ def draw(kind: int, seed: int, side: int = 48) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, set[str]]]:
-    """800 images with 50 faults: 10 copies across splits, 5 of them compressed anew, 30 swapped labels (5 % of the
-    training images), 5 broken files, 3 turned, 2 odd."""
+    """800 images with 50 faults: 10 copies across splits, 5 of them recompressed, 30 swapped labels (5 % of the
+    training images), 5 broken files, 3 rotated, 2 odd."""
     root, faults = tmp_path_factory.mktemp("audit") / "shapes", dict[str, set[str]]()
     paths: dict[str, list[tuple[Path, int]]] = {"train": [], "test": []}
     for split, count in (("train", 150), ("test", 50)):
@@ -151,7 +151,7 @@ def noise(count: int, labels: int = 1) -> Split:
 
 
 def duplicates(train: Split, test: Split, out: Path) -> dict[tuple[str, str], str]:
-    """The findings about equal and nearly equal images: the kind and the sample, and what is said."""
+    """Return the findings about duplicates: kind and sample, with their description."""
     report = audit(Dataset("noise", ("a", "b"), train, test=test), out=out, labels=False)
     kinds = ("duplicate", "across splits", "contradiction", "near duplicate")
     return {
@@ -235,7 +235,7 @@ def test_as_json(planted: tuple[Path, dict[str, set[str]]], tmp_path: Path, caps
 def test_options_of_the_training_need_labels(
     option: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where they are as by default: they would have no effect."""
+    """Options of the training are refused without labels even at their defaults: they would have no effect."""
     from lenext.__main__ import main
 
     with pytest.raises(ConfigurationError, match=f"{next(iter(option))} has no effect without labels"):

@@ -1,4 +1,4 @@
-"""The rules for suspect labels, beside cleanlab on the same out-of-fold probabilities."""
+"""Compare the rules for suspect labels with cleanlab on the same out-of-fold probabilities."""
 
 import warnings
 from pathlib import Path
