@@ -28,8 +28,8 @@ PARTS = {
 
 ABOUT = {
     "training": """The same network, images and batch size (128), SGD with momentum, no augmentation. Each contestant
-runs in a separate process; they take turns. `documents` is the loop of the course documents. `last-...` is the bare step
-on a batch already in memory, channels last, by precision and compilation: the fastest of these is the limit.
+runs in a separate process; they take turns. `documents` is the loop of the course documents. `last-...` is the bare
+step on a batch already in memory, channels last, by precision and compilation: the fastest of these is the limit.
 `lenext-compiled` is `--compile yes`, which `auto` chooses for long runs of these networks.""",
     "training-224px": """The networks of the documents with batches of 128, compared with the documents' loop, which
 resizes image by image. The time of an epoch of 50,000 is extrapolated from 20 warm batches.""",
@@ -58,9 +58,9 @@ spread between seeds over all rows.""",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",
     "audit-copies": """For each kind of change, 40 training images are changed and added to the test set. Recall is the
-fraction of these copies that `lenext audit --no-labels` reports together with their originals. Copies of arrays are scaled
-back to their size. `pairs not planted` are reported pairs of two different originals; FOLDER shows them side by side, the
-least similar first. Those of CIFAR-10 are, as far as one can see, the same image twice; those of Fashion-MNIST the same
+fraction of these copies that `lenext audit --no-labels` reports together with their originals. Copies of arrays are
+scaled back to their size. `pairs not planted` are reported pairs of two different originals; FOLDER shows them side by
+side, the least similar first. Those of CIFAR-10 are, as far as one can see, the same image twice; those of Fashion-MNIST the same
 article twice, sometimes in another colour or print.""",
     "audit-labels": """5 % of the labels of 3,000 MNIST images are swapped, with three seeds. `--suspect precise`,
 `--suspect sensitive` (the default) and cleanlab judge the same out-of-fold probabilities: three networks (`lenet_32px`,
@@ -71,8 +71,8 @@ article twice, sometimes in another colour or print.""",
 START = """# Benchmarks
 
 The command above each table measures its rows in one run, in turn. `python -m benchmarks.page` generates this page
-from `benchmarks/results/`. Machines differ, so compare the ratios. `pip install -e '.[bench]'` installs the peers; data is
-read from `$LENEXT_DATA`."""
+from `benchmarks/results/`. Machines differ, so compare the ratios. `pip install -e '.[bench]'` installs the peers; data
+is read from `$LENEXT_DATA`."""
 
 
 def table(rows: list[dict[str, Any]]) -> str:
