@@ -60,8 +60,8 @@ spread between seeds over all rows.""",
     "audit-copies": """For each kind of change, 40 training images are changed and added to the test set. Recall is the
 fraction of these copies that `lenext audit --no-labels` reports together with their originals. Copies of arrays are
 scaled back to their size. `pairs not planted` are reported pairs of two different originals; FOLDER shows them side by
-side, the least similar first. Those of CIFAR-10 are, as far as one can see, the same image twice; those of Fashion-MNIST the same
-article twice, sometimes in another colour or print.""",
+side, the least similar first. Those of CIFAR-10 are, as far as one can see, the same image twice; those of
+Fashion-MNIST the same article twice, sometimes in another colour or print.""",
     "audit-labels": """5 % of the labels of 3,000 MNIST images are swapped, with three seeds. `--suspect precise`,
 `--suspect sensitive` (the default) and cleanlab judge the same out-of-fold probabilities: three networks (`lenet_32px`,
 12 epochs), each trained on two thirds of the images.""",
