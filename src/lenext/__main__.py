@@ -1,4 +1,4 @@
-"""The command `lenext`, and `python -m lenext`: the list of verbs at once; everything else once it is needed."""
+"""The command `lenext`, also `python -m lenext`: prints the list of verbs at once, and imports the rest on demand."""
 
 import sys
 
@@ -6,22 +6,22 @@ from lenext.foundation.streams import discard_stream, interrupts_in_callbacks, o
 from lenext.verbs import VERBS
 
 START = """\
-lenext: build, look inside, train, compare and ship the classic convolutional networks.
+lenext: build, inspect, train, compare and ship the classic convolutional networks.
 
 Usage: lenext VERB [ARGUMENTS] [OPTIONS]
 """
 
 END = """
-lenext VERB --help tells the options of a verb.
+`lenext VERB --help` prints the options of a verb.
 
-  lenext train                                a LeNet on handwritten digits, in seconds
-  lenext train resnet18_32px --data cifar10   a ResNet on small photographs
-  lenext predict runs/lenet-digits photo.png  what is on it
+  lenext train                                train a LeNet on handwritten digits, in seconds
+  lenext train resnet18_32px --data cifar10   train a ResNet on small photographs
+  lenext predict runs/lenet-digits photo.png  predict the class of an image
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; the exit code is 0, 2 for a mistake that the user can mend, 130 after Ctrl-C."""
+    """Run a verb; return the exit code: 0, 2 for an error that the user can fix, 130 after Ctrl-C."""
     open_streams()
     given = sys.argv[1:] if arguments is None else arguments
     try:

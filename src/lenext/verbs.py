@@ -1,31 +1,34 @@
-"""The verbs of the command line, each with the file of `cli` that has it and a line about it: known before anything
-else is loaded."""
+"""The verbs of the command line, with a line about each; `lenext --help` prints them without loading anything else."""
 
 from typing import NamedTuple
 
 
 class Verb(NamedTuple):
+    """A verb: the module of lenext.cli that implements it, and a line about it."""
+
     room: str
     about: str
 
 
 VERBS = {
-    "train": Verb("training", "train a network on data and leave a run: weights, curves, predictions"),
-    "resume": Verb("training", "go on with a run that was stopped or killed, or give it more epochs"),
-    "lr-find": Verb("training", "the learning rate to begin with, found by trying, with an image"),
-    "report": Verb("using", "a run as one page: curves, classes, mistakes, where the network looks"),
-    "explain": Verb("showing", "what a run's answers for your images hang on: saliency, Grad-CAM, occlusion"),
-    "show": Verb("showing", "an image of data, filters, features, curves, confusion, ...; `lenext show --help`"),
-    "audit": Verb("auditing", "what is wrong with data: broken, doubled, odd images, small classes, suspect labels"),
-    "compare": Verb("comparing", "race networks: the same data, split and budget, several seeds; or runs on one page"),
-    "vary": Verb("comparing", "change a network or its recipe option by option; what each change bought, at what cost"),
-    "lesson": Verb("comparing", "what the course documents teach, as experiments of a minute or two"),
-    "reproduce": Verb("comparing", "the course documents' published results, run again as published, or better"),
-    "val": Verb("using", "measure a run on its validation images, or another split"),
-    "predict": Verb("using", "the most probable classes of your images: files, folders, globs"),
-    "summary": Verb("networks", "a network's layers: shapes, parameters, cost, memory, receptive field"),
-    "diagram": Verb("networks", "a network, or one block of it, as an SVG image for a slide"),
-    "arithmetic": Verb("networks", "the output size of a convolution or pooling, with an image"),
-    "list": Verb("listing", "what there is: models, datasets, recipes, runs"),
-    "checks": Verb("listing", "versions, device, precision, threads and the data found here"),
+    "train": Verb(
+        "training", "train a network on a dataset; write a run folder: weights, curves, predictions, a report"
+    ),
+    "resume": Verb("training", "continue a run that was stopped or killed, or train it for more epochs"),
+    "lr-find": Verb("training", "learning rate range test: suggest a learning rate and plot the losses"),
+    "report": Verb("using", "write a run's report page: curves, metrics by class, mistakes, explanations"),
+    "explain": Verb("showing", "explain a run's predictions for images: saliency, Grad-CAM, occlusion"),
+    "show": Verb("showing", "plot data, filters, feature maps, curves, a confusion matrix, ...; `lenext show --help`"),
+    "audit": Verb("auditing", "check a dataset: broken and unusual files, duplicates, small classes, suspect labels"),
+    "compare": Verb("comparing", "race networks on the same data, split, budget and seeds; or compare finished runs"),
+    "vary": Verb("comparing", "change a network's options or recipe keys; report the gain and cost of each change"),
+    "lesson": Verb("comparing", "run an experiment on a topic of the course documents, in a minute or two"),
+    "reproduce": Verb("comparing", "train a published result of the course documents, as published or better"),
+    "val": Verb("using", "evaluate a run on its validation set, or on another split"),
+    "predict": Verb("using", "predict the classes of images: files, folders, globs"),
+    "summary": Verb("networks", "print a network's layers: shapes, parameters, cost, memory, receptive field"),
+    "diagram": Verb("networks", "draw a network, or one of its blocks, as an SVG image"),
+    "arithmetic": Verb("networks", "compute the output size of a convolution or pooling, step by step"),
+    "list": Verb("listing", "list the available models, datasets, recipes or runs"),
+    "checks": Verb("listing", "print versions, device, precision, threads and the available data"),
 }

@@ -27,9 +27,9 @@ def run(arguments: list[str]) -> int:
     if arguments[0] not in VERBS and arguments[0] != "--version":
         return fail(unknown_name("verb", arguments[0], VERBS, "`lenext --help` lists them"))
     if arguments == ["list"]:
-        return fail("list what? Give models, datasets, recipes or runs")
+        return fail("list: name what to list: models, datasets, recipes or runs")
     if arguments == ["show"]:
-        return fail(f"show what? Give {', '.join(SHOWN)}")
+        return fail(f"show: name what to show: {', '.join(SHOWN)}")
     from cyclopts import CycloptsError, UnknownCommandError
 
     from lenext.cli.app import app
@@ -43,13 +43,13 @@ def run(arguments: list[str]) -> int:
         known = LISTED if arguments[0] == "list" else SHOWN
         return fail(f"{arguments[0]}: {unknown_name(f'thing to {arguments[0]}', arguments[1], known)}")
     except CycloptsError as error:
-        return fail(f"{error} (lenext {arguments[0]} --help tells the options)")
+        return fail(f"{error} (lenext {arguments[0]} --help lists the options)")
     except LenextError as error:
         return fail(str(error))
     except KeyboardInterrupt as error:
-        goes_on = "; the same command goes on" if VERBS[arguments[0]].room == "comparing" else ""
+        resumption = "; the same command continues" if VERBS[arguments[0]].room == "comparing" else ""
         with suppress(OSError):
-            sys.stderr.write(f"\nstopped{goes_on}\n")
+            sys.stderr.write(f"\nstopped{resumption}\n")
         return 128 + getattr(error, "number", 2)  # as a shell counts signals: 130 after Ctrl-C, 143 after SIGTERM
     except OSError as error:
         if error.filename is None:  # of standard output, most likely

@@ -1,4 +1,4 @@
-"""The command line's App, and the options that verbs share."""
+"""The command line application, and the options that several verbs share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,63 +16,67 @@ app = App(
     version=__version__,
     help_flags=["--help", "-h"],
     version_flags=["--version"],
-    suppress_keyboard_interrupt=False,  # `run` tells it
+    suppress_keyboard_interrupt=False,  # `run` reports it
     default_parameter=Parameter(show_default=lambda value: None if value in ("", None, False) else str(value)),
 )
 
 
-def strictly(kind: Any, tokens: Sequence[Any]) -> Any:
-    """Convert one word as recipes are read: 1.5 or 1e30 is no whole number, where the parser would round it."""
-    members = tuple(one for one in get_args(kind) if one is not type(None))
+def convert_strictly(kind: Any, tokens: Sequence[Any]) -> Any:
+    """Convert an option's value as recipes are read: 1.5 or 1e30 is no integer, while the parser would round it."""
+    members = tuple(member for member in get_args(kind) if member is not type(None))
     name = str(tokens[0].keyword or "").lstrip("-") or "number"
     plain = Union[members] if members and get_origin(kind) is not Literal else kind  # noqa: UP007, made from a tuple
     return convert(name, tokens[0].value, plain)
 
 
-WHOLE = Parameter(converter=strictly)
-"""Of an option that is a whole number."""
+INTEGER = Parameter(converter=convert_strictly)
+"""The parameter of an option that takes an integer."""
 
-DataDir = Annotated[Path | None, Parameter(help="where published data lie or are put (default: $LENEXT_DATA)")]
-Offline = Annotated[bool, Parameter(negative="", help="never touch the network")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+DataDir = Annotated[Path | None, Parameter(help="Folder of downloaded datasets and weights (default: $LENEXT_DATA).")]
+Offline = Annotated[bool, Parameter(negative="", help="Do not access the network.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 Options = Annotated[
     list[str] | None,
-    Parameter(name="--option", help="of the network, KEY=VALUE, e.g. activation=tanh; may be repeated", negative=""),
+    Parameter(name="--option", help="Option of the network, KEY=VALUE, e.g. activation=tanh; repeatable.", negative=""),
 ]
-RunsDir = Annotated[Path, Parameter(help="where runs are")]
+RunsDir = Annotated[Path, Parameter(help="Folder of the runs.")]
 
 
 @dataclass(frozen=True)
-class Opening:
-    """How trained weights are opened and where they compute; named as the functions behind the verbs name them."""
+class WeightsOptions:
+    """Options for loading trained weights and computing with them, named as the parameters of the workflows."""
 
     which: Annotated[
-        Literal["best", "last"] | None, Parameter(name="--weights", help="which of the run's weights (default: best)")
+        Literal["best", "last"] | None, Parameter(name="--weights", help="Weights of the run to use (default: best).")
     ] = None
-    network: Annotated[str, Parameter(help="of weights of your own network: FILE.py:Class, which is run")] = ""
-    device: Annotated[Device, Parameter(help="where to compute")] = "auto"
-    precision: Annotated[Precision, Parameter(help="of the arithmetic")] = "auto"
+    network: Annotated[
+        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
+    ] = ""
+    device: Annotated[Device, Parameter(help="Device to compute on; auto: cuda, else mps, else cpu.")] = "auto"
+    precision: Annotated[
+        Precision, Parameter(help="Precision of the arithmetic; auto: bf16 or fp16 where the device is fast in it.")
+    ] = "auto"
     data_dir: DataDir = None
     offline: Offline = False
 
 
-def pairs(texts: list[str] | None) -> dict[str, str]:
-    """KEY=VALUE, each."""
-    found = {}
+def parse_pairs(texts: list[str] | None) -> dict[str, str]:
+    """Return the keys and values of texts of the form KEY=VALUE."""
+    values = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise ConfigurationError(f"--option {text}: KEY=VALUE is needed, e.g. activation=tanh")
-        found[key] = value
-    return found
+            raise ConfigurationError(f"--option {text}: give KEY=VALUE, e.g. activation=tanh")
+        values[key] = value
+    return values
 
 
 def refuse(why: str, **options: object) -> None:
-    """Raise ConfigurationError for the first of these options that was given: is not None, False or an empty text.
+    """Raise ConfigurationError for the first of these options that is set: not None, False or an empty text.
 
     Args:
-        why: in which case they have no effect.
-        options: by the names of their parameters.
+        why: The case in which the options have no effect.
+        options: Their values, by the names of their parameters.
     """
     for name, value in options.items():
         if value is not None and value is not False and value != "":

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import WHOLE, AsJson, DataDir, Offline, app
+from lenext.cli.app import INTEGER, AsJson, DataDir, Offline, app
 from lenext.foundation.streams import write_out
 from lenext.reporting.tables import print_json, print_table
 
@@ -23,7 +23,7 @@ def audit(
         Parameter(help="rule for suspect labels: precise has few false alarms, sensitive (the default) few misses"),
     ] = None,
     network: Annotated[str | None, Parameter(help="network to train, by name; lenet_32px by default")] = None,
-    epochs: Annotated[int | None, WHOLE, Parameter(help="epochs of each training; 12 by default")] = None,
+    epochs: Annotated[int | None, INTEGER, Parameter(help="epochs of each training; 12 by default")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     json: AsJson = False,

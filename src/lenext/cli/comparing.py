@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import WHOLE, DataDir, Offline, app, refuse
-from lenext.cli.settings import OfSeveralSeeds, given
+from lenext.cli.app import INTEGER, DataDir, Offline, app, refuse
+from lenext.cli.settings import SettingsWithoutSeed, explicit_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path
 from lenext.foundation.streams import write_out
@@ -16,7 +16,7 @@ SEEDS = "trainings of each, with the seeds 0, 1, ..."
 Data = Annotated[str, Parameter(help="a name or a path, as for train (default: that of --recipe, else digits)")]
 RunsDir = Annotated[Path, Parameter(help="where its folder goes")]
 Name = Annotated[str, Parameter(help="of its folder (default: that of the same request, else a new one)")]
-Threads = Annotated[int | None, WHOLE, Parameter(help="of the CPU")]
+Threads = Annotated[int | None, INTEGER, Parameter(help="of the CPU")]
 RecipeName = Annotated[str, Parameter(help="one for all: a name (lenext list recipes) or a YAML file")]
 LISTING = "on the list"
 LabelColumn = Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")]
@@ -25,7 +25,7 @@ LabelColumn = Annotated[str, Parameter(help="a CSV's column of labels: a name, o
 def compare(
     *contestants: Annotated[str, Parameter(help="two networks or more (names, FILE.py:Class), or two runs' folders")],
     data: Data = "",
-    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 3)")] = None,
+    seeds: Annotated[int | None, INTEGER, Parameter(help=f"{SEEDS} (default: 3)")] = None,
     budget: Annotated[str, Parameter(help="of each training: a time (90s, 5m, 1h) or multiply-adds (30T, 2P)")] = "",
     recipe: RecipeName = "",
     name: Name = "",
@@ -34,7 +34,7 @@ def compare(
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Annotated[Path | None, Parameter(help="of runs: the page (default: compare.html)")] = None,
-    settings: Annotated[Any, Parameter(name="*")] = OfSeveralSeeds(),  # noqa: B008
+    settings: Annotated[Any, Parameter(name="*")] = SettingsWithoutSeed(),  # noqa: B008
 ) -> None:
     """Race networks on the same data, with the same split, order, augmentation and budget, over several seeds; or put
     the runs that are there on one page."""
@@ -46,7 +46,7 @@ def compare(
         race(
             *contestants, data=data, seeds=3 if seeds is None else seeds, budget=budget, recipe=recipe, name=name,
             runs_dir=runs_dir or "runs", label_column=label_column, data_dir=data_dir, offline=offline,
-            **given(settings),
+            **explicit_settings(settings),
         )  # fmt: skip
         return
     strangers = [one for one in contestants if one not in runs]
@@ -54,7 +54,7 @@ def compare(
         raise ConfigurationError(f"{strangers[0]}: not a run; give runs alone, or networks alone")
     refuse(
         "on runs that are there already", data=data, seeds=seeds, budget=budget, recipe=recipe, name=name,
-        runs_dir=runs_dir, label_column=label_column, data_dir=data_dir, offline=offline, **given(settings),
+        runs_dir=runs_dir, label_column=label_column, data_dir=data_dir, offline=offline, **explicit_settings(settings),
     )  # fmt: skip
     from lenext.comparison.side_by_side import compare as work
 
@@ -74,8 +74,8 @@ def vary(
         Literal["grid", "one", "optuna"],
         Parameter(help="all combinations; one change at a time; or sought, over KEY=LOW..HIGH too (extra `tune`)"),
     ] = "grid",
-    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 1); not of --search optuna")] = None,
-    trials: Annotated[int | None, WHOLE, Parameter(help="of --search optuna: how many in all (default: 20)")] = None,
+    seeds: Annotated[int | None, INTEGER, Parameter(help=f"{SEEDS} (default: 1); not of --search optuna")] = None,
+    trials: Annotated[int | None, INTEGER, Parameter(help="of --search optuna: how many in all (default: 20)")] = None,
     database: Annotated[str, Parameter(help="of --search optuna: a URL (default: a file in its folder)")] = "",
     recipe: RecipeName = "",
     name: Name = "",
@@ -83,12 +83,12 @@ def vary(
     label_column: LabelColumn = "",
     data_dir: DataDir = None,
     offline: Offline = False,
-    settings: Annotated[Any, Parameter(name="*")] = OfSeveralSeeds(),  # noqa: B008
+    settings: Annotated[Any, Parameter(name="*")] = SettingsWithoutSeed(),  # noqa: B008
 ) -> None:
     """Change a network or its recipe, option by option, and see what each change bought at what cost."""
     how: dict[str, Any] = {
         "data": data, "recipe": recipe, "name": name, "runs_dir": runs_dir, "label_column": label_column,
-        "data_dir": data_dir, "offline": offline, **given(settings),
+        "data_dir": data_dir, "offline": offline, **explicit_settings(settings),
     }  # fmt: skip
     if search == "optuna":
         refuse("on --search optuna, which trains each trial once", seeds=seeds)
@@ -111,11 +111,11 @@ def reproduce(
     scale: Annotated[
         float | None, Parameter(help="a share of the training images, where the whole takes too long (default: 1)")
     ] = None,
-    seeds: Annotated[int | None, WHOLE, Parameter(help=f"{SEEDS} (default: 1)")] = None,
+    seeds: Annotated[int | None, INTEGER, Parameter(help=f"{SEEDS} (default: 1)")] = None,
     name: Name = "",
     runs_dir: Annotated[Path | None, Parameter(help="where its folder goes (default: runs)")] = None,
     threads: Threads = None,
-    epochs: Annotated[int | None, WHOLE, Parameter(help="fewer than published")] = None,
+    epochs: Annotated[int | None, INTEGER, Parameter(help="fewer than published")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
@@ -141,7 +141,7 @@ def lesson(
     *,
     name: Name = "",
     runs_dir: Annotated[Path | None, Parameter(help="where its folder goes (default: runs)")] = None,
-    epochs: Annotated[int | None, WHOLE, Parameter(help="of each training, instead of the lesson's")] = None,
+    epochs: Annotated[int | None, INTEGER, Parameter(help="of each training, instead of the lesson's")] = None,
     threads: Threads = None,
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -165,6 +165,6 @@ def known(threads: int | None, epochs: int | None) -> dict[str, Any]:
 
 
 for verb in (compare, vary):
-    verb.__annotations__["settings"] = Annotated[OfSeveralSeeds, Parameter(name="*")]
+    verb.__annotations__["settings"] = Annotated[SettingsWithoutSeed, Parameter(name="*")]
 app.command(compare)
 app.command(vary)

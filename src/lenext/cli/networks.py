@@ -6,16 +6,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import WHOLE, AsJson, Options, app, pairs, refuse
+from lenext.cli.app import INTEGER, AsJson, Options, app, parse_pairs, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.streams import write_out
 from lenext.reporting.tables import print_json, print_rows
 
 MAX_DRAWN_PIXELS = 64  # a side, padding included
 
-NetworkName = Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class")]
-ImageSize = Annotated[int | None, WHOLE, Parameter(help="pixels a side of the images (default: the design size)")]
-Channels = Annotated[int | None, WHOLE, Parameter(help="channels of the images (default: the network's own)")]
+NetworkName = Annotated[str, Parameter(help="Name (lenext list models) or FILE.py:Class.")]
+ImageSize = Annotated[
+    int | None, INTEGER, Parameter(help="Height and width of the images in pixels (default: the design size).")
+]
+Channels = Annotated[int | None, INTEGER, Parameter(help="Channels of the images (default: the network's).")]
 
 
 @app.command
@@ -24,25 +26,25 @@ def summary(
     /,
     *,
     by: Annotated[
-        Literal["layer", "block", "stage"] | None, Parameter(help="how far to fold the table (default: layer)")
+        Literal["layer", "block", "stage"] | None, Parameter(help="Rows of the table (default: layer).")
     ] = None,
     against: Annotated[
-        str, Parameter(help="another network, without --option: print only the layers that differ")
+        str, Parameter(help="Another network, without --option: print only the layers that differ.")
     ] = "",
     image_size: ImageSize = None,
     channels: Channels = None,
-    classes: Annotated[int | None, WHOLE, Parameter(help="number of classes (default: the network's own)")] = None,
+    classes: Annotated[int | None, INTEGER, Parameter(help="Number of classes (default: the network's).")] = None,
     options: Options = None,
     json: AsJson = False,
 ) -> None:
-    """A network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one image."""
+    """Print a network's layers: output shapes, parameters, multiply-adds, memory and receptive field, for one image."""
     from lenext.reporting.networks import NUMBER_COLUMNS
     from lenext.workflows.networks import layer_differences
     from lenext.workflows.networks import summary as summarize
 
     if against:
         refuse("beside --against, which compares layer by layer", by=by)
-    chosen = pairs(options)
+    chosen = parse_pairs(options)
     table = summarize(
         network, by=by or "layer", image_size=image_size, channels=channels, classes=classes, options=chosen
     )
@@ -76,7 +78,7 @@ def diagram(
     from lenext.workflows.networks import diagram as draw_diagram
 
     drawn = draw_diagram(
-        network, against=against, block=block, image_size=image_size, channels=channels, options=pairs(options)
+        network, against=against, block=block, image_size=image_size, channels=channels, options=parse_pairs(options)
     )
     names = [network, against] if against else [network]
     path = out or Path("-".join(name.rpartition(":")[2] for name in names) + ".svg")
@@ -87,11 +89,11 @@ def diagram(
 @app.command
 def arithmetic(
     *,
-    size: Annotated[int, WHOLE, Parameter(name=["--in", "--size"], help="pixels a side of the input")],
-    kernel: Annotated[int, WHOLE, Parameter(help="pixels a side of the kernel or pooling window")],
-    stride: Annotated[int, WHOLE, Parameter(help="pixels between steps")] = 1,
-    padding: Annotated[int, WHOLE, Parameter(help="pixels added at each side")] = 0,
-    dilation: Annotated[int, WHOLE, Parameter(help="pixels between neighbours of the kernel")] = 1,
+    size: Annotated[int, INTEGER, Parameter(name=["--in", "--size"], help="Size of the input in pixels.")],
+    kernel: Annotated[int, INTEGER, Parameter(help="Size of the kernel or pooling window in pixels.")],
+    stride: Annotated[int, INTEGER, Parameter(help="Pixels between steps.")] = 1,
+    padding: Annotated[int, INTEGER, Parameter(help="Pixels added on each side.")] = 0,
+    dilation: Annotated[int, INTEGER, Parameter(help="Pixels between neighbours of the kernel.")] = 1,
     out: Annotated[Path | None, Parameter(help="also draw the first steps into this PNG")] = None,
     json: AsJson = False,
 ) -> None:

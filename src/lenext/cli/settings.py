@@ -1,4 +1,4 @@
-"""The Recipe's keys as options of verbs that train."""
+"""The recipe's keys as options of the verbs that train."""
 
 import dataclasses
 from collections.abc import Collection
@@ -6,39 +6,41 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lenext.cli.app import strictly
+from lenext.cli.app import convert_strictly
 from lenext.training.recipe import GROUPS, NOT_FOR_FEW_STEPS, Recipe, group_of
 
 
 def optional_settings(without: Collection[str] = ()) -> Any:
-    """The Recipe's keys as options, each None where it is not given, so that `not given` differs from the default.
+    """Return a dataclass of the recipe's keys as options. Each is None unless set, which differs from its default.
 
-    without: keys that have no effect on a verb, which it does not take.
+    Args:
+        without: Keys that have no effect on a verb, which it does not take.
     """
     hints = get_type_hints(Recipe)
-    made, groups = [], list(GROUPS)
-    for one in dataclasses.fields(Recipe):
-        if one.name in without:
+    options, groups = [], list(GROUPS)
+    for key in dataclasses.fields(Recipe):
+        if key.name in without:
             continue
-        about = one.metadata["about"]
-        if limits := one.metadata["limits"]:
+        about = key.metadata["about"]
+        if limits := key.metadata["limits"]:
             about = f"{about} Range: {limits}."
-        if one.default != "auto" and "auto:" not in about:
-            about = f"{about} (default: {str(one.default).lower() if isinstance(one.default, bool) else one.default})"
-        whole = int in (hints[one.name], *get_args(hints[one.name]))
-        group = Group(group_of(one.name), sort_key=1 + groups.index(group_of(one.name)))
-        note = Parameter(help=about, converter=strictly if whole else None, group=group)
-        made.append((one.name, Annotated[hints[one.name] | None, note], dataclasses.field(default=None)))
-    settings = dataclasses.make_dataclass("Settings", made, frozen=True)
+        if key.default != "auto":
+            default = str(key.default).lower() if isinstance(key.default, bool) else key.default
+            about = f"{about} (default: {default})"
+        is_integer = int in (hints[key.name], *get_args(hints[key.name]))
+        group = Group(group_of(key.name), sort_key=1 + groups.index(group_of(key.name)))
+        parameter = Parameter(help=about, converter=convert_strictly if is_integer else None, group=group)
+        options.append((key.name, Annotated[hints[key.name] | None, parameter], dataclasses.field(default=None)))
+    settings = dataclasses.make_dataclass("Settings", options, frozen=True)
     settings.__module__ = __name__  # cyclopts takes a class of module `types` for a plain value
     return settings
 
 
 Settings = optional_settings()
-OfFewSteps = optional_settings(NOT_FOR_FEW_STEPS)
-OfSeveralSeeds = optional_settings(("seed",))
+RangeTestSettings = optional_settings(NOT_FOR_FEW_STEPS)
+SettingsWithoutSeed = optional_settings(("seed",))
 
 
-def given(settings: Any) -> dict[str, Any]:
-    """Those that were given."""
+def explicit_settings(settings: Any) -> dict[str, Any]:
+    """Return the settings that the user gave, by their keys."""
     return {key: value for key, value in vars(settings).items() if value is not None}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from lenext.cli.app import WHOLE, DataDir, Offline, app, refuse
+from lenext.cli.app import INTEGER, DataDir, Offline, app, refuse
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.streams import write_out
 from lenext.verbs import VERBS
@@ -45,7 +45,7 @@ def data(
     data: Annotated[str, Parameter(help="a name or a path, as for train")],
     /,
     *,
-    per_class: Annotated[int, WHOLE, Parameter(help="images per class")] = 8,
+    per_class: Annotated[int, INTEGER, Parameter(help="images per class")] = 8,
     augmented: Annotated[
         str, Parameter(help="draw the images again, augmented as training with this network or recipe does")
     ] = "",
@@ -65,11 +65,11 @@ def channels(
     source: Annotated[str, Parameter(help="an image file, or data")],
     /,
     *,
-    sample: Annotated[int | None, WHOLE, Parameter(help="which sample of the data, from 0 (default: 0)")] = None,
+    sample: Annotated[int | None, INTEGER, Parameter(help="which sample of the data, from 0 (default: 0)")] = None,
     crop: Annotated[
         str, Parameter(help="TOP,LEFT,HEIGHT,WIDTH in pixels; up to 16 px a side the values are written in")
     ] = "",
-    size: Annotated[int | None, WHOLE, Parameter(help="pixels a side to resize a file to (default: 224)")] = None,
+    size: Annotated[int | None, INTEGER, Parameter(help="pixels a side to resize a file to (default: 224)")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     out: Out = None,
@@ -88,7 +88,7 @@ def filters(
     /,
     *,
     run: RunFolder = "",
-    size: Annotated[int, WHOLE, Parameter(help="pixels a side to resize the file to")] = 224,
+    size: Annotated[int, INTEGER, Parameter(help="pixels a side to resize the file to")] = 224,
     network: Network = "",
     out: Out = None,
 ) -> None:
@@ -189,7 +189,7 @@ def field(
     /,
     *,
     image_size: Annotated[
-        int | None, WHOLE, Parameter(help="pixels a side of the network's input (default: the design size)")
+        int | None, INTEGER, Parameter(help="pixels a side of the network's input (default: the design size)")
     ] = None,
     out: Out = None,
 ) -> None:

@@ -1,45 +1,45 @@
-"""`lenext train`: its options come from the Recipe."""
+"""`lenext train`, `resume` and `lr-find`; the recipe's keys are options of train and lr-find."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lenext.cli.app import WHOLE, DataDir, Offline, Options, app, pairs
-from lenext.cli.settings import OfFewSteps, Settings, given
+from lenext.cli.app import INTEGER, DataDir, Offline, Options, app, parse_pairs
+from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
 
 
 def train(
-    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
+    network: Annotated[str, Parameter(help="Name (lenext list models) or FILE.py:Class (default: lenet).")] = "",
     /,
     *,
-    data: Annotated[str, Parameter(help="a name or a path: folder, CSV, pickle, IDX, CIFAR-10 (default: digits)")] = "",
-    recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file, such as a run's")] = "",
-    name: Annotated[str, Parameter(help="the run's name (default: NETWORK-DATA, next free number)")] = "",
-    runs_dir: Annotated[Path, Parameter(help="where runs go")] = Path("runs"),
+    data: Annotated[str, Parameter(help="Name or path: folder, CSV, pickle, IDX, CIFAR-10 (default: digits).")] = "",
+    recipe: Annotated[str, Parameter(help="Name (lenext list recipes) or YAML file, such as a run's.")] = "",
+    name: Annotated[str, Parameter(help="Name of the run (default: NETWORK-DATA, next free number).")] = "",
+    runs_dir: Annotated[Path, Parameter(help="Folder of the runs.")] = Path("runs"),
     options: Options = None,
-    pretrained: Annotated[bool, Parameter(negative="", help="begin with the published ImageNet weights")] = False,
-    weights: Annotated[str, Parameter(help="begin with these weights: a .pt, .pth or .safetensors file")] = "",
+    pretrained: Annotated[bool, Parameter(negative="", help="Start from the published ImageNet weights.")] = False,
+    weights: Annotated[str, Parameter(help="Start from the weights in this .pt, .pth or .safetensors file.")] = "",
     freeze: Annotated[
-        str, Parameter(help="parts not to learn, comma-separated; backbone: all but the last layer")
+        str, Parameter(help="Freeze these parts, comma-separated; backbone: all but the last layer.")
     ] = "",
-    test_data: Annotated[str, Parameter(help="a separate test set, e.g. a second CSV")] = "",
-    label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
+    test_data: Annotated[str, Parameter(help="Separate test set, e.g. a second CSV.")] = "",
+    label_column: Annotated[str, Parameter(help="Column of labels of a CSV: its name, or its number from 0.")] = "",
     on_bad_image: Annotated[
-        OnBadImage | None, Parameter(help="a broken image stops everything, or is left out")
+        OnBadImage | None, Parameter(help="Stop at a broken image, or skip it (default: stop).")
     ] = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
 ) -> None:
-    """Train a network on data and leave a run: weights, curves, confusion matrix, predictions.
+    """Train a network and write a run folder: weights, curves, confusion matrix, predictions, a report.
 
-    A setting given here wins over --recipe, that over the network's own recipe, that over the defaults below.
+    Options override --recipe, which overrides the network's own recipe, which overrides the defaults below.
     """
     if pretrained and weights:
-        raise ConfigurationError("--pretrained and --weights both say what to begin with; give one of them")
+        raise ConfigurationError("--pretrained and --weights both set the initial weights; give one of them")
     from lenext.workflows.train import train as work
 
     work(
@@ -48,7 +48,7 @@ def train(
         recipe=recipe,
         name=name,
         runs_dir=runs_dir,
-        options=pairs(options),
+        options=parse_pairs(options),
         pretrained=pretrained or weights,
         freeze=freeze,
         test_data=test_data,
@@ -56,22 +56,24 @@ def train(
         on_bad_image=on_bad_image or "",
         data_dir=data_dir,
         offline=offline,
-        **given(settings),
+        **explicit_settings(settings),
     )
 
 
 def resume(
-    run: Annotated[str, Parameter(help="a run's folder")],
+    run: Annotated[str, Parameter(help="Folder of the run.")],
     /,
     *,
-    epochs: Annotated[int | None, WHOLE, Parameter(help="so many in all, more than its recipe says")] = None,
-    network: Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")] = "",
+    epochs: Annotated[int | None, INTEGER, Parameter(help="Total number of epochs, more than in its recipe.")] = None,
+    network: Annotated[
+        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
+    ] = "",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
-    """Go on with a run exactly where it was stopped or killed, or give it more epochs.
+    """Continue a run exactly where it was stopped or killed, or train it for more epochs.
 
-    To begin anew from trained weights, `lenext train NETWORK --weights RUN/weights/best.safetensors` fine-tunes them.
+    To start a new training from its weights, use `lenext train NETWORK --weights RUN/weights/best.safetensors`.
     """
     from lenext.workflows.resume import resume as work
 
@@ -79,28 +81,28 @@ def resume(
 
 
 def lr_find(
-    network: Annotated[str, Parameter(help="a name (lenext list models) or FILE.py:Class (default: lenet)")] = "",
+    network: Annotated[str, Parameter(help="Name (lenext list models) or FILE.py:Class (default: lenet).")] = "",
     /,
     *,
-    data: Annotated[str, Parameter(help="a name or a path, as for train (default: digits)")] = "",
-    recipe: Annotated[str, Parameter(help="a name (lenext list recipes) or a YAML file")] = "",
+    data: Annotated[str, Parameter(help="Name or path, as for train (default: digits).")] = "",
+    recipe: Annotated[str, Parameter(help="Name (lenext list recipes) or YAML file.")] = "",
     options: Options = None,
-    label_column: Annotated[str, Parameter(help="a CSV's column of labels: a name, or a number from 0")] = "",
-    out: Annotated[Path, Parameter(help="the image")] = Path("learning_rate.png"),
+    label_column: Annotated[str, Parameter(help="Column of labels of a CSV: its name, or its number from 0.")] = "",
+    out: Annotated[Path, Parameter(help="File of the plot.")] = Path("learning_rate.png"),
     data_dir: DataDir = None,
     offline: Offline = False,
-    settings: Annotated[Any, Parameter(name="*")] = OfFewSteps(),  # noqa: B008
+    settings: Annotated[Any, Parameter(name="*")] = RangeTestSettings(),  # noqa: B008
 ) -> None:
-    """Try rising learning rates on a copy of the network, and suggest one."""
+    """Suggest a learning rate: train a copy of the network with rising rates and plot the losses (range test)."""
     from lenext.workflows.rates import lr_find as work
 
     work(
-        network, data, recipe=recipe, options=pairs(options), label_column=label_column, out=out, data_dir=data_dir,
-        offline=offline, **given(settings),
+        network, data, recipe=recipe, options=parse_pairs(options), label_column=label_column, out=out,
+        data_dir=data_dir, offline=offline, **explicit_settings(settings),
     )  # fmt: skip
 
 
-for verb, keys in ((train, Settings), (lr_find, OfFewSteps)):
+for verb, keys in ((train, Settings), (lr_find, RangeTestSettings)):
     verb.__annotations__["settings"] = Annotated[keys, Parameter(name="*")]
 app.command(train)
 app.command(resume)

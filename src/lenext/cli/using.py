@@ -1,4 +1,4 @@
-"""`lenext val`, `predict` and `report`: what trained runs are used for."""
+"""`lenext val`, `predict` and `report`: using trained runs."""
 
 import dataclasses
 import os
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import WHOLE, DataDir, Offline, Opening, app
+from lenext.cli.app import INTEGER, DataDir, Offline, WeightsOptions, app
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
@@ -17,17 +17,17 @@ from lenext.reporting.tables import print_json, print_rows
 
 @app.command
 def val(
-    run: Annotated[Path, Parameter(help="a run's folder")],
+    run: Annotated[Path, Parameter(help="Folder of the run.")],
     /,
     *,
     split: Annotated[
         Literal["train", "validation", "test"] | None,
-        Parameter(help="of the run's data; reading test is counted (default: validation)"),
+        Parameter(help="Split of the run's data; each use of test is counted (default: validation)."),
     ] = None,
-    data: Annotated[str, Parameter(help="other data instead; classes are matched by name")] = "",
-    opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
+    data: Annotated[str, Parameter(help="Other data to evaluate on; classes are matched by name.")] = "",
+    opening: Annotated[WeightsOptions, Parameter(name="*")] = WeightsOptions(),  # noqa: B008
 ) -> None:
-    """Measure a run on its validation images."""
+    """Evaluate a run on its validation set, or on another split or dataset."""
     from lenext.workflows.use import val as work
 
     work(run, split=split, data=data, **vars(opening))
@@ -35,19 +35,19 @@ def val(
 
 @app.command
 def predict(
-    run: Annotated[Path, Parameter(help="a run's folder, a .safetensors file of its weights, or a network's name")],
-    images: Annotated[list[str], Parameter(help="files, folders, globs", negative="")],
+    run: Annotated[Path, Parameter(help="Folder of a run, a .safetensors weights file, or a network name.")],
+    images: Annotated[list[str], Parameter(help="Files, folders, globs.", negative="")],
     /,
     *,
-    pretrained: Annotated[bool, Parameter(negative="", help="of a network by name: its published weights")] = False,
-    top: Annotated[int, WHOLE, Parameter(help="how many classes an image")] = 1,
-    format: Annotated[Literal["table", "csv", "json"], Parameter(help="how to print")] = "table",
-    on_bad_image: Annotated[
-        OnBadImage, Parameter(help="a broken image stops everything, or is told and left out")
-    ] = "stop",
-    opening: Annotated[Opening, Parameter(name="*")] = Opening(),  # noqa: B008
+    pretrained: Annotated[
+        bool, Parameter(negative="", help="Use the published weights of a network given by name.")
+    ] = False,
+    top: Annotated[int, INTEGER, Parameter(help="Number of classes to print per image.")] = 1,
+    format: Annotated[Literal["table", "csv", "json"], Parameter(help="Output format.")] = "table",
+    on_bad_image: Annotated[OnBadImage, Parameter(help="Stop at a broken image, or report and skip it.")] = "stop",
+    opening: Annotated[WeightsOptions, Parameter(name="*")] = WeightsOptions(),  # noqa: B008
 ) -> None:
-    """The most probable classes of your images."""
+    """Predict the most probable classes of images."""
     from lenext.workflows.use import predict as work
 
     found = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
@@ -86,14 +86,16 @@ def predict(
 
 @app.command
 def report(
-    run: Annotated[str, Parameter(help="a run's folder")],
+    run: Annotated[str, Parameter(help="Folder of the run.")],
     /,
     *,
-    network: Annotated[str, Parameter(help="of a run of your own network: FILE.py:Class, which is run")] = "",
+    network: Annotated[
+        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
+    ] = "",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
-    """Write a run's page, report.html: all in one file, to be opened in a browser, sent or printed."""
+    """Write a run's page, report.html: one file that opens in a browser and can be sent or printed."""
     from lenext.workflows.report import report as work
 
     path = work(run, network=network, data_dir=data_dir, offline=offline)
