@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lenext.foundation.streams import interrupts_in_callbacks, printable
 from lenext.foundation.terminal import SafeConsole
-from lenext.reporting.tables import table
+from lenext.reporting.tables import build_table
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -27,7 +27,7 @@ def test_printable_text_has_no_controls_and_keeps_the_rest(text: str) -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=20))
 def test_a_console_prints_names_as_text(name: str) -> None:
-    for content in (f"[bold]{name}[/bold]", table(name, {name: "left", "n": "right"}, [[name, "1"]])):
+    for content in (f"[bold]{name}[/bold]", build_table(name, {name: "left", "n": "right"}, [[name, "1"]])):
         console = SafeConsole(file=(sink := io.StringIO()), width=200)
         console.print(content)
         assert not CONTROL.search(sink.getvalue())
