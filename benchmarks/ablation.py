@@ -29,9 +29,10 @@ import lenext
 from benchmarks.harness import report
 from lenext.models import create
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import events, preprocessing, sample_images, split_by_recipe
+from lenext.training.loop import events, sample_images
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import NETWORKS, RECIPES
+from lenext.training.settings import resolve, split_by_recipe
 from lenext.training.state import TrainingState
 
 SPEEDRUN = RECIPES["speedrun"]
@@ -78,17 +79,18 @@ def train(name: str, seed: int) -> dict[str, Any]:
         .with_defaults()
     )
     data = split_by_recipe(lenext.load("cifar10"), recipe)
-    held, prepare = data.validation, preprocessing(data, recipe)
+    held, settings = data.validation, resolve(recipe, data)
     assert held is not None
     torch.manual_seed(seed)
     network = create(NETWORKS["speedrun"], num_classes=10, **options)
     begun = time.process_time()
-    state = TrainingState.begin(network, recipe, partial(sample_images, data, prepare))
-    for _ in events(state, replace(data, validation=None), recipe, prepare=prepare):
+    state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
+    for _ in events(state, replace(data, validation=None), settings):
         pass
     took = time.process_time() - begun
     with_views, plain = (
-        evaluate_split(state.trained, held, prepare, state.compute, views).accuracy for views in (recipe.tta, "none")
+        evaluate_split(state.trained, held, settings.images, state.compute, views).accuracy
+        for views in (recipe.tta, "none")
     )
     return {"seconds": took, "accuracy": with_views, "plain": plain}
 
@@ -101,8 +103,9 @@ def step(replicas: int, steps: int = 8) -> float:
         .with_defaults()
     )
     data = split_by_recipe(lenext.load("cifar10"), recipe)
-    state = TrainingState.begin(create(NETWORKS["speedrun"], num_classes=10), recipe)
-    for number, _ in enumerate(events(state, data, recipe)):
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(create(NETWORKS["speedrun"], num_classes=10), settings)
+    for number, _ in enumerate(events(state, data, settings)):
         if number == 2:
             begun = time.perf_counter()
         if number == 2 + steps:

@@ -18,9 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 import lenext
 from benchmarks.harness import report, spread
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import events, preprocessing, split_by_recipe
+from lenext.training.loop import events
+from lenext.training.metrics import Record
 from lenext.training.recipes import OF_NETWORKS
-from lenext.training.state import Record, TrainingState
+from lenext.training.settings import resolve, split_by_recipe
+from lenext.training.state import TrainingState
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -73,14 +75,15 @@ def ours(data: lenext.Dataset, wanted: float, seed: int, **settings: Any) -> tup
     data = split_by_recipe(data, recipe)
     torch.manual_seed(seed)
     begun = time.perf_counter()
-    state = TrainingState.begin(lenext.create("lenet"), recipe)
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(lenext.create("lenet"), settings)
     taken, accuracy = 0.0, 0.0
     assert data.test is not None
-    for event in events(state, data, recipe):
+    for event in events(state, data, settings):
         if not isinstance(event, Record):
             continue
         taken += time.perf_counter() - begun
-        accuracy = evaluate_split(state.trained, data.test, preprocessing(data, recipe), state.compute).accuracy
+        accuracy = evaluate_split(state.trained, data.test, settings.images, state.compute).accuracy
         if accuracy >= wanted:
             break
         begun = time.perf_counter()

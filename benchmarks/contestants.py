@@ -50,7 +50,8 @@ def arrays(network: str, size: int, count: int) -> tuple[Tensor, Tensor]:
 
 def ours(network: str, size: int, batch: int, compiled: Literal["no", "yes"] = "no") -> Work:
     """lenext, as `fit` trains."""
-    from lenext.training.loop import events, split_by_recipe
+    from lenext.training.loop import events
+    from lenext.training.settings import resolve, split_by_recipe
     from lenext.training.state import Step, TrainingState
 
     recipe = lenext.Recipe(
@@ -58,7 +59,8 @@ def ours(network: str, size: int, batch: int, compiled: Literal["no", "yes"] = "
         nesterov=False, weight_decay=0.0, validation_fraction=0.02, compile=compiled,
     )  # fmt: skip
     data = split_by_recipe(load(network), recipe)
-    going = events(TrainingState.begin(build(network, size), recipe), data, recipe)
+    settings = resolve(recipe, data)
+    going = events(TrainingState.begin(build(network, size), settings), data, settings)
 
     def work(steps: int) -> float:
         taken, done = 0.0, 0

@@ -37,24 +37,23 @@ def epoch(folder: str, size: int) -> None:
 
     import lenext
     from lenext.data.augment import Augmentation
-    from lenext.data.batches import training_batches
+    from lenext.data.batches import draw_epoch_order, training_batches
     from lenext.data.preprocessing import Preprocessing
     from lenext.foundation.device import Compute
-    from lenext.training.loop import split_by_recipe
+    from lenext.training.settings import split_by_recipe
 
     recipe = lenext.Recipe(image_size=size, batch_size=128)
     imported = time.perf_counter()
     data = split_by_recipe(lenext.load(folder, image_size=size), recipe)
     loaded = time.perf_counter()
     prepare = Preprocessing.from_dataset(data, size, "interpolate", "standardize")
-    made = training_batches(
-        data.train, prepare, Augmentation(True), Compute.choose("cpu"), batch_size=128, seed=0, epoch=1, shuffle=True
-    )
+    order = draw_epoch_order(len(data.train), 0, 1)
+    made = training_batches(data.train, order, prepare, Augmentation(True), Compute.choose("cpu"), 128)
     next(made)
     first = time.perf_counter()
     memory, process, seen = [], psutil.Process(), 0
-    for place, (images, _) in enumerate(made):
-        seen += len(images)
+    for place, batch in enumerate(made):
+        seen += len(batch.images)
         if place % 20 == 0:
             memory.append(process.memory_info().rss / 1e6)
     told = {

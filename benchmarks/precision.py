@@ -6,9 +6,11 @@ import torch
 
 import lenext
 from benchmarks.harness import report
-from lenext.training.loop import events, split_by_recipe
+from lenext.training.loop import events
+from lenext.training.metrics import Record
 from lenext.training.recipes import OF_NETWORKS
-from lenext.training.state import Record, TrainingState
+from lenext.training.settings import resolve, split_by_recipe
+from lenext.training.state import TrainingState
 
 TASKS = {"lenet": ("mnist", {"epochs": 4}), "vgg11_32px": ("cifar10", {"epochs": 3, "train_samples": 5_000})}
 SEEDS = (0, 1, 2)
@@ -25,9 +27,11 @@ def main() -> None:
                 recipe = lenext.Recipe().with_keys(own).with_defaults()
                 data = split_by_recipe(whole, recipe)
                 torch.manual_seed(seed)
-                state = TrainingState.begin(lenext.create(network, in_channels=data.shape[0], num_classes=10), recipe)
+                resolved = resolve(recipe, data)
+                net = lenext.create(network, in_channels=data.shape[0], num_classes=10)
+                state = TrainingState.begin(net, resolved)
                 begun = time.perf_counter()
-                records = [event for event in events(state, data, recipe) if isinstance(event, Record)]
+                records = [event for event in events(state, data, resolved) if isinstance(event, Record)]
                 taken = time.perf_counter() - begun
                 accuracy = lenext.evaluate(state.trained, data, recipe).accuracy
                 some.append(accuracy)

@@ -23,7 +23,8 @@ from lenext.comparison.budget import TRAINING
 from lenext.inspection.summary import summarize
 from lenext.runs.folder import Run
 from lenext.runs.weights import load, restore_network
-from lenext.training.passes import grown
+from lenext.training.epoch_plan import images_of_epoch
+from lenext.training.schedule import schedule_of_run
 
 
 def theirs(file: Path, seed: int) -> dict[str, Any]:
@@ -46,8 +47,10 @@ def ours(seed: int) -> dict[str, Any]:
         tensors, description = load(run.weights("best"))
         network, prepare = restore_network(tensors, description, run.weights("best")), description.preprocessing
     macs, samples = 0, recipe.samples_per_epoch(50_000)
+    schedule = schedule_of_run(recipe, 50_000)
+    assert schedule is not None
     for epoch in range(1, recipe.epochs + 1):
-        shape = grown(prepare, recipe, epoch, recipe.epochs).input_shape
+        shape = images_of_epoch(prepare, schedule, epoch).input_shape
         macs += TRAINING * samples * summarize(network, shape).multiply_adds
     seconds = results["training_seconds"] + results["test_seconds"]
     return {"accuracy": results["test"]["accuracy"], "seconds": seconds, "macs": macs}

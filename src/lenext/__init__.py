@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from lenext.training.loop import evaluate as evaluate
     from lenext.training.loop import events as events
     from lenext.training.loop import fit as fit
+    from lenext.training.metrics import Record as Record
     from lenext.training.rates import find_learning_rate as find_learning_rate
     from lenext.training.recipe import Recipe as Recipe
     from lenext.training.recipes import RECIPES as RECIPES
-    from lenext.training.state import Record as Record
     from lenext.training.state import Step as Step
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows import show as show
@@ -70,7 +70,7 @@ HOMES = {
     "MODELS": "models",
     "RECIPES": "training.recipes",
     "Recipe": "training.recipe",
-    "Record": "training.state",
+    "Record": "training.metrics",
     "Run": "runs.folder",
     "Split": "data.dataset",
     "Step": "training.state",

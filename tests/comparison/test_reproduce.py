@@ -18,8 +18,8 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.models import FAMILIES, MODELS, create
 from lenext.runs.folder import Run
-from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Recipe
+from lenext.training.settings import resolve, split_by_recipe
 from tests.data.makers import write_idx_folder
 
 
@@ -150,11 +150,12 @@ def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accu
     """240 images are four batches of 64."""
     data = Dataset("some", digits.classes, digits.train.take(torch.arange(240)), validation=digits.test, is_split=True)
     recipe = Recipe(epochs=3, steps=steps, batch_size=64, learning_rate=0.01, accumulate_batches=accumulate)
-    state = lenext.TrainingState.begin(create("lenet"), recipe)
-    seen = list(lenext.events(state, data, recipe))
+    settings = resolve(recipe, data)
+    state = lenext.TrainingState.begin(create("lenet"), settings)
+    seen = list(lenext.events(state, data, settings))
     batches = [event for event in seen if isinstance(event, lenext.Step) and event.phase == "train"]
     records = [event for event in seen if isinstance(event, lenext.Record)]
-    updates, whole = recipe.length(4)
+    updates, whole = settings.schedule.length
     assert (updates, whole) == (4 // accumulate, min(steps, 12 // accumulate))
     assert len(batches) == whole * accumulate
     assert len(records) == -(-whole // updates)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import lenext
 from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
-from lenext.data.batches import batch_slices, batches, draw_epoch_order, training_batches
+from lenext.data.batches import Batch, batch_slices, batches, draw_epoch_order, training_batches
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
@@ -33,35 +33,35 @@ def test_cuts_cover_everything_once_and_leave_nobody_alone(count: int, size: int
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
-    first = draw_epoch_order(100, 1, 2, True)
+    first = draw_epoch_order(100, 1, 2)
     torch.rand(7)  # a consumer's draw changes nothing
-    assert all(torch.equal(a, b) for a, b in zip(first, draw_epoch_order(100, 1, 2, True), strict=True))
-    assert not torch.equal(first[0], draw_epoch_order(100, 1, 3, True)[0])
-    assert not torch.equal(first[0], draw_epoch_order(100, 2, 2, True)[0])
-    assert torch.equal(draw_epoch_order(100, 1, 2, False)[0], torch.arange(100))
+    again = draw_epoch_order(100, 1, 2)
+    assert torch.equal(first.rows, again.rows)
+    assert torch.equal(first.numbers, again.numbers)
+    assert not torch.equal(first.rows, draw_epoch_order(100, 1, 3).rows)
+    assert not torch.equal(first.rows, draw_epoch_order(100, 2, 2).rows)
+    assert torch.equal(draw_epoch_order(100, 1, 2, shuffle=False).rows, torch.arange(100))
 
 
 def test_an_epoch_can_be_gone_on_with(digits: Dataset) -> None:
     prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     augment = Augmentation(flip=True, shift=3, cutout=5)
 
-    def made(start: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return list(
-            training_batches(
-                digits.train, prepare, augment, PLAIN, batch_size=100, seed=0, epoch=1, shuffle=True, start=start
-            )
-        )
+    order = draw_epoch_order(len(digits.train), 0, 1)
+
+    def made(start: int) -> list[Batch]:
+        return list(training_batches(digits.train, order, prepare, augment, PLAIN, 100, start=start))
 
     whole = made(0)
     for ours, theirs in zip(made(9), whole[9:], strict=True):
-        assert torch.equal(ours[0], theirs[0])
-        assert torch.equal(ours[1], theirs[1])
-    assert sum(len(labels) for _, labels in whole) == len(digits.train)
+        assert all(map(torch.equal, ours, theirs))
+    assert torch.equal(torch.cat([batch.rows for batch in whole]), order.rows)
+    assert torch.equal(torch.cat([batch.labels for batch in whole]), digits.train.labels[order.rows])
 
 
 def test_without_augmentation_every_image_comes_once(digits: Dataset) -> None:
     prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "raw")
-    seen = torch.cat([images for images, _ in batches(digits.train, prepare, PLAIN, 77)])
+    seen = torch.cat([batch.images for batch in batches(digits.train, prepare, PLAIN, 77)])
     assert torch.allclose(seen, digits.train.images[torch.arange(len(digits.train))].float(), atol=1e-3)
 
 
@@ -166,11 +166,11 @@ def test_random_erasing_blanks_boxes_in_its_share_of_the_images() -> None:
 
 def test_balanced_sampling_draws_classes_alike() -> None:
     labels = torch.tensor([0] * 900 + [1] * 90 + [2] * 10)
-    order, table = draw_epoch_order(1000, 0, 1, True, labels)
-    counts = labels[order].bincount()
+    order = draw_epoch_order(1000, 0, 1, balanced_labels=labels)
+    counts = labels[order.rows].bincount()
     assert int(counts.min()) > 280
-    assert torch.equal(order, draw_epoch_order(1000, 0, 1, True, labels)[0])
-    assert torch.equal(table, draw_epoch_order(1000, 0, 1, True)[1])
+    assert torch.equal(order.rows, draw_epoch_order(1000, 0, 1, balanced_labels=labels).rows)
+    assert torch.equal(order.numbers, draw_epoch_order(1000, 0, 1).numbers)
 
 
 def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[..., Path]) -> None:
@@ -180,14 +180,12 @@ def test_files_come_as_tensors_do_and_a_broken_one_is_named(photos: Callable[...
     split = Split(files, in_memory.train.labels, in_memory.train.ids)
     prepare = Preprocessing.from_dataset(in_memory, "auto", "interpolate", "standardize")
 
-    def made(split: Split) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        return list(
-            training_batches(split, prepare, Augmentation(shift=1), PLAIN, batch_size=8, seed=0, epoch=1, shuffle=True)
-        )
+    def made(split: Split) -> list[Batch]:
+        order = draw_epoch_order(len(split), 0, 1)
+        return list(training_batches(split, order, prepare, Augmentation(shift=1), PLAIN, 8))
 
     for ours, theirs in zip(made(split), made(in_memory.train), strict=True):
-        assert torch.equal(ours[0], theirs[0])
-        assert torch.equal(ours[1], theirs[1])
+        assert all(map(torch.equal, ours, theirs))
     (path / str(in_memory.train.ids[3])).write_bytes(b"not an image")
     with pytest.raises(DataError, match="not an image"):
         made(split)

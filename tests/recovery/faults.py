@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from lenext.acceleration import compilation
 from lenext.data import batches, folder, images
 from lenext.foundation import files
 from lenext.runs import checkpoint, weights
-from lenext.training import loop, passes
-from lenext.workflows import job, session
+from lenext.training import loop, trainer
+from lenext.workflows import plan_text, results, session
 
 
 def die() -> None:
@@ -105,7 +106,7 @@ def slow(phase: str, pause: float) -> None:
         return instead
 
     if phase in ("training", "validation"):  # which the warm-up has, too
-        job.Job.expected = lambda self: "not known"  # type: ignore[method-assign]
+        plan_text.forecast = lambda job: "not known"
     if phase == "training":
         torch.Tensor.backward = begun(torch.Tensor.backward)  # type: ignore[method-assign]
     elif phase == "validation":
@@ -115,11 +116,11 @@ def slow(phase: str, pause: float) -> None:
     elif phase == "best":
         weights.save = begun(weights.save)
     elif phase == "test":
-        session.evaluate_split = begun(session.evaluate_split)
+        results.evaluate_split = begun(results.evaluate_split)
     elif phase == "warm-up":
-        job.Job.expected = begun(job.Job.expected)  # type: ignore[method-assign]
+        plan_text.forecast = begun(plan_text.forecast)
     elif phase == "compilation":
-        passes.torch.compile = lambda module, **_: Compiling(module, pause)  # type: ignore[attr-defined]
+        compilation.torch.compile = lambda module, **_: Compiling(module, pause)  # type: ignore[attr-defined]
     else:
         raise AssertionError(phase)
 
@@ -146,20 +147,20 @@ def note_samples(path: str) -> None:
 
 def note_and_die(path: str, left: int) -> None:
     """The same, and die once so many steps, with the checkpoint after each, are done."""
-    job.Job.expected = lambda self: "not known"  # type: ignore[method-assign]
-    real = passes.Passes.batches
+    plan_text.forecast = lambda job: "not known"
+    real = trainer.Trainer.batches
 
-    def taken(self: Any, epoch: int, start: int) -> Any:
+    def taken(self: Any, plan: Any, start: int) -> Any:
         nonlocal left
-        for position, batch in enumerate(real(self, epoch, start), start):
+        for position, batch in real(self, plan, start):
             with open(path, "a") as file:
-                file.write(f"{epoch} {position} {self.which(epoch, position)}\n")
-            yield batch
+                file.write(f"{plan.epoch} {position} {self.split.ids[batch.rows.numpy()].tolist()}\n")
+            yield position, batch
             left -= 1
             if not left:
                 die()
 
-    passes.Passes.batches = taken  # type: ignore[method-assign]
+    trainer.Trainer.batches = taken  # type: ignore[method-assign]
 
 
 def hang_reading(after: int) -> None:

@@ -14,13 +14,15 @@ from lenext.foundation.device import Compute
 from lenext.foundation.errors import TrainingError
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
-from lenext.training import passes
+from lenext.training import trainer
 from lenext.training.diagnosis import not_finite
-from lenext.training.loop import events, split_by_recipe
+from lenext.training.epoch_plan import EpochPlan
+from lenext.training.loop import events
 from lenext.training.losses import CrossEntropy
-from lenext.training.optim import NotFiniteError, Update
 from lenext.training.recipe import Recipe
+from lenext.training.settings import OptimizerSettings, resolve, split_by_recipe
 from lenext.training.state import TrainingState
+from lenext.training.update import NotFiniteError, Update
 
 WHEN = (2, 1)  # epoch and position
 BAD = [float("nan"), float("inf"), float("-inf")]
@@ -55,12 +57,13 @@ class Spoil(torch.autograd.Function):
 
 def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> str:
     """Put a bad number somewhere at WHEN; returns what the error is to name."""
-    real = passes.Passes.batches
+    real = trainer.Trainer.batches
     network.now = False  # type: ignore[assignment]
 
-    def batches_of(self: passes.Passes, epoch: int, start: int) -> Any:
-        for position, (images, labels) in enumerate(real(self, epoch, start), start):
-            now = (epoch, position) == WHEN
+    def batches_of(self: trainer.Trainer, plan: EpochPlan, start: int) -> Any:
+        for position, batch in real(self, plan, start):
+            images = batch.images
+            now = (plan.epoch, position) == WHEN
             if now and what == "image":
                 images = images.clone()
                 images[5, 0, 1, 1] = bad
@@ -69,17 +72,17 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
             if now and what == "buffer":
                 network.get_buffer("norm.running_mean")[2] = bad
             network.now = now  # type: ignore[assignment]
-            yield images, labels
+            yield position, batch._replace(images=images)
 
-    monkeypatch.setattr(passes.Passes, "batches", batches_of)
-    of_loss = CrossEntropy.of
+    monkeypatch.setattr(trainer.Trainer, "batches", batches_of)
+    of_loss = CrossEntropy.from_logits
 
     def spoilt(self: CrossEntropy, logits: Tensor, labels: Tensor) -> Tensor:
         value = of_loss(self, logits, labels)
         return value * bad if network.now else value
 
     if what == "loss":
-        monkeypatch.setattr(CrossEntropy, "of", spoilt)
+        monkeypatch.setattr(CrossEntropy, "from_logits", spoilt)
     if what == "gradient":
         forward = network.fc.forward  # type: ignore[operator, union-attr]
         monkeypatch.setattr(
@@ -125,10 +128,11 @@ def test_the_weights_are_as_before_the_step(few: Dataset, monkeypatch: pytest.Mo
     network = Net()
     spoil("gradient", float("nan"), network, monkeypatch)
     data = split_by_recipe(few, RECIPE)
-    state = TrainingState.begin(network, RECIPE)
+    settings = resolve(RECIPE, data)
+    state = TrainingState.begin(network, settings)
     before: dict[str, Tensor] = {}
     with pytest.raises(TrainingError):
-        for _ in events(state, data, RECIPE):
+        for _ in events(state, data, settings):
             before = {name: one.clone() for name, one in network.named_parameters()}
     assert all(torch.equal(one, before[name]) for name, one in network.named_parameters())
 
@@ -146,7 +150,9 @@ def test_a_mask_of_ones_own_may_be_infinite(few: Dataset, tmp_path: Path) -> Non
 
 
 def fp16_on_a_cpu(network: nn.Module) -> Update:
-    return Update(network, RECIPE, Compute(torch.device("cpu"), "fp16", torch.contiguous_format))
+    return Update(
+        network, OptimizerSettings.from_recipe(RECIPE), Compute(torch.device("cpu"), "fp16", torch.contiguous_format)
+    )
 
 
 def test_skipped_fp16_updates_are_counted() -> None:
@@ -177,7 +183,8 @@ def test_a_masked_update_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
     for optimizer in ("sgd", "adamw", "muon"):
-        update = Update(network, Recipe(optimizer=optimizer), Compute.choose("cpu", "fp32"))  # type: ignore[arg-type]
+        recipe = Recipe(optimizer=optimizer)  # type: ignore[arg-type]
+        update = Update(network, OptimizerSettings.from_recipe(recipe), Compute.choose("cpu", "fp32"))
         monkeypatch.setattr(update, "masks", True)
         before = network.weight.clone()
         update(network(torch.ones(4, 3)).sum() * float("nan"), 0.1)

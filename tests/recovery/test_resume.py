@@ -24,10 +24,13 @@ from lenext.foundation.signals import StopSignal
 from lenext.reporting.console import EpochBar
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
-from lenext.training import passes
-from lenext.training.loop import events, split_by_recipe
+from lenext.training import trainer
+from lenext.training.epoch_plan import EpochPlan
+from lenext.training.loop import events
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record, Step, TrainingState
+from lenext.training.settings import resolve, split_by_recipe
+from lenext.training.state import Step, TrainingState
 from tests.data.makers import write_table
 from tests.recovery.fork_server import ForkServer
 from tests.recovery.runs import RUNS, command, outcome
@@ -56,14 +59,14 @@ class Net(nn.Module):
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The samples of each step as they are trained on: from the pixels and labels themselves."""
     seen: list[str] = []
-    real = passes.Passes.batches
+    real = trainer.Trainer.batches
 
-    def batches(self: passes.Passes, epoch: int, start: int) -> Iterator[Any]:
-        for batch, labels in real(self, epoch, start):
-            seen.append(f"{epoch} {labels.tolist()} {float(batch.double().sum())!r}")
-            yield batch, labels
+    def batches(self: trainer.Trainer, plan: EpochPlan, start: int) -> Iterator[Any]:
+        for position, batch in real(self, plan, start):
+            seen.append(f"{plan.epoch} {batch.labels.tolist()} {float(batch.images.double().sum())!r}")
+            yield position, batch
 
-    monkeypatch.setattr(passes.Passes, "batches", batches)
+    monkeypatch.setattr(trainer.Trainer, "batches", batches)
     return seen
 
 
@@ -83,7 +86,7 @@ def data(
 
 def begin(data: Dataset) -> TrainingState:
     torch.manual_seed(0)
-    return TrainingState.begin(Net(data.shape[0], len(data.classes)), RECIPE)
+    return TrainingState.begin(Net(data.shape[0], len(data.classes)), resolve(RECIPE, data))
 
 
 def final(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -101,7 +104,7 @@ def figures(state: TrainingState) -> list[tuple[float | None, ...]]:
 def advance(state: TrainingState, data: Dataset, stop: int | None) -> int:
     """Train on until so many events were seen, of all kinds; how many there were."""
     at = 0
-    for at, _ in enumerate(events(state, data, RECIPE), 1):
+    for at, _ in enumerate(events(state, data, resolve(RECIPE, data)), 1):
         if at == stop:
             break
     return at
@@ -111,14 +114,14 @@ def test_from_every_step_twice_over(data: Dataset, tmp_path: Path, taken: list[s
     unbroken = begin(data)
     count = advance(unbroken, data, None)
     wanted, wanted_samples = final(unbroken), taken[:]
-    steps = [event for event in events(begin(data), data, RECIPE) if isinstance(event, Step)]
+    steps = [event for event in events(begin(data), data, resolve(RECIPE, data)) if isinstance(event, Step)]
     assert count == len(steps) + RECIPE.epochs
     assert {step.phase for step in steps} == {"train", "validation"}
     for stop in range(1, count):
         first = begin(data)
         taken.clear()
         advance(first, data, stop)
-        checkpoint.save(tmp_path / "c", first.snapshot(), epoch=first.epoch, position=first.underway.position)
+        checkpoint.save(tmp_path / "c", first.snapshot(), epoch=first.epoch, position=first.progress.position)
         second = begin(data)
         torch.manual_seed(99)  # whatever was drawn since
         second.restore(checkpoint.load(checkpoint.list_checkpoints(tmp_path / "c")[0]))
@@ -246,8 +249,8 @@ def test_best_weights_that_are_gone_are_an_error(run: Run) -> None:
 
 
 def test_what_cannot_be_restored_is_an_error(run: Run) -> None:
-    tree = checkpoint.load(checkpoint.list_checkpoints(run.checkpoints)[0])
-    for part in ("network", "update", "records", "underway", "random"):
+    tree = checkpoint.load(checkpoint.newest_first(run.checkpoints)[0])
+    for part in ("network", "update", "records", "progress", "random"):
         lacking = tree | {"state": {key: value for key, value in tree["state"].items() if key != part}}
         checkpoint.save(run.checkpoints, lacking, epoch=90, position=1)
         with pytest.raises(RunError, match="does not fit this training"):
@@ -440,8 +443,8 @@ def test_state_that_is_no_tensor_is_refused_before(few: Dataset, tmp_path: Path)
 @pytest.mark.parametrize(
     "change",
     [
-        {"epoch": -3}, {"epoch": 2}, {"best": 77}, {"underway": {"position": -5}}, {"underway": {"position": 1000}},
-        {"underway": {"totals": {}}}, {"records": [{"epoch": 1}]}, {"update": {"gradients": {"99": torch.zeros(1)}}},
+        {"epoch": -3}, {"epoch": 2}, {"best": 77}, {"progress": {"position": -5}}, {"progress": {"position": 1000}},
+        {"progress": {"metrics": {}}}, {"records": [{"epoch": 1}]}, {"update": {"gradients": {"99": torch.zeros(1)}}},
         {"update": {"optimizers": [[]]}}, {"update": {"optimizers": "x"}}, {"network": {}}, {"random": {"torch": 3}},
     ],
 )  # fmt: skip

@@ -101,7 +101,7 @@ def test_every_step_of_a_save_interrupted(fork_server: ForkServer, tmp_path: Pat
         run = Run(folder / "runs" / "a")
         found = checkpoint.load_newest(run.checkpoints, pytest.fail)
         assert (found is not None) or number == 1
-        at = found[1]["state"]["underway"]["position"] if found else 0
+        at = found[1]["state"]["progress"]["position"] if found else 0
         assert at in (number - 1, number)
         assert fork_server.run("resume", "runs/a", cwd=folder) == 0, (folder / "err").read_text()
         assert outcome(run.path) == wanted

@@ -48,7 +48,7 @@ def check(fork_server: ForkServer, folder: Path, phase: str, after: float, numbe
         return
     assert f"`lenext resume runs/{run.path.name}` goes on" in (folder / "out").read_text() or phase == "test"
     path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
-    under = tree["state"]["underway"]
+    under = tree["state"]["progress"]
     assert f"epoch-{tree['state']['epoch']:05d}-step-{under['position']:07d}" == path.stem
     assert not list(run.path.rglob("*.tmp"))
 
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_at_once(fork_server: ForkServer, tmp_path: Path) -
 
 def test_the_compilation_is_torchs_own_too(fork_server: ForkServer, tmp_path: Path) -> None:
     """A signal while torch really compiles: the step that it was for is done, and saved."""
-    from lenext.training.passes import has_compiler
+    from lenext.acceleration.compilation import has_compiler
 
     if not has_compiler():
         pytest.skip("torch.compile needs a C++ compiler and Python's headers here")
@@ -117,7 +117,7 @@ def test_the_compilation_is_torchs_own_too(fork_server: ForkServer, tmp_path: Pa
     assert fork_server.wait(child) == 143
     path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
     assert path.stem == "epoch-00000-step-0000001"
-    assert tree["state"]["underway"]["position"] == 1
+    assert tree["state"]["progress"]["position"] == 1
 
 
 def test_a_terminal_that_is_closed_saves_too(fork_server: ForkServer, tmp_path: Path, wanted: dict[str, str]) -> None:

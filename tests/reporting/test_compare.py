@@ -17,7 +17,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.reporting.braille import BLANK, DOT_BITS, draw_chart
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
-from lenext.training.state import Record
+from lenext.training.metrics import Record
 
 
 @pytest.fixture(scope="module")

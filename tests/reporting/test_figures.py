@@ -19,8 +19,8 @@ from lenext.reporting.figures.images import image_grid
 from lenext.reporting.figures.training import learning_rate_search, training_curves
 from lenext.runs.folder import Run
 from lenext.training.evaluation import Evaluation
+from lenext.training.metrics import Record
 from lenext.training.rates import RateSearch
-from lenext.training.state import Record
 
 RECORDS = [Record(n, 1.0, 2.0 / n, 0.3 * n, 2.5 / n, 0.25 * n, 0.1 / n) for n in (1, 2, 3)]
 

@@ -21,8 +21,8 @@ from lenext.reporting.svg import Chart, Line, round_ticks, share_bar
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
+from lenext.training.metrics import Record
 from lenext.training.notices import Samples, noticed
-from lenext.training.state import Record
 from lenext.workflows.report import report
 
 NAMES = ("<script>alert(1)</script>", "שלום", '🌻 sun & "moon"', "a'b", *"456789")

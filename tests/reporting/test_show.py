@@ -21,13 +21,9 @@ from lenext.reporting.figures.filters import HAND_MADE_KERNELS, cross_correlate
 from lenext.reporting.figures.images import channel_values
 from lenext.reporting.figures.training import run_curves
 from lenext.runs.folder import Run
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record
-from lenext.workflows import show
-from lenext.workflows.opened_run import open_run
-from lenext.workflows.show.inputs import load_image
-from lenext.workflows.show.layers import first_kernels
-from lenext.workflows.show.projection import head_features
+from lenext.workflows import looks, show
 
 DRAW = np.random.default_rng(0)
 

@@ -8,26 +8,27 @@ import torch
 from torch import nn
 
 import lenext
+from lenext.acceleration.parallel import can_run_in_parallel
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.training import evaluation
-from lenext.training.evaluation import answers, can_be_shared_out, evaluate_split, measured_together
+from lenext.training.evaluation import evaluate_split, evaluation_batch_size, predict_logits
 
 CPU = Compute.choose("cpu", "fp32")
 
 
 def test_shared_out_or_not_it_is_the_same(digits: Dataset, threads: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "measured_together", lambda *_: 32)
+    monkeypatch.setattr(evaluation, "evaluation_batch_size", lambda *_: 32)
     prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     torch.manual_seed(0)
     network = lenext.create("lenet", dropout=0.5)
     network.train()
-    assert can_be_shared_out(network, CPU)
+    assert can_run_in_parallel(network, CPU)
     shared = evaluate_split(network, digits.train, prepare, CPU)
     assert network.training
     assert torch.is_grad_enabled()
-    monkeypatch.setattr(evaluation, "can_be_shared_out", lambda *_: False)
+    monkeypatch.setattr(evaluation, "can_run_in_parallel", lambda *_: False)
     alone = evaluate_split(network, digits.train, prepare, CPU)
     assert torch.allclose(shared.probabilities, alone.probabilities, atol=1e-6)
     assert torch.equal(shared.labels, alone.labels)
@@ -48,7 +49,7 @@ def test_a_module_of_ones_own_sees_one_batch_after_the_other(digits: Dataset, th
             return self.layer(x.flatten(1))
 
     network = Own()
-    assert not can_be_shared_out(nn.Sequential(network), CPU)
+    assert not can_run_in_parallel(nn.Sequential(network), CPU)
     prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     assert len(evaluate_split(network, digits.train, prepare, CPU).labels) == len(digits.train)
 
@@ -75,17 +76,17 @@ def test_an_error_leaves_nothing_running_and_nothing_changed(digits: Dataset, th
 
 def test_hooks_are_called_in_order(digits: Dataset, threads: None) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    assert can_be_shared_out(network, CPU)
+    assert can_run_in_parallel(network, CPU)
     network[1].register_forward_hook(lambda *_: None)
-    assert not can_be_shared_out(network, CPU)
+    assert not can_run_in_parallel(network, CPU)
 
 
 def test_few_large_images_and_many_small_ones_are_measured_together() -> None:
     from lenext.foundation.normalization import Normalization
 
     def size(side: int) -> int:
-        plain = Normalization.from_scaling("unit", 3)
-        return measured_together(Preprocessing(3, (side, side), "crop", (side, side), "interpolate", plain), CPU)
+        plain = Normalization.fixed("unit", 3)
+        return evaluation_batch_size(Preprocessing(3, (side, side), "crop", (side, side), "interpolate", plain), CPU)
 
     assert [size(side) for side in (4, 32, 224)] == [1024, 64, 8]
 
@@ -103,10 +104,10 @@ def test_views_are_means_over_mirrored_and_moved_images() -> None:
     up_left, down_right = moved([1, 0, 1, 2, 3], [1, 0, 1, 2, 3, 4]), moved([1, 2, 3, 4, 3], [1, 2, 3, 4, 5, 4])
     with torch.no_grad():
         both = [(network(some) + network(some.flip(3))) / 2 for some in (in_place, up_left, down_right)]
-        assert torch.allclose(answers(network, images, CPU, "none"), network(images))
-        assert torch.allclose(answers(network, images, CPU, "flip"), both[0], atol=1e-6)
+        assert torch.allclose(predict_logits(network, images, CPU, "none"), network(images))
+        assert torch.allclose(predict_logits(network, images, CPU, "flip"), both[0], atol=1e-6)
         alone = [network(some) for some in (in_place, up_left, down_right)]
         expected = alone[0] / 2 + alone[1] / 4 + alone[2] / 4
-        assert torch.allclose(answers(network, images, CPU, "shift"), expected, atol=1e-6)
+        assert torch.allclose(predict_logits(network, images, CPU, "shift"), expected, atol=1e-6)
         expected = both[0] / 2 + both[1] / 4 + both[2] / 4
-        assert torch.allclose(answers(network, images, CPU, "flip_and_shift"), expected, atol=1e-6)
+        assert torch.allclose(predict_logits(network, images, CPU, "flip_and_shift"), expected, atol=1e-6)

@@ -14,10 +14,12 @@ import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
 from lenext.training import loop
-from lenext.training.loop import evaluate, events, fit, split_by_recipe
-from lenext.training.optim import learning_rate
+from lenext.training.loop import evaluate, events, fit
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record, Step, TrainingState
+from lenext.training.schedule import learning_rate
+from lenext.training.settings import ScheduleSettings, resolve, split_by_recipe
+from lenext.training.state import Step, TrainingState
 
 QUICK = Recipe(epochs=2, batch_size=64, device="cpu", shift=1)
 
@@ -36,7 +38,8 @@ def figures(records: list[Record]) -> list[tuple[object, ...]]:
 
 def test_events_come_in_order(few: Dataset) -> None:
     data = split_by_recipe(few, QUICK)
-    seen = list(events(TrainingState.begin(network(), QUICK), data, QUICK))
+    settings = resolve(QUICK, data)
+    seen = list(events(TrainingState.begin(network(), settings), data, settings))
     kinds = [event.phase if isinstance(event, Step) else "record" for event in seen]
     assert kinds == ["train"] * 2 + ["validation"] + ["record"] + ["train"] * 2 + ["validation"] + ["record"]
     steps = [event for event in seen if isinstance(event, Step) and event.phase == "train"]
@@ -48,7 +51,9 @@ def test_the_same_seed_gives_the_same_bits_whatever_the_consumer_draws(few: Data
     first, second = network(), network()
     records = list(fit(first, few, QUICK))
     again = []
-    for event in events(TrainingState.begin(second, QUICK), split_by_recipe(few, QUICK), QUICK):
+    data = split_by_recipe(few, QUICK)
+    settings = resolve(QUICK, data)
+    for event in events(TrainingState.begin(second, settings), data, settings):
         torch.rand(3)
         if isinstance(event, Record):
             again.append(event)
@@ -64,7 +69,9 @@ def test_another_seed_gives_others(few: Dataset) -> None:
 
 def test_a_suspended_loop_leaks_no_mode(few: Dataset) -> None:
     recipe = Recipe(epochs=1, batch_size=64, device="cpu", precision="bf16")
-    for _ in events(TrainingState.begin(network(), recipe), split_by_recipe(few, recipe), recipe):
+    data = split_by_recipe(few, recipe)
+    settings = resolve(recipe, data)
+    for _ in events(TrainingState.begin(network(), settings), data, settings):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
         assert not torch.is_autocast_enabled("cpu")
@@ -75,7 +82,7 @@ def test_records_are_what_is_measured_by_hand(few: Dataset) -> None:
     net = network()
     (record,) = fit(net, few, recipe)
     data = split_by_recipe(few, recipe)
-    rates = [learning_rate(recipe, step, 2, 2) for step in range(2)]
+    rates = [learning_rate(ScheduleSettings.from_recipe(recipe, 2), step) for step in range(2)]
     assert record.learning_rate == pytest.approx(sum(rates) / 2)
     net.eval()
     for split, loss, accuracy in (
@@ -114,8 +121,10 @@ def test_ties_are_counted_as_argmax_has_them() -> None:
 
 def test_early_stopping_and_the_best(few: Dataset) -> None:
     recipe = Recipe(epochs=50, batch_size=64, device="cpu", early_stopping=2, learning_rate=0.0)
-    state = TrainingState.begin(network(), recipe)
-    list(events(state, split_by_recipe(few, recipe), recipe))
+    data = split_by_recipe(few, recipe)
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(network(), settings)
+    list(events(state, data, settings))
     assert state.best is not None
     assert state.epoch == state.best.epoch + 2 < 50
 
@@ -123,9 +132,9 @@ def test_early_stopping_and_the_best(few: Dataset) -> None:
 def test_ties_go_to_the_lower_loss() -> None:
     worse = Record(1, 0, 0, 0, val_loss=0.5, val_accuracy=0.9, learning_rate=0)
     better = Record(2, 0, 0, 0, val_loss=0.4, val_accuracy=0.9, learning_rate=0)
-    assert better.better_than(worse)
-    assert not worse.better_than(better)
-    assert not worse.better_than(worse)
+    assert better.is_better_than(worse)
+    assert not worse.is_better_than(better)
+    assert not worse.is_better_than(worse)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(few: Dataset) -> None:
@@ -212,8 +221,9 @@ def test_accumulated_batches_are_one_large_batch(
         recipe = Recipe(
             epochs=2, batch_size=batch_size, accumulate_batches=summed, device="cpu", precision="fp32", **settings
         )
-        state = TrainingState.begin(net, recipe)
-        rates = [step.learning_rate for step in events(state, data, recipe) if isinstance(step, Step)]
+        resolved = resolve(recipe, data)
+        state = TrainingState.begin(net, resolved)
+        rates = [step.learning_rate for step in events(state, data, resolved) if isinstance(step, Step)]
         assert len(set(rates)) == 2 * -(-round(count * recipe.hardest_fraction) // (size * accumulate))
         nets.append(net)
     for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
@@ -224,9 +234,11 @@ def test_averaged_weights_are_what_is_measured_and_what_fit_leaves(few: Dataset)
     recipe = replace(QUICK, ema_decay=0.5, learning_rate=0.01)
     net = network()
     expected = [parameter.detach().clone() for parameter in net.parameters()]
-    state = TrainingState.begin(net, recipe)
+    data = split_by_recipe(few, recipe)
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(net, settings)
     updates = 0
-    for event in events(state, split_by_recipe(few, recipe), recipe):
+    for event in events(state, data, settings):
         if isinstance(event, Step) and event.phase == "train":
             updates += 1
             decay = min(0.5, (1 + updates) / (10 + updates))
@@ -283,7 +295,7 @@ def test_a_compiled_step_is_the_same(few: Dataset, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_automatic_batch_size_is_for_train(few: Dataset) -> None:
-    with pytest.raises(ConfigurationError, match="give a number"):
+    with pytest.raises(ConfigurationError, match="pass a number to fit"):
         list(fit(network(), few, replace(QUICK, batch_size="auto")))
 
 

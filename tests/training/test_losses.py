@@ -5,8 +5,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lenext.training.losses import CrossEntropy, Mixing, class_weights, default_loss, with_box
+from lenext.training.losses import CrossEntropy, Mixing, build_loss, class_weights, paste_boxes
 from lenext.training.recipe import Recipe
+from lenext.training.settings import LossSettings
 
 
 class Keep(nn.Module):
@@ -42,7 +43,7 @@ def test_the_loss_of_mixed_images_is_shared_as_they_are(mixup: float, cutmix: fl
 def test_a_box_is_of_the_share_that_is_said() -> None:
     torch.manual_seed(0)
     for share in (0.5, 0.77, 0.99, 1.0):
-        mixed, exact = with_box(torch.zeros(2, 3, 17, 32), torch.ones(2, 3, 17, 32), share)
+        mixed, exact = paste_boxes(torch.zeros(2, 3, 17, 32), torch.ones(2, 3, 17, 32), share)
         assert float(mixed.mean()) == pytest.approx(1 - exact, abs=1e-6)
         assert exact == pytest.approx(share, abs=0.05)
 
@@ -51,14 +52,14 @@ def test_weighted_classes_count_the_same() -> None:
     labels = torch.tensor([0] * 90 + [2] * 10)
     weights = class_weights(labels, 3)
     assert weights.tolist() == pytest.approx([100 / 180, 0, 5])
-    loss = default_loss(Recipe(class_weights=True), labels, 3)
+    loss = build_loss(LossSettings.from_recipe(Recipe(class_weights=True)), labels, 3)
     logits = torch.randn(100, 3)
     by_class = [F.cross_entropy(logits[labels == one], labels[labels == one]) for one in (0, 2)]
     assert float(loss(Keep(logits), logits, labels)[0]) == pytest.approx(float(sum(by_class)) / 2, abs=1e-5)
 
 
 def test_without_options_it_is_plain_cross_entropy() -> None:
-    loss = default_loss(Recipe(), torch.arange(3), 3)
+    loss = build_loss(LossSettings.from_recipe(Recipe()), torch.arange(3), 3)
     assert isinstance(loss, CrossEntropy)
     logits = torch.randn(3, 3)
     assert torch.equal(loss(Keep(logits), logits, torch.arange(3))[0], F.cross_entropy(logits, torch.arange(3)))
@@ -89,4 +90,6 @@ def test_unmixed_shares_are_the_labels() -> None:
     """One-hot shares give torch's own weighted mean."""
     labels, weights, logits = torch.tensor([0, 1, 1, 2]), torch.tensor([0.2, 5.0, 1.0]), torch.randn(4, 3)
     loss = CrossEntropy(0.1, weights)
-    assert float(loss.of(logits, F.one_hot(labels, 3).float())) == pytest.approx(float(loss.of(logits, labels)))
+    assert float(loss.from_logits(logits, F.one_hot(labels, 3).float())) == pytest.approx(
+        float(loss.from_logits(logits, labels))
+    )

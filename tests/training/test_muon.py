@@ -7,8 +7,10 @@ from torch import nn
 from lenext.foundation.device import Compute
 from lenext.models import create
 from lenext.training.muon import Muon, orthogonal
-from lenext.training.optim import Update, build_optimizers
+from lenext.training.optimizers import build_optimizers
 from lenext.training.recipe import Recipe
+from lenext.training.settings import OptimizerSettings
+from lenext.training.update import Update
 
 PLAIN = Compute.choose("cpu", "fp32")
 
@@ -49,7 +51,7 @@ def test_singular_values_come_near_one() -> None:
 
 def test_the_last_layer_norms_and_biases_go_with_adamw() -> None:
     network = create("resnet18_32px", num_classes=3)
-    muon, adamw = build_optimizers(network, Recipe(optimizer="muon"), PLAIN)
+    muon, adamw = build_optimizers(network, OptimizerSettings.from_recipe(Recipe(optimizer="muon")), PLAIN)
     matrices = {id(one) for group in muon.param_groups for one in group["params"]}
     rest = {id(one) for group in adamw.param_groups for one in group["params"]}
     for name, parameter in network.named_parameters():
@@ -60,7 +62,7 @@ def test_the_last_layer_norms_and_biases_go_with_adamw() -> None:
 def test_a_masked_update_leaves_the_weights_alone() -> None:
     network = create("lenet")
     before = [parameter.clone() for parameter in network.parameters()]
-    update = Update(network, Recipe(optimizer="muon"), PLAIN)
+    update = Update(network, OptimizerSettings.from_recipe(Recipe(optimizer="muon")), PLAIN)
     update.masks = True
     update(network(torch.full((2, 1, 28, 28), torch.inf)).sum(), 0.1)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))

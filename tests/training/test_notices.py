@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lenext.training.metrics import Record
 from lenext.training.notices import (
     Samples,
     at_chance,
@@ -18,7 +19,6 @@ from lenext.training.notices import (
     noticed,
 )
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record
 
 CIFAR = Samples(10, 0.1, 50_000, 10_000)
 FLOWERS = Samples(5, 0.24, 430, 48)

@@ -1,6 +1,7 @@
 """The optimizers, schedules and initialisations against torch's own."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ from torch import nn
 from lenext.foundation.device import Compute
 from lenext.models import create
 from lenext.training.losses import CrossEntropy
-from lenext.training.optim import Update, build_optimizers, initialize, learning_rate
-from lenext.training.recipe import Recipe
+from lenext.training.optimizers import build_optimizers, initialize
+from lenext.training.recipe import Length, Recipe
+from lenext.training.schedule import learning_rate
+from lenext.training.settings import OptimizerSettings, ScheduleSettings
+from lenext.training.update import Update
 
 PLAIN = Compute.choose("cpu", "fp32")
 
@@ -36,11 +40,17 @@ def torchs(schedule: str, recipe: Recipe, steps: int) -> list[float]:
     return rates
 
 
+def schedule_of(recipe: Recipe, updates: int, per_epoch: int) -> ScheduleSettings:
+    """The recipe's schedule over this number of updates."""
+    schedule = ScheduleSettings.from_recipe(recipe, per_epoch)
+    return replace(schedule, length=Length(per_epoch, updates))
+
+
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
 @pytest.mark.parametrize("steps", [10, 77, 300])
 def test_schedules_are_torchs(schedule: str, steps: int) -> None:
     recipe = Recipe(schedule=schedule, learning_rate=0.4)  # type: ignore[arg-type]
-    ours = [learning_rate(recipe, step, steps, 10) for step in range(steps)]
+    ours = [learning_rate(schedule_of(recipe, steps, 10), step) for step in range(steps)]
     assert ours == pytest.approx(torchs(schedule, recipe, steps), abs=1e-7)
 
 
@@ -48,13 +58,13 @@ def test_schedules_are_torchs(schedule: str, steps: int) -> None:
 @pytest.mark.parametrize("schedule", ["one_cycle", "cosine", "linear", "constant"])
 def test_short_schedules_are_finite(schedule: str, steps: int) -> None:
     recipe = Recipe(schedule=schedule, learning_rate=0.4)  # type: ignore[arg-type]
-    rates = [learning_rate(recipe, step, steps, 1) for step in range(steps)]
+    rates = [learning_rate(schedule_of(recipe, steps, 1), step) for step in range(steps)]
     assert all(math.isfinite(rate) and 0 <= rate <= 0.4 for rate in rates)
 
 
 def test_linear_falls_in_a_line_after_the_warm_up() -> None:
     recipe = Recipe(schedule="linear", learning_rate=1.0, warmup_epochs=0.5)
-    rates = [learning_rate(recipe, step, 9, 8) for step in range(9)]
+    rates = [learning_rate(schedule_of(recipe, 9, 8), step) for step in range(9)]
     assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 0.8, 0.6, 0.4, 0.2])
 
 
@@ -71,19 +81,19 @@ def test_the_identity_passes_the_first_channels_on() -> None:
 
 def test_warm_up_rises_in_a_line() -> None:
     recipe = Recipe(schedule="constant", learning_rate=1.0, warmup_epochs=0.9)
-    assert [learning_rate(recipe, step, 100, 10) for step in range(11)] == pytest.approx(
+    assert [learning_rate(schedule_of(recipe, 100, 10), step) for step in range(11)] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0]
     )
 
 
 def test_norms_and_biases_are_spared_the_decay() -> None:
     network = create("resnet18_32px", num_classes=3)
-    decayed, spared = build_optimizers(network, Recipe(), PLAIN)[0].param_groups
+    decayed, spared = build_optimizers(network, OptimizerSettings.from_recipe(Recipe()), PLAIN)[0].param_groups
     assert decayed["weight_decay"] == 5e-4
     assert spared["weight_decay"] == 0
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert len(decayed["params"]) + len(spared["params"]) == len(list(network.parameters()))
-    (whole,) = build_optimizers(network, Recipe(decay_norms_and_biases=True), PLAIN)
+    (whole,) = build_optimizers(network, OptimizerSettings.from_recipe(Recipe(decay_norms_and_biases=True)), PLAIN)
     assert [len(group["params"]) for group in whole.param_groups] == [len(list(network.parameters()))]
 
 
@@ -97,7 +107,7 @@ def test_updates_are_torchs(optimizer: str) -> None:
     kinds = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}
     options = {"sgd": {"momentum": 0.9, "nesterov": True}, "adamw": {}}[optimizer]
     reference = kinds[optimizer](theirs.parameters(), 1e-3, weight_decay=0.1, **options)
-    update = Update(ours, recipe, PLAIN)
+    update = Update(ours, OptimizerSettings.from_recipe(recipe), PLAIN)
     images, labels = torch.randn(8, 1, 28, 28), torch.arange(8)
     for _ in range(3):
         update(CrossEntropy()(ours, images, labels)[0], 1e-3)
@@ -113,7 +123,7 @@ def test_a_masked_update_leaves_the_weights_alone() -> None:
     """What an accelerator does with a loss that is not finite, without waiting for it."""
     network = create("lenet")
     before = [parameter.clone() for parameter in network.parameters()]
-    update = Update(network, Recipe(), PLAIN)
+    update = Update(network, OptimizerSettings.from_recipe(Recipe()), PLAIN)
     update.masks = True
     update(CrossEntropy()(network, torch.full((2, 1, 28, 28), torch.inf), torch.tensor([0, 1]))[0], 0.1)
     assert all(torch.equal(one, other) for one, other in zip(network.parameters(), before, strict=True))

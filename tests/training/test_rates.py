@@ -10,7 +10,7 @@ from torch import nn
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import TrainingError
-from lenext.training.rates import find_learning_rate, tenth_of_lowest
+from lenext.training.rates import find_learning_rate, suggest_rate
 from lenext.training.recipe import Recipe
 
 RECIPE = Recipe(batch_size=64, device="cpu", precision="fp32", epochs=2, optimizer="adamw")
@@ -33,9 +33,9 @@ def test_the_suggestion_trains_and_the_network_is_left_alone(digits: Dataset) ->
 
 
 def test_a_tenth_of_the_lowest_is_found_and_none_is_said() -> None:
-    assert tenth_of_lowest([0.1, 0.3, 1, 3, 10, 30], [9.0, 8.0, 7.0, 6.0, 4.5, 20.0]) == 1
+    assert suggest_rate([0.1, 0.3, 1, 3, 10, 30], [9.0, 8.0, 7.0, 6.0, 4.5, 20.0]) == 1
     with pytest.raises(TrainingError, match="no learning rate"):
-        tenth_of_lowest([1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0])
+        suggest_rate([1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0])
 
 
 def test_a_network_that_cannot_learn_from_it_is_told(digits: Dataset) -> None:

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 import lenext
+from lenext.acceleration.replicas import Replicas
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
 from lenext.models import create
 from lenext.training.losses import CrossEntropy
 from lenext.training.recipe import Recipe
-from lenext.training.replicas import Replicas
 
 CPU = Compute.choose("cpu", "fp32")
 RECIPE = Recipe(

@@ -11,10 +11,10 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import RunError
 from lenext.foundation.seeds import mix_seeds
 from lenext.models import create
-from lenext.training.loop import events, split_by_recipe
-from lenext.training.passes import allowed_tta
+from lenext.training.loop import events
 from lenext.training.recipe import Recipe
 from lenext.training.selection import Selection
+from lenext.training.settings import resolve, resolve_tta, split_by_recipe
 from lenext.training.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def test_the_unseen_come_first_and_then_the_hardest() -> None:
     first = set(selection.rows.tolist())
     assert len(first) == 4
     logits = torch.tensor([[4.0, 0.0], [2.0, 0.0], [0.0, 0.0], [0.0, 3.0]])  # of class 0: easier to harder
-    selection.note(torch.tensor([0, 1, 2, 3]), logits, torch.zeros(4, dtype=torch.long))
+    selection.record_losses(selection.rows[torch.tensor([0, 1, 2, 3])], logits, torch.zeros(4, dtype=torch.long))
     expected = nn.functional.cross_entropy(logits, torch.zeros(4, dtype=torch.long), reduction="none")
     assert torch.allclose(selection.losses[selection.rows], expected)
     hardest = set(selection.rows[2:].tolist())
@@ -72,32 +72,36 @@ def test_an_epoch_has_its_share_and_two_have_them_all(digits: Dataset) -> None:
 def test_training_goes_on_exactly_from_within_an_epoch(digits: Dataset) -> None:
     data, recipe = split_by_recipe(digits, RECIPE), replace(RECIPE, flip="alternating")
 
+    settings = resolve(recipe, data)
+
     def began() -> TrainingState:
         torch.manual_seed(mix_seeds(recipe.seed))
-        return TrainingState.begin(create("lenet"), recipe)
+        return TrainingState.begin(create("lenet"), settings)
 
     whole, first, second = began(), began(), began()
-    list(events(whole, data, recipe))
-    for number, _ in enumerate(events(first, data, recipe)):
+    list(events(whole, data, settings))
+    for number, _ in enumerate(events(first, data, settings)):
         if number == 6:  # in the second epoch, whose images are chosen by the first one's losses
             break
     assert first.epoch == 1
-    assert first.underway.position > 0
+    assert first.progress.position > 0
     second.restore(first.snapshot())
-    list(events(second, data, recipe))
+    list(events(second, data, settings))
     for ours, theirs in zip(whole.network.parameters(), second.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert whole.records[-1].train_loss == second.records[-1].train_loss
 
 
 def test_a_state_of_other_images_is_refused(digits: Dataset) -> None:
-    state = TrainingState.begin(create("lenet"), RECIPE)
+    data = split_by_recipe(digits, RECIPE)
+    settings = resolve(RECIPE, data)
+    state = TrainingState.begin(create("lenet"), settings)
     state.selection = Selection.begin(77, CPU)
-    with pytest.raises(RunError, match="of 77 training images, not of 200"):
-        list(events(state, split_by_recipe(digits, RECIPE), RECIPE))
+    with pytest.raises(RunError, match="of 77 training samples, not of 200"):
+        list(events(state, data, settings))
     damaged = Selection.begin(5, CPU).snapshot() | {"rows": torch.tensor([1, 9])}
     with pytest.raises(ValueError, match="rows up to 9 of 5"):
-        Selection.of(damaged, CPU)
+        Selection.from_snapshot(damaged, CPU)
 
 
 @pytest.mark.parametrize("selective", [1.0, 0.6])
@@ -125,7 +129,7 @@ def test_alternating_flips_mirror_every_image_in_every_other_epoch(digits: Datas
 
 def test_views_are_mirrored_only_where_the_data_allow_it(digits: Dataset) -> None:
     recipe, photographs = replace(RECIPE, tta="flip_and_shift"), replace(digits, flip_invariant=True)
-    assert allowed_tta(digits, recipe) == "shift"
-    assert allowed_tta(digits, replace(recipe, tta="flip")) == "none"
-    assert allowed_tta(photographs, recipe) == "flip_and_shift"
-    assert allowed_tta(digits, replace(recipe, flip=True)) == "flip_and_shift"
+    assert resolve_tta(recipe, digits) == "shift"
+    assert resolve_tta(replace(recipe, tta="flip"), digits) == "none"
+    assert resolve_tta(recipe, photographs) == "flip_and_shift"
+    assert resolve_tta(replace(recipe, flip=True), digits) == "flip_and_shift"

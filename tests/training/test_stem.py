@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from lenext.data.dataset import Dataset
 from lenext.models import create
-from lenext.training.loop import events, fit, split_by_recipe
+from lenext.training.loop import events, fit
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record, TrainingState
+from lenext.training.settings import resolve, split_by_recipe
+from lenext.training.state import TrainingState
 
 RECIPE = Recipe(epochs=4, freeze_stem_after=0.5, train_samples=64, batch_size=32, seed=3)
 
@@ -28,9 +30,11 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 def test_the_first_layer_learns_in_its_epochs_alone(digits: Dataset, changes: dict[str, object]) -> None:
     recipe = RECIPE.with_keys(changes)
     network = create("lenet", in_channels=1, num_classes=10)
-    state = TrainingState.begin(network, recipe)
+    data = split_by_recipe(digits, recipe)
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(network, settings)
     stems, heads = [stem(network)], [network.state_dict()["fc3.weight"].clone()]
-    for event in events(state, split_by_recipe(digits, recipe), recipe):
+    for event in events(state, data, settings):
         if isinstance(event, Record):
             stems.append(stem(network))
             heads.append(network.state_dict()["fc3.weight"].clone())
@@ -43,7 +47,9 @@ def test_a_stem_that_was_held_learns_again_afterwards(digits: Dataset) -> None:
     network = create("lenet", in_channels=1, num_classes=10)
     list(fit(network, digits, RECIPE))
     assert all(one.requires_grad for one in network.parameters())
-    for event in events(TrainingState.begin(network, RECIPE), split_by_recipe(digits, RECIPE), RECIPE):
+    data = split_by_recipe(digits, RECIPE)
+    settings = resolve(RECIPE, data)
+    for event in events(TrainingState.begin(network, settings), data, settings):
         if event.epoch == 3:
             break  # the first layer is held now
     before = stem(network)

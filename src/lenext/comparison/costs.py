@@ -18,12 +18,13 @@ from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.timing import synchronize
 from lenext.inspection.summary import summarize
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.batch_size import BY_WEIGHT
 from lenext.workflows.context import Context
-from lenext.workflows.job import Job
+from lenext.workflows.job import Job, prepare_job
 from lenext.workflows.machine import machine
 from lenext.workflows.prepare import load_data
+from lenext.workflows.timing import epoch_seconds, step_times
 
 ROUNDS, CALLS = 3, 10
 Timing = Literal["no", "roughly", "in turn"]
@@ -38,7 +39,7 @@ def jobs_of(
     for name, experiment in experiments.items():
         try:
             split = split_by_recipe(at_size(data, experiment, data_dir, offline), experiment.recipe)
-            found[name] = Job(experiment, split, Context(data_dir, offline))
+            found[name] = prepare_job(experiment, split, Context(data_dir, offline))
         except LenextError as error:
             misfits.append(str(error))
     if misfits:
@@ -72,28 +73,37 @@ def costs_of(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[str, C
                 set_thread_count(job.recipe.threads)
                 latencies[name] += answer_times(job, warm=number == 0)
                 if timing == "in turn" or (timing == "roughly" and number == 0):
-                    steps[name] += step_times(name, job, must=timing == "in turn")
+                    steps[name] += timed_steps(name, job, must=timing == "in turn")
     found = {}
     for name, job in jobs.items():
-        seen = summarize(job.network, job.prepare.input_shape)
-        memory = (seen.training_bytes + seen.evaluation_bytes) * job.batch_size + BY_WEIGHT * seen.parameters
+        seen = summarize(job.network, job.settings.images.input_shape)
+        memory = (
+            seen.training_bytes + seen.evaluation_bytes
+        ) * job.settings.sampling.batch_size + BY_WEIGHT * seen.parameters
         if timing == "in turn" and not steps[name]:
             raise ConfigurationError(f"{name}: its steps could not be timed; give --epochs instead of a time")
         step = median(steps[name]) if steps[name] else None
-        epoch = None if step is None else job.epoch_seconds(step)
+        epoch = None if step is None else epoch_seconds(job, step)
         latency = median(latencies[name])
         found[name] = Cost(
-            seen.parameters, seen.multiply_adds, memory, latency, step, epoch, job.batches, bool(seen.uncounted)
+            seen.parameters,
+            seen.multiply_adds,
+            memory,
+            latency,
+            step,
+            epoch,
+            job.settings.sampling.batches,
+            bool(seen.uncounted),
         )
     return found
 
 
-def step_times(name: str, job: Job, *, must: bool) -> list[float]:
+def timed_steps(name: str, job: Job, *, must: bool) -> list[float]:
     """Seconds of a few training steps, without the first; of the only one where there are no more and they need not be
     exact. None where they cannot be timed, as training will tell why; ConfigurationError where they must be.
     """
     try:
-        times = job.step_times()
+        times = step_times(job)
         return times[1:] or ([] if must else times)
     except Exception as error:  # a network of one's own may raise anything
         if not must:
@@ -106,7 +116,7 @@ def step_times(name: str, job: Job, *, must: bool) -> list[float]:
 def answer_times(job: Job, *, warm: bool) -> list[float]:
     """Seconds that one image takes, as the job computes."""
     network = place_network(job.network, job.compute)
-    images = job.compute.move_images(torch.zeros(1, *job.prepare.input_shape))
+    images = job.compute.images(torch.zeros(1, *job.settings.images.input_shape))
     found = []
     with evaluation_mode(network), torch.inference_mode(), job.compute.autocast():
         for _ in range(CALLS + 2 * warm):

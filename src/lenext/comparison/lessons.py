@@ -20,8 +20,8 @@ from lenext.foundation.files import expand_path
 from lenext.foundation.modes import evaluation_mode
 from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Recipe
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.prepare import load_data, resolve_image_size
 from lenext.workflows.use import open_weights

@@ -153,8 +153,11 @@ def entered(
             found.append(Contestant(name, experiment, cost))
             continue
         batches = job.recipe.accumulate_batches  # of an update
-        step, adds = (cost.step or 1.0) * batches, float(TRAINING * cost.multiply_adds * job.batch_size * batches)
-        steps, (each, _) = limit.steps(step, adds), job.recipe.length(job.batches)
+        step, adds = (
+            (cost.step or 1.0) * batches,
+            float(TRAINING * cost.multiply_adds * job.settings.sampling.batch_size * batches),
+        )
+        steps, each = limit.steps(step, adds), job.settings.schedule.length.updates_per_epoch
         if steps < each:
             least.append((each * (step if limit.kind == "seconds" else adds), name, limit.of_steps(each, step, adds)))
             continue

@@ -19,9 +19,9 @@ from lenext.reporting.page import render
 from lenext.reporting.svg import Chart, Line
 from lenext.reporting.tables import build_table
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
 from lenext.workflows.prepare import load_data, resolve_image_size

@@ -24,7 +24,7 @@ from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
-from lenext.training.state import Record
+from lenext.training.metrics import Record
 from lenext.workflows.train import absolute_path, default_name
 
 REFUSED = "refused"  # an attribute of a trial: why

@@ -20,8 +20,8 @@ from lenext.reporting.console import Console, format_duration
 from lenext.runs.folder import Run
 from lenext.runs.results import split_metrics
 from lenext.training.experiment import Experiment
+from lenext.training.metrics import Record
 from lenext.training.notices import Samples, at_chance
-from lenext.training.state import Record
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
 from lenext.workflows.resume import resume_run

@@ -24,7 +24,7 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size

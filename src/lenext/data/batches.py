@@ -5,13 +5,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lenext.data.augment import DRAWS_PER_IMAGE, FLIP, Augmentation
+from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
 from lenext.data.dataset import Images, Split
 from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
@@ -19,16 +19,41 @@ from lenext.foundation.device import Compute
 from lenext.foundation.memory import available_bytes
 from lenext.foundation.seeds import generator
 
-Batch = tuple[Tensor, Tensor]
-"""Images (N, C, H, W) as the network takes them, labels (N,); both on the device."""
+GROUP_VALUES = 1 << 20  # pixel values that are prepared in one go
+PREFETCHED_BATCHES = 2  # of images in files, decoded before they are asked for
+MAX_MEMORY_FRACTION = 0.3  # of an accelerator's free memory, for the images of a split
+QUEUE_SECONDS = 0.1  # between looks at whether prefetched batches are still wanted
 
-TOGETHER = 1 << 20  # values of images that are prepared in one go
-AHEAD = 2  # batches that are decoded before they are asked for
-SHARE = 0.3  # of an accelerator's free memory that the images may take
+
+class Batch(NamedTuple):
+    """Samples as the network takes them.
+
+    Attributes:
+        images: (N, C, H, W), float32, on the device.
+        labels: (N,), int64, on the device.
+        rows: (N,), int64, the samples' rows in their split.
+    """
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EpochOrder:
+    """The samples that an epoch visits, and the random numbers of their augmentation.
+
+    Attributes:
+        rows: (M,), int64, rows of the split in the order of the epoch.
+        numbers: (M, DRAWS_PER_IMAGE), in [0, 1), by position in that order.
+    """
+
+    rows: Tensor
+    numbers: Tensor
 
 
 def batch_slices(count: int, batch_size: int) -> list[slice]:
-    """Where batches begin and end. A last batch of one image, on which batch norm fails, joins the one before."""
+    """Return the slices of batches. A last batch of one sample, on which batch norm fails, joins the one before."""
     ends = [*range(batch_size, count, batch_size), count]
     if len(ends) > 1 and batch_size > 1 and ends[-1] - ends[-2] == 1:
         del ends[-2]
@@ -36,134 +61,131 @@ def batch_slices(count: int, batch_size: int) -> list[slice]:
 
 
 def draw_epoch_order(
-    count: int, seed: int, epoch: int, shuffle: bool, balanced: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The order (N,) of an epoch and a table (N, DRAWS) of numbers in [0, 1) by position in it.
+    count: int, seed: int, epoch: int, *, shuffle: bool = True, balanced_labels: Tensor | None = None
+) -> EpochOrder:
+    """Draw the order and the random numbers of an epoch.
 
-    balanced: the labels (N,), where each class is to be drawn as often as any other, with replacement.
+    Args:
+        count: The number of samples.
+        seed: The recipe's seed.
+        epoch: The epoch, from 1.
+        shuffle: Whether the order is drawn, or is that of the split.
+        balanced_labels: The samples' labels (N,) when every class is to be drawn equally often, with replacement.
     """
-    draw = generator(seed, epoch)
-    order = torch.randperm(count, generator=draw) if shuffle else torch.arange(count)
-    table = torch.rand(count, DRAWS_PER_IMAGE, generator=draw)
-    if balanced is not None:
-        chances = 1 / balanced.bincount()[balanced].double()
-        order = torch.multinomial(chances, count, replacement=True, generator=draw)
-    return order, table
+    random = generator(seed, epoch)
+    rows = torch.randperm(count, generator=random) if shuffle else torch.arange(count)
+    numbers = torch.rand(count, DRAWS_PER_IMAGE, generator=random)
+    if balanced_labels is not None:
+        weights = 1 / balanced_labels.bincount()[balanced_labels].double()
+        rows = torch.multinomial(weights, count, replacement=True, generator=random)
+    return EpochOrder(rows, numbers)
 
 
 def move_to_device(split: Split, compute: Compute) -> Split:
-    """The split with its images in the accelerator's memory, where they are a tensor that fits there well."""
+    """Return the split with its images in the accelerator's memory, when they are a tensor that fits there well."""
     images = split.images
     if compute.device.type == "cpu" or not isinstance(images, Tensor):
         return split
-    if images.nbytes > SHARE * available_bytes(compute.device):
+    if images.nbytes > MAX_MEMORY_FRACTION * available_bytes(compute.device):
         return split
     return replace(split, images=images.to(compute.device), labels=split.labels.to(compute.device))
 
 
 def training_batches(
     split: Split,
+    order: EpochOrder,
     preprocessing: Preprocessing,
     augmentation: Augmentation,
     compute: Compute,
-    *,
     batch_size: int,
-    seed: int,
-    epoch: int,
-    shuffle: bool,
-    balanced: bool = False,
+    *,
     start: int = 0,
-    mirrored: Tensor | None = None,
 ) -> Iterator[Batch]:
-    """The batches of an epoch from position `start` on.
-
-    mirrored: a number by row of the split, in the place of the one that is drawn for flips.
-    """
-    labels = split.labels.cpu() if balanced else None
-    order, table = draw_epoch_order(len(split), seed, epoch, shuffle, labels)
-    if mirrored is not None:
-        table[:, FLIP] = mirrored[order]
-    order = order.to(split.labels.device)
-    table = table.to(compute.device) if augmentation else table
+    """Yield the batches of an epoch, augmented, from position `start` on."""
+    order_rows = order.rows.to(split.labels.device)
+    numbers = order.numbers.to(compute.device) if augmentation else order.numbers
     blank = [255 * mean for mean in preprocessing.normalization.mean]
 
-    def prepared(some: slice) -> Batch:
-        change = partial(augmentation, numbers=table[some], blank=blank) if augmentation else None
-        return batch_of(split, preprocessing, compute, order[some], change)
+    def load(part: slice) -> Batch:
+        rows = order_rows[part]
+        pixels = compute.images(take_rows(split.images, rows))
+        if augmentation:
+            pixels = augmentation(pixels, numbers[part], blank)
+        return finish_batch(split, preprocessing, compute, rows, pixels)
 
-    yield from prefetch(split, chunked(prepared, batch_slices(len(split), batch_size), preprocessing, start))
+    slices = batch_slices(len(order.rows), batch_size)
+    yield from prefetch(split, load_in_groups(load, slices, preprocessing, start))
 
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
-    """Every image once, in the order of the split, as it is."""
-    prepared = partial(load_batch, split, preprocessing, compute)
-    yield from prefetch(split, chunked(prepared, batch_slices(len(split), batch_size), preprocessing, 0))
+    """Yield every sample once, in the order of the split, without augmentation."""
+
+    def load(part: slice) -> Batch:
+        return load_batch(split, preprocessing, compute, part)
+
+    yield from prefetch(split, load_in_groups(load, batch_slices(len(split), batch_size), preprocessing, 0))
 
 
-def load_batch(split: Split, preprocessing: Preprocessing, compute: Compute, some: slice) -> Batch:
-    """These images of a split as they are."""
-    rows = torch.arange(some.start, some.stop, device=split.labels.device)
-    return batch_of(split, preprocessing, compute, rows)
+def load_batch(split: Split, preprocessing: Preprocessing, compute: Compute, part: slice) -> Batch:
+    """Return a part of a split without augmentation."""
+    rows = torch.arange(part.start, part.stop, device=split.labels.device)
+    return finish_batch(split, preprocessing, compute, rows, compute.images(take_rows(split.images, rows)))
 
 
-def batch_of(
-    split: Split,
-    preprocessing: Preprocessing,
-    compute: Compute,
-    rows: Tensor,
-    change: Callable[[Tensor], Tensor] | None = None,
-) -> Batch:
-    """These rows of a split, their images changed before they are prepared, if so asked."""
-    pixels = compute.move_images(take_rows(split.images, rows))
-    images = preprocessing(change(pixels) if change else pixels)
-    return compute.move_images(images), split.labels[rows].to(compute.device, non_blocking=True)
+def finish_batch(split: Split, preprocessing: Preprocessing, compute: Compute, rows: Tensor, pixels: Tensor) -> Batch:
+    """Return the batch of these rows, whose pixels (N, C, H, W) are on the device."""
+    labels = split.labels[rows].to(compute.device, non_blocking=True)
+    return Batch(compute.images(preprocessing(pixels)), labels, rows)
 
 
 def take_rows(images: Images, rows: Tensor) -> Tensor:
-    """These images; of a tensor by the function that takes a ninth of the time of indexing."""
+    """Return the images of these rows; `index_select` takes a ninth of the time of indexing."""
     return images.index_select(0, rows) if isinstance(images, Tensor) else images[rows]
 
 
-def chunked(
-    prepared: Callable[[slice], Batch], parts: Sequence[slice], preprocessing: Preprocessing, start: int
+def load_in_groups(
+    load: Callable[[slice], Batch], slices: Sequence[slice], preprocessing: Preprocessing, start: int
 ) -> Iterator[Batch]:
-    """The batches from position `start` on; small ones are prepared several at a time, always the same ones together,
-    so that a batch has the same bits wherever the epoch is begun."""
-    values = math.prod(preprocessing.input_shape) * (parts[0].stop - parts[0].start)
-    group = max(1, TOGETHER // values)
-    for first in range(start // group * group, len(parts), group):
-        some = parts[first : first + group]
-        images, labels = prepared(slice(some[0].start, some[-1].stop))
-        for cut in some[max(0, start - first) :]:
-            here = slice(cut.start - some[0].start, cut.stop - some[0].start)
-            yield images[here], labels[here]
+    """Yield the batches from position `start` on; small ones are loaded several at a time.
+
+    The same batches always make a group, so that a batch has the same bits wherever an epoch is resumed.
+    """
+    values = math.prod(preprocessing.input_shape) * (slices[0].stop - slices[0].start)
+    group_size = max(1, GROUP_VALUES // values)
+    for first in range(start // group_size * group_size, len(slices), group_size):
+        group = slices[first : first + group_size]
+        offset = group[0].start
+        images, labels, rows = load(slice(offset, group[-1].stop))
+        for part in group[max(0, start - first) :]:
+            inside = slice(part.start - offset, part.stop - offset)
+            yield Batch(images[inside], labels[inside], rows[inside])
 
 
-def prefetch(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches; those of images in files are decoded by a thread while the one before is computed with."""
+def prefetch(split: Split, loaded: Iterator[Batch]) -> Iterator[Batch]:
+    """Yield the same batches; a thread decodes image files while the batch before is computed with."""
     if not isinstance(split.images, ImageFiles):
-        yield from made
+        yield from loaded
         return
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
-    given_up = threading.Event()
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(PREFETCHED_BATCHES)
+    is_closed = threading.Event()
 
     def put(item: Batch | BaseException | None) -> None:
-        while not given_up.is_set():
+        while not is_closed.is_set():
             with suppress(queue.Full):
-                ready.put(item, timeout=0.1)
+                ready.put(item, timeout=QUEUE_SECONDS)
                 return
 
-    def work() -> None:
+    def decode() -> None:
         try:
-            for batch in made:
+            for batch in loaded:
                 put(batch)
-                if given_up.is_set():
+                if is_closed.is_set():
                     return
             put(None)
-        except BaseException as error:  # it belongs to who asked for the batches
+        except BaseException as error:  # it is raised again where the batches are consumed
             put(error)
 
-    thread = threading.Thread(target=work, name="decoding", daemon=True)
+    thread = threading.Thread(target=decode, name="decoding", daemon=True)
     thread.start()
     try:
         while (item := ready.get()) is not None:
@@ -171,5 +193,5 @@ def prefetch(split: Split, made: Iterator[Batch]) -> Iterator[Batch]:
                 raise item
             yield item
     finally:
-        given_up.set()
+        is_closed.set()
         thread.join(1.0)  # no longer, as it may wait for a disk that is gone

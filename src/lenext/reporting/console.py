@@ -16,8 +16,9 @@ from rich.table import Table
 from lenext.foundation.files import make_write_error
 from lenext.foundation.streams import printable
 from lenext.foundation.terminal import SafeConsole
-from lenext.reporting.braille import draw_chart
-from lenext.training.state import Record, Step
+from lenext.reporting.braille import chart
+from lenext.training.metrics import Record
+from lenext.training.state import Step
 
 REFRESH_SECONDS = 0.2  # between updates of the bar; each waits for the device
 LINE_SECONDS = 30.0  # between lines within an epoch where there is no terminal

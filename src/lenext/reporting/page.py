@@ -18,8 +18,8 @@ from lenext.reporting.figures.canvas import write_png
 from lenext.reporting.redaction import redact_paths
 from lenext.reporting.svg import Chart, Line, reliability_chart, share_bar
 from lenext.runs.saved_predictions import SavedPredictions
+from lenext.training.metrics import Record
 from lenext.training.schedule import Curve
-from lenext.training.state import Record
 
 MAX_PIXELATED_SIDE = 64  # pixels; smaller images are enlarged in squares
 MAX_IMAGE_SIDE = 128  # pixels of an image in a page

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from lenext.training.state import Record
+from lenext.training.metrics import Record
 
 METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "learning_rate")
 

@@ -15,8 +15,8 @@ from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.locks import lock_file
 from lenext.training.experiment import Experiment, read_experiment
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -94,7 +94,7 @@ def predict_images(
         ids = np.asarray(batch)[decoded.rows.numpy()]
         split = Split(decoded.pixels, torch.zeros(count, dtype=torch.int64), ids)
         with torch.inference_mode(), compute.autocast():
-            images, _ = next(batches(split, prepare, compute, count))
+            images = next(batches(split, prepare, compute, count)).images
             ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
         for path, values, labels in zip(
             split.ids.tolist(), ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist(), strict=True

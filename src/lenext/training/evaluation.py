@@ -1,16 +1,14 @@
 """Measuring a network on a split, as fast as the machine can."""
 
 import math
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lenext.acceleration.parallel import can_run_in_parallel, map_in_parallel
 from lenext.data.batches import batch_slices, batches, load_batch, move_to_device
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
@@ -18,16 +16,19 @@ from lenext.foundation.device import Compute
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.settings import TestTimeAugmentation
 
-STATELESS = (
-    "torch.nn.",
-    "lenext.models.",
-    "lenext.acceleration.",
-)  # whose modules keep nothing of a forward pass in evaluation mode
+CPU_VALUES, DEVICE_VALUES = 1 << 18, 1 << 24  # input values per batch: what a CPU's caches hold, what keeps a GPU busy
+MIN_BATCH, MAX_BATCH = 8, 1024
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A network on a split: probabilities (N, K), true labels (N,), cross-entropy by image (N,); on the CPU."""
+    """The predictions of a network for a split, on the CPU.
+
+    Attributes:
+        probabilities: (N, K).
+        labels: The true classes (N,).
+        losses: Cross-entropy by sample (N,).
+    """
 
     probabilities: Tensor
     labels: Tensor
@@ -35,107 +36,87 @@ class Evaluation:
 
     @property
     def predicted(self) -> Tensor:
+        """The most probable class of each sample (N,)."""
         return self.probabilities.argmax(1)
 
     @property
     def loss(self) -> float:
+        """The mean cross-entropy."""
         return float(self.losses.double().mean())
 
     @property
     def accuracy(self) -> float:
-        """The fraction of images whose most probable class is the true one."""
+        """The fraction of samples whose most probable class is the true one."""
         return self.top(1)
 
     def top(self, k: int) -> float:
-        """The fraction of images whose true class is among the k most probable."""
-        ranked = self.probabilities.sort(
-            dim=1, descending=True, stable=True
-        ).indices  # of equals the first, as argmax has it
+        """Return the fraction of samples whose true class is among the k most probable; of equals the first counts."""
+        ranked = self.probabilities.sort(dim=1, descending=True, stable=True).indices
         return int((ranked[:, :k] == self.labels[:, None]).sum()) / len(self.labels)
 
 
-def measured_together(prepare: Preprocessing, compute: Compute) -> int:
-    """How many images are measured at a time: few enough for a CPU's caches, many enough to keep a device busy."""
-    values = 1 << (18 if compute.device.type == "cpu" else 24)
-    return max(8, min(1024, 1 << (max(1, values // math.prod(prepare.input_shape)).bit_length() - 1)))
+def evaluation_batch_size(images: Preprocessing, compute: Compute) -> int:
+    """Return the number of samples measured at a time."""
+    values = CPU_VALUES if compute.device.type == "cpu" else DEVICE_VALUES
+    samples = max(1, values // math.prod(images.input_shape))
+    return max(MIN_BATCH, min(MAX_BATCH, 1 << (samples.bit_length() - 1)))
 
 
 def evaluate_split(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, tta: TestTimeAugmentation = "none"
+    network: nn.Module, split: Split, images: Preprocessing, compute: Compute, tta: TestTimeAugmentation = "none"
 ) -> Evaluation:
-    """Measure a network that is on its device already, each image once, or by the mean over its `tta`."""
-    size, split = measured_together(prepare, compute), move_to_device(split, compute)
+    """Measure a network that is on its device already.
+
+    Args:
+        network: From images (N, C, H, W) to logits (N, K); its mode is left as it was.
+        split: The samples.
+        images: How they reach the network.
+        compute: Where it is.
+        tta: Test-time augmentation.
+    """
+    split = move_to_device(split, compute)
     with evaluation_mode(network):
-        if can_be_shared_out(network, compute):
-            scores = torch.cat(list(shared_out(network, split, prepare, compute, size, tta)))
-        else:
-            made = batches(split, prepare, compute, size)
-            scores = torch.cat([answers(network, images, compute, tta) for images, _ in made]).cpu()
-    labels = split.labels.cpu()
+        scores = torch.cat(list(logits_of_split(network, split, images, compute, tta)))
+    scores, labels = scores.cpu(), split.labels.cpu()
     losses = F.cross_entropy(scores, labels, reduction="none")
     return Evaluation(scores.softmax(1), labels, losses)
 
 
-def answers(network: nn.Module, images: Tensor, compute: Compute, tta: TestTimeAugmentation = "none") -> Tensor:
-    """The logits (N, K) in fp32; whatever thread it is called from, as modes are a thread's own.
+def logits_of_split(
+    network: nn.Module, split: Split, images: Preprocessing, compute: Compute, tta: TestTimeAugmentation
+) -> Iterator[Tensor]:
+    """Yield the logits of each batch of a split, in order; on a CPU each thread computes batches of its own."""
+    batch_size = evaluation_batch_size(images, compute)
+    if not can_run_in_parallel(network, compute):
+        for batch in batches(split, images, compute, batch_size):
+            yield predict_logits(network, batch.images, compute, tta)
+        return
 
-    tta: test-time augmentation. flip: the mean with the mirrored image; shift: half for the image, half for it
-    moved by one pixel, up and left or down and right; flip_and_shift: both (Jordan, arXiv:2404.00498).
+    def work(part: slice) -> Tensor:
+        return predict_logits(network, load_batch(split, images, compute, part).images, compute, tta)
+
+    yield from map_in_parallel(work, batch_slices(len(split), batch_size))
+
+
+def predict_logits(network: nn.Module, images: Tensor, compute: Compute, tta: TestTimeAugmentation = "none") -> Tensor:
+    """Return the logits (N, K) in fp32, from any thread.
+
+    Args:
+        network: In evaluation mode.
+        images: (N, C, H, W).
+        compute: Where both are.
+        tta: Test-time augmentation. flip: the mean with the mirrored image. shift: half for the image, half for it
+            moved by one pixel, up and left or down and right. flip_and_shift: both (Jordan, arXiv:2404.00498).
     """
 
-    def seen(some: Tensor) -> Tensor:
-        logits = network(some).float()
-        return (logits + network(some.flip(3)).float()) / 2 if "flip" in tta else logits
+    def with_flip(view: Tensor) -> Tensor:
+        logits = network(view).float()
+        return (logits + network(view.flip(3)).float()) / 2 if "flip" in tta else logits
 
     with torch.inference_mode(), compute.autocast():
         if "shift" not in tta:
-            return seen(images)
+            return with_flip(images)
         height, width = images.shape[-2:]
-        framed = F.pad(images, (1, 1, 1, 1), "reflect")
-        moved = (framed[..., at : at + height, at : at + width] for at in (0, 2))
-        return seen(images) / 2 + sum(map(seen, moved)) / 4
-
-
-def is_stateless(module: nn.Module) -> bool:
-    """Whether a module is of those that are known."""
-    return f"{type(module).__module__}.".startswith(STATELESS)
-
-
-def can_be_shared_out(network: nn.Module, compute: Compute) -> bool:
-    """Whether each thread may compute batches of its own: on a CPU, with modules that are known to bear it and have no
-    hooks."""
-    modules = list(network.modules())
-    known = all(map(is_stateless, modules))
-    known &= not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-    return known and compute.device.type == "cpu" and torch.get_num_threads() > 1
-
-
-def shared_out(
-    network: nn.Module, split: Split, prepare: Preprocessing, compute: Compute, size: int, tta: TestTimeAugmentation
-) -> Iterator[Tensor]:
-    """The logits of each batch, in order; every thread prepares and computes one alone, which serves small networks
-    better than all threads on the same one. A few batches are under way at a time, so that memory stays flat."""
-
-    def work(some: slice) -> Tensor:
-        return answers(network, load_batch(split, prepare, compute, some)[0], compute, tta)
-
-    workers = torch.get_num_threads()
-    waiting: deque[Future[Tensor]] = deque()
-    try:
-        for some in batch_slices(len(split), size):
-            if len(waiting) == 2 * workers:
-                yield waiting.popleft().result()
-            waiting.append(single_threads(workers).submit(work, some))
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # after an error nothing goes on behind the caller's back, and new threads get what they had
-        for one in waiting:
-            one.cancel()
-        wait(waiting)
-        torch.set_num_threads(workers)
-
-
-@cache
-def single_threads(workers: int) -> ThreadPoolExecutor:
-    """Threads whose arithmetic takes one core each; made once."""
-    return ThreadPoolExecutor(workers, "measuring", lambda: torch.set_num_threads(1))
+        padded = F.pad(images, (1, 1, 1, 1), "reflect")
+        shifted = (padded[..., start : start + height, start : start + width] for start in (0, 2))
+        return with_flip(images) / 2 + sum(map(with_flip, shifted)) / 4

@@ -1,9 +1,8 @@
-"""The loop that trains any network on any data, told event by event; and the measuring of a split."""
+"""The training loop: events for whoever consumes them, and the shortest way from a network to its records."""
 
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -11,62 +10,51 @@ import torch
 from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
+from lenext.acceleration.threads import set_thread_count
 from lenext.data.batches import batch_slices, batches, move_to_device, take_rows
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
-from lenext.data.splitting import split_dataset
-from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError, RunError
-from lenext.training.evaluation import Evaluation, evaluate_split, measured_together
+from lenext.training.evaluation import Evaluation, evaluate_split, evaluation_batch_size
 from lenext.training.losses import Loss
-from lenext.training.optim import NotFiniteError
-from lenext.training.passes import Passes, allowed_tta, figures
+from lenext.training.metrics import Record, RunningMetrics, batch_metrics
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record, Step, Totals, TrainingState
+from lenext.training.settings import ScheduleSettings, Settings, resolve, split_by_recipe
+from lenext.training.state import Phase, Step, TrainingState
+from lenext.training.trainer import Trainer
+from lenext.training.update import NotFiniteError
+
+MAX_SAMPLE_IMAGES = 1000
+
+Means = tuple[float, float] | tuple[None, None]
+"""Loss and accuracy, or nothing where nothing was measured."""
 
 
-def split_by_recipe(data: Dataset, recipe: Recipe) -> Dataset:
-    """The data with the validation and test splits that the recipe asks for."""
-    if recipe.select_on_test and not data.is_split:
-        if data.test is None:
-            raise DataError(f"select_on_test: {data.name} has no test set of its own")
-        data = replace(data, validation=data.test)
-    return split_dataset(
-        data,
-        validation_fraction="auto" if recipe.select_on_test else recipe.validation_fraction,
-        test_fraction=recipe.test_fraction,
-        method=recipe.split,
-        seed=recipe.split_seed,
-        train_samples=recipe.train_samples,
-    )
+def fit(
+    network: nn.Module,
+    data: Dataset,
+    recipe: Recipe = Recipe(),  # noqa: B008
+    loss: Loss | None = None,
+) -> Iterator[Record]:
+    """Train a network, and yield a Record after each epoch; a `break` ends training.
 
+    Args:
+        network: Any module from images (N, C, H, W) to logits (N, K); it is changed in place. With `ema_decay`, the
+            records measure the averaged weights, which the network gets at the end.
+        data: Validation and test sets that it lacks are taken out of its training samples, as the recipe says.
+        recipe: How to train.
+        loss: Instead of the recipe's, whose label_smoothing, class_weights, mixup and cutmix then have no effect.
 
-def sample_images(data: Dataset, prepare: Preprocessing, most: int = 1000) -> Tensor:
-    """Training images, evenly out of all, as the network takes them, on the CPU."""
-    count = min(most, len(data.train))
-    rows = torch.arange(count) * len(data.train) // count
-    return prepare(take_rows(data.train.images, rows.to(data.train.labels.device)).cpu())
-
-
-def preprocessing(data: Dataset, recipe: Recipe) -> Preprocessing:
-    """How the recipe has divided data brought to the network; `image_size=auto` is the images' own size here."""
-    return Preprocessing.from_dataset(data, recipe.image_size, recipe.resize, recipe.scaling)
-
-
-def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss | None = None) -> Iterator[Record]:  # noqa: B008
-    """Train a network, yielding a Record an epoch; a `break` ends it. The network is changed in place.
-
-    Any nn.Module from (N, C, H, W) to logits (N, K) will do. What the data do not have of validation and test sets is
-    taken out of their training images as the recipe says.
-
-    loss: instead of the recipe's, whose label_smoothing, class_weights, mixup and cutmix then count for nothing.
-    With `ema_decay`, the records measure the averaged weights, which the network is given at the end; to save them on
-    the way, go through `events` and take `state.trained`.
+    Raises:
+        ConfigurationError: The recipe does not suit the network, the data or the machine.
+        TrainingError: The loss is no longer finite.
     """
+    set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
-    state = TrainingState.begin(network, recipe, partial(sample_images, data, preprocessing(data, recipe)))
+    settings = resolve(recipe, data)
+    state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
     try:
-        for event in events(state, data, recipe, loss):
+        for event in events(state, data, settings, loss):
             if isinstance(event, Record):
                 yield event
     finally:
@@ -75,78 +63,85 @@ def fit(network: nn.Module, data: Dataset, recipe: Recipe = Recipe(), loss: Loss
 
 
 def events(
-    state: TrainingState,
-    data: Dataset,
-    recipe: Recipe,
-    loss: Loss | None = None,
-    prepare: Preprocessing | None = None,
+    state: TrainingState, data: Dataset, settings: Settings, loss: Loss | None = None
 ) -> Iterator[Step | Record]:
-    """Train from where `state` is on divided data: a Step after each batch and each batch of validation, a Record at
-    the end of each epoch. Ends after the recipe's epochs, or early. Raises TrainingError when the loss is not finite.
+    """Train from where the state is, and yield what happens.
 
-    prepare: how images go in, where it is not as the recipe says (with weights that bring their own normalization).
+    Args:
+        state: What is trained; it is changed in place.
+        data: A dataset that is split.
+        settings: How it is trained.
+        loss: Instead of that of the settings.
+
+    Yields:
+        A Step after each batch of training and of validation, and a Record at the end of each epoch.
+
+    Raises:
+        TrainingError: The loss is no longer finite.
     """
-    recipe = recipe.with_defaults()
-    prepare = prepare or preprocessing(data, recipe)
-    held = data.validation and move_to_device(data.validation, state.compute)
-    training = Passes(state, data, recipe, loss, prepare)
-    if state.underway.position > training.per_epoch:
-        raise RunError(f"the saved state is at step {state.underway.position} of {training.per_epoch}")
-    while state.epoch < training.epochs and not stopped_early(state, recipe):
-        epoch, under = state.epoch + 1, state.underway
-        try:
-            yield from training.one(epoch)
-        finally:
-            training.set_stem_trainable(True)
-        train_loss, train_accuracy = under.totals.means()
-        if not math.isfinite(train_loss):
-            raise training.explained(NotFiniteError(f"the training loss became {train_loss}"), epoch, 0)
-        begun = time.perf_counter()
-        seen = yield from measured("validation", state, held, prepare, epoch)
-        again = yield from measured(
-            "train again", state, training.split if recipe.evaluate_training else None, prepare, epoch
-        )
-        take_rows, mean_rate = under.seconds + time.perf_counter() - begun, under.rates / training.batches_of(epoch)
+    trainer = Trainer(state, data, settings, loss)
+    validation = data.validation and move_to_device(data.validation, state.compute)
+    training_again = trainer.split if settings.evaluation.training_samples else None
+    if state.progress.position > settings.sampling.batches:
+        raise RunError(f"the checkpoint is at step {state.progress.position} of {settings.sampling.batches}")
+    while state.epoch < settings.schedule.length.epochs and not stopped_early(state, settings.schedule):
+        epoch, progress = state.epoch + 1, state.progress
+        yield from trainer.train_epoch(epoch)
+        train_loss, train_accuracy = progress.metrics.means()
+        check_loss(trainer, epoch, train_loss)
+        started = time.perf_counter()
+        val_loss, val_accuracy = yield from measure("validation", state, validation, settings.images)
+        again_loss, again_accuracy = yield from measure("train again", state, training_again, settings.images)
         record = Record(
-            epoch,
-            take_rows,
-            train_loss,
-            train_accuracy,
-            seen[0],
-            seen[1],
-            mean_rate,
-            again[0],
-            again[1],
-            under.left_out,
+            epoch=epoch,
+            seconds=progress.seconds + time.perf_counter() - started,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=progress.learning_rate_sum / progress.position,
+            evaluated_train_loss=again_loss,
+            evaluated_train_accuracy=again_accuracy,
+            skipped_updates=progress.skipped_updates,
         )
-        state.add(record)
+        state.end_epoch(record)
         yield record
 
 
-def stopped_early(state: TrainingState, recipe: Recipe) -> bool:
-    """Whether the epochs without a better validation are as many as the recipe bears."""
-    waited = state.epoch - state.best.epoch if state.best else 0
-    return 0 < recipe.early_stopping <= waited
+def check_loss(trainer: Trainer, epoch: int, loss: float) -> None:
+    """Raise TrainingError, with the cause, when the mean loss of an epoch is not finite."""
+    if not math.isfinite(loss):
+        with trainer.diagnosed(trainer.plan(epoch), 0):
+            raise NotFiniteError(f"the training loss became {loss}")
 
 
-def measured(
-    phase: Literal["validation", "train again"],
-    state: TrainingState,
-    split: Split | None,
-    prepare: Preprocessing,
-    epoch: int,
-) -> Generator[Step, None, tuple[float, float] | tuple[None, None]]:
-    """Measure a split in evaluation mode, a Step a batch; returns plain cross-entropy and accuracy, or two None."""
+def stopped_early(state: TrainingState, schedule: ScheduleSettings) -> bool:
+    """Return whether training ends by early stopping."""
+    epochs_since_best = state.epoch - state.best.epoch if state.best else 0
+    return 0 < schedule.early_stopping <= epochs_since_best
+
+
+def measure(
+    phase: Phase, state: TrainingState, split: Split | None, images: Preprocessing
+) -> Generator[Step, None, Means]:
+    """Measure a split in evaluation mode, yield a Step per batch, and return plain cross-entropy and accuracy."""
     if split is None:
         return None, None
-    network, batch_size = state.trained.eval(), measured_together(prepare, state.compute)
-    totals, parts = Totals(), len(batch_slices(len(split), batch_size))
-    for position, (images, labels) in enumerate(batches(split, prepare, state.compute, batch_size)):
+    network, batch_size = state.trained.eval(), evaluation_batch_size(images, state.compute)
+    metrics, count = RunningMetrics(), len(batch_slices(len(split), batch_size))
+    for position, batch in enumerate(batches(split, images, state.compute, batch_size)):
         with torch.no_grad(), state.compute.autocast():
-            value, correct = figures(network(images).float(), labels)
-        totals.add(value, correct, len(labels))
-        yield Step(phase, epoch, position, parts, len(labels), value, correct, 0.0)
-    return totals.means()
+            loss, correct = batch_metrics(network(batch.images).float(), batch.labels)
+        metrics.add(loss, correct, len(batch.labels))
+        yield Step(phase, state.epoch + 1, position, count, len(batch.labels), loss, correct, 0.0)
+    return metrics.means()
+
+
+def sample_images(data: Dataset, images: Preprocessing) -> Tensor:
+    """Return training images (N, C, H, W), evenly out of all, as the network takes them, on the CPU."""
+    count = min(MAX_SAMPLE_IMAGES, len(data.train))
+    rows = torch.arange(count) * len(data.train) // count
+    return images(take_rows(data.train.images, rows.to(data.train.labels.device)).cpu())
 
 
 def evaluate(
@@ -155,11 +150,21 @@ def evaluate(
     recipe: Recipe = Recipe(),  # noqa: B008
     split: Literal["train", "validation", "test"] = "test",
 ) -> Evaluation:
-    """Measure a network on a split of the data, divided and prepared as the recipe says. Its mode is left as it was."""
+    """Measure a network on a split of the data.
+
+    Args:
+        network: Any module from images (N, C, H, W) to logits (N, K); its mode is left as it was.
+        data: It is split, and its images are prepared, as the recipe says.
+        recipe: The one that the network was trained with.
+        split: Which samples are measured.
+
+    Raises:
+        DataError: The data have no such split.
+    """
     data = split_by_recipe(data, recipe)
-    there = data.splits()
-    if split not in there:
-        raise DataError(f"{data.name} has no {split} split; it has: {', '.join(there)}")
-    compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
-    place_network(network, compute)
-    return evaluate_split(network, there[split], preprocessing(data, recipe), compute, allowed_tta(data, recipe))
+    splits = data.splits()
+    if split not in splits:
+        raise DataError(f"{data.name} has no {split} split; it has: {', '.join(splits)}")
+    settings = resolve(recipe, data)
+    place_network(network, settings.machine.compute)
+    return evaluate_split(network, splits[split], settings.images, settings.machine.compute, settings.evaluation.tta)

@@ -1,4 +1,4 @@
-"""What is minimised: `loss(network, images, labels) -> (loss, logits)`, the one place that sees all three."""
+"""What is minimized: `loss(network, images, labels) -> (loss, logits)`, the only place that sees all three."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lenext.training.recipe import Recipe
+from lenext.training.settings import LossSettings
 
 Loss = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From network, images (N, C, H, W) and labels, (N,) or as shares (N, K), to the loss and the logits (N, K)."""
@@ -15,20 +15,21 @@ AUXILIARY_SHARE = 0.3  # of each auxiliary classifier's loss (GoogLeNet, arXiv:1
 
 
 class CrossEntropy:
-    """Cross-entropy.
+    """Cross-entropy; with auxiliary classifiers in use, 0.3 of the loss of each is added.
 
-    label_smoothing: the share of the target spread evenly over the classes (Szegedy et al., arXiv:1512.00567).
-    weights: of the classes (K,). Of a network with auxiliary classifiers in use, 0.3 of the loss of each is added.
+    Attributes:
+        label_smoothing: The fraction of the target spread evenly over the classes (Szegedy et al., arXiv:1512.00567).
+        weights: Of the classes (K,).
     """
 
     def __init__(self, label_smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.label_smoothing, self.weights = label_smoothing, weights
 
     def is_plain(self, network: nn.Module) -> bool:
-        """Whether its value is what is reported, too."""
+        """Return whether its value is the plain cross-entropy that is reported."""
         return self.label_smoothing == 0 and self.weights is None and not has_auxiliary(network)
 
-    def of(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def from_logits(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss: with class weights divided by the sum of the samples' weights, for mixed labels too."""
         if self.weights is None or labels.ndim == 1:
             return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.label_smoothing)
@@ -36,10 +37,10 @@ class CrossEntropy:
         return total / self.batch_weight(labels)  # torch divides by the number of samples where labels are shares
 
     def batch_weight(self, labels: Tensor) -> Tensor:
-        """Return what a batch counts among others: its number of samples, or the sum of their class weights.
+        """Return what a batch counts in an update of several: its samples, or the sum of their class weights.
 
         Args:
-            labels: class indices (N,), or shares (N, K).
+            labels: Class indices (N,), or shares (N, K).
         """
         if self.weights is None:
             return torch.tensor(float(len(labels)), device=labels.device)
@@ -48,86 +49,101 @@ class CrossEntropy:
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if not has_auxiliary(network):
             logits = network(images).float()
-            return self.of(logits, labels), logits
-        logits, *others = (one.float() for one in network.forward_with_auxiliary(images))  # type: ignore[operator]
-        value = self.of(logits, labels)
-        for other in others:
-            value = value + AUXILIARY_SHARE * self.of(other, labels)
-        return value, logits
+            return self.from_logits(logits, labels), logits
+        outputs = network.forward_with_auxiliary(images)  # type: ignore[operator]
+        logits, *auxiliary_logits = (output.float() for output in outputs)
+        loss = self.from_logits(logits, labels)
+        for output in auxiliary_logits:
+            loss = loss + AUXILIARY_SHARE * self.from_logits(output, labels)
+        return loss, logits
 
 
 def batch_weight(loss: Loss, labels: Tensor) -> Tensor:
-    """Return by what a loss divides for these labels (N,): the number of samples where it does not say."""
+    """Return what a loss divides by for these labels (N,): the number of samples unless it says otherwise."""
     weigh = getattr(loss, "batch_weight", None)
     return weigh(labels) if weigh else torch.tensor(float(len(labels)), device=labels.device)
 
 
 def has_auxiliary(network: nn.Module) -> bool:
-    """Whether it has auxiliary classifiers in use."""
+    """Return whether a network has auxiliary classifiers in use."""
     return getattr(network, "aux1", None) is not None and hasattr(network, "forward_with_auxiliary")
 
 
 class Mixing:
-    """A loss on images of which each is mixed with the next of its batch, and its label with it.
+    """A loss on images that are mixed with the next one of their batch, and their labels with them.
 
-    mixup, cutmix: how evenly, as both parameters of a Beta distribution; 0 leaves it out. mixup adds the two images
-    up (Zhang et al., arXiv:1710.09412), cutmix puts a box of one on the other (Yun et al., arXiv:1905.04899); where
-    both are asked for, batches take turns by chance. The larger part is always the image's own, so that its label is
-    the larger one. Random numbers are torch's, which training seeds at each step.
+    mixup blends the two images (Zhang et al., arXiv:1710.09412), cutmix pastes a box of one into the other (Yun et al.,
+    arXiv:1905.04899); with both, each batch takes one of them at random. The larger part is always the image's own.
+    Random numbers are torch's, which training seeds at each step.
     """
 
     def __init__(self, loss: Loss, mixup: float, cutmix: float, classes: int) -> None:
+        """Wrap a loss.
+
+        Args:
+            loss: What is minimized on the mixed images; it takes labels as shares (N, K).
+            mixup: Both parameters of the Beta distribution of the shares; 0 for off.
+            cutmix: The same for the area of the box.
+            classes: The number of classes.
+        """
         self.loss, self.alphas, self.classes = loss, (mixup, cutmix), classes
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         mixup, cutmix = self.alphas
-        boxed = cutmix > 0 and (mixup == 0 or bool(torch.rand(()) < 0.5))
-        alpha = cutmix if boxed else mixup
+        pastes = cutmix > 0 and (mixup == 0 or bool(torch.rand(()) < 0.5))
+        alpha = cutmix if pastes else mixup
         share = float(torch.distributions.Beta(alpha, alpha).sample())
         share = max(share, 1 - share)
-        others = images.roll(1, 0)
-        if boxed:
-            images, share = with_box(images, others, share)
+        partners = images.roll(1, 0)
+        if pastes:
+            images, share = paste_boxes(images, partners, share)
         else:
-            images = images.lerp(others, 1 - share)
+            images = images.lerp(partners, 1 - share)
         targets = F.one_hot(labels, self.classes).float()
         return self.loss(network, images, targets.lerp(targets.roll(1, 0), 1 - share))
 
     def batch_weight(self, labels: Tensor) -> Tensor:
-        """Return what a batch counts among others; mixing moves weight between its samples, but adds none."""
+        """Return what a batch counts; mixing moves weight between its samples, but adds none."""
         return batch_weight(self.loss, labels)
 
 
-def with_box(images: Tensor, others: Tensor, share: float) -> tuple[Tensor, float]:
-    """Images with a box of 1 - share of the others in them; and their own share, exactly."""
+def paste_boxes(images: Tensor, partners: Tensor, share: float) -> tuple[Tensor, float]:
+    """Return images (N, C, H, W) with a box of 1 - share of their partners, and the exact share that is their own."""
     height, width = images.shape[-2:]
     tall, wide = (int(length * (1 - share) ** 0.5) for length in (height, width))
     top, left = (int(torch.randint(0, length - side + 1, ())) for length, side in ((height, tall), (width, wide)))
     mixed = images.clone()
-    mixed[..., top : top + tall, left : left + wide] = others[..., top : top + tall, left : left + wide]
+    mixed[..., top : top + tall, left : left + wide] = partners[..., top : top + tall, left : left + wide]
     return mixed, 1 - tall * wide / (height * width)
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor:
-    """(K,): so that each class counts as much as any other, 1 on the average over the images; 0 for an empty one."""
+    """Return weights (K,) that make every class count equally, 1 on average over the samples; 0 for an empty class."""
     counts = labels.bincount(minlength=classes).float()
-    there = counts > 0
-    return torch.where(there, len(labels) / (there.sum() * counts.clamp(min=1)), 0.0)
+    is_present = counts > 0
+    return torch.where(is_present, len(labels) / (is_present.sum() * counts.clamp(min=1)), 0.0)
 
 
-def default_loss(recipe: Recipe, labels: Tensor, classes: int) -> Loss:
-    """The recipe's loss. labels: of the training images, on the device, for the weights of the classes."""
-    weights = class_weights(labels, classes) if recipe.class_weights else None
-    loss: Loss = CrossEntropy(recipe.label_smoothing, weights)
-    return Mixing(loss, recipe.mixup, recipe.cutmix, classes) if recipe.mixup or recipe.cutmix else loss
+def build_loss(settings: LossSettings, labels: Tensor, classes: int) -> Loss:
+    """Return the loss of the settings.
+
+    Args:
+        settings: What is minimized.
+        labels: The labels (N,) of the training samples on the device, for the weights of the classes.
+        classes: The number of classes.
+    """
+    weights = class_weights(labels, classes) if settings.class_weights else None
+    loss: Loss = CrossEntropy(settings.label_smoothing, weights)
+    return Mixing(loss, settings.mixup, settings.cutmix, classes) if settings.mixup or settings.cutmix else loss
 
 
 class Objective(nn.Module):
-    """A network and its loss as one module: what is compiled, or wrapped for many processes."""
+    """A network and its loss as one module, which can be compiled."""
 
     def __init__(self, network: nn.Module, loss: Loss) -> None:
         super().__init__()
         self.network, self.loss = network, loss
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss and the logits (N, K)."""
         return self.loss(self.network, images, labels)

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
 from lenext.training.schedule import is_warming_up
-from lenext.training.state import Record
+from lenext.training.settings import ScheduleSettings
 
 CHANCE_EPOCHS = 2  # that end with the notice of a network at chance, from the first on that can tell
 MIN_UPDATES = 200
@@ -83,8 +84,9 @@ def chance_bound(count: int, chance: float) -> tuple[int, bool]:
 def can_tell_chance(recipe: Recipe, batches: int, epoch: int) -> bool:
     """Whether a network that learns would have left chance by the end of an epoch: its learning rate has been up, and
     there were enough updates."""
-    each, total = recipe.length(batches)
-    return min(epoch * each, total) >= MIN_UPDATES and not is_warming_up(recipe, batches, epoch)
+    schedule = ScheduleSettings.from_recipe(recipe, batches)
+    updates = min(epoch * schedule.length.updates_per_epoch, schedule.length.updates)
+    return updates >= MIN_UPDATES and not is_warming_up(schedule, epoch)
 
 
 def chance_notice(records: Sequence[Record], samples: Samples, recipe: Recipe, batches: int, normed: bool) -> str:

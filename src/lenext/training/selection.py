@@ -14,38 +14,44 @@ from torch.nn import functional as F
 
 from lenext.foundation.seeds import generator
 
-HARDNESS = 3  # the position of these draws among those of an epoch
+SELECTION_SEED = 3  # the position of these draws among the random numbers of an epoch
 
 
 @dataclass
 class Selection:
-    """losses: cross-entropy (N,) of each training image when it was last seen, infinite before that. rows: those of
-    the epoch that has begun. Both on the CPU but for losses, which are where training computes."""
+    """The training samples that an epoch takes.
+
+    Attributes:
+        losses: Cross-entropy (N,) of each training sample when it was last seen, infinite before; on the device.
+        rows: The rows (M,) of the current epoch, in the order of the training set; on the CPU.
+    """
 
     losses: Tensor
     rows: Tensor
 
     @classmethod
     def begin(cls, count: int, device: torch.device) -> "Selection":
+        """Return the selection of a training set of which nothing has been seen."""
         return cls(torch.full((count,), torch.inf, device=device), torch.arange(0))
 
     def choose(self, count: int, seed: int, epoch: int) -> None:
-        """Take `count` images for an epoch: those never seen, then those of the largest loss; equals by chance."""
-        order = torch.randperm(len(self.losses), generator=generator(seed, epoch, HARDNESS))
+        """Choose the samples of an epoch: those never seen, then those with the largest loss; equals by chance."""
+        order = torch.randperm(len(self.losses), generator=generator(seed, epoch, SELECTION_SEED))
         hardest = self.losses.cpu()[order].argsort(descending=True, stable=True)
         self.rows = order[hardest[:count]].sort().values
 
-    def note(self, places: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in what the network answered for the images at these places among `rows`."""
+    def record_losses(self, rows: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Keep the losses of a batch: rows (N,) of the training set, logits (N, K) and labels (N,)."""
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
-        self.losses[self.rows[places].to(self.losses.device)] = losses.to(self.losses.dtype)
+        self.losses[rows.to(self.losses.device)] = losses.to(self.losses.dtype)
 
     def snapshot(self) -> dict[str, Any]:
+        """Return all of it, for a checkpoint."""
         return {"losses": self.losses, "rows": self.rows}
 
     @classmethod
-    def of(cls, saved: Mapping[str, Any] | None, device: torch.device) -> "Selection | None":
-        """What `snapshot` gave. Raises ValueError where its parts do not fit together."""
+    def from_snapshot(cls, saved: Mapping[str, Any] | None, device: torch.device) -> "Selection | None":
+        """Return the selection of a snapshot. Raises ValueError when its parts do not fit together."""
         if saved is None:
             return None
         losses, rows = saved["losses"].to(device), saved["rows"].cpu()

@@ -1,4 +1,4 @@
-"""What training changes, and what it tells as it goes."""
+"""The state of a training: everything that changes on the way, and its snapshot for a checkpoint."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -8,25 +8,35 @@ import torch
 from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
-from lenext.acceleration.threads import set_thread_count
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.seeds import mix_seeds, restore_random_states, save_random_states
-from lenext.models.whitening import Whitening
-from lenext.training.optim import Update, initialize
-from lenext.training.recipe import Recipe
+from lenext.models.blocks import Whitening
+from lenext.training.metrics import Record, RunningMetrics, check_record
+from lenext.training.optimizers import initialize
 from lenext.training.selection import Selection
+from lenext.training.settings import Settings
+from lenext.training.update import Update
+
+Phase = Literal["train", "validation", "train again"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """After a batch of training, of validation, or of the training images measured again: where it is, how it went.
+    """Where training is after a batch, and how that batch went.
 
-    position of batches, counted from 0; loss is plain cross-entropy, a scalar tensor on the device, and correct how
-    many of `samples` were right (a tensor too): reading them waits for the device.
+    Attributes:
+        phase: Training, validation, or the training samples measured again.
+        epoch: From 1.
+        position: Of the batch in its phase, from 0.
+        batches: In this phase.
+        samples: In this batch.
+        loss: Plain cross-entropy, a scalar tensor on the device; reading it waits for the device.
+        correct: The number of correct answers, the same.
+        learning_rate: Of the batch's update.
     """
 
-    phase: Literal["train", "validation", "train again"]
+    phase: Phase
     epoch: int
     position: int
     batches: int
@@ -35,87 +45,72 @@ class Step:
     correct: Tensor
     learning_rate: float
 
-
-@dataclass(frozen=True)
-class Record:
-    """One epoch's figures; accuracies are fractions, losses plain cross-entropy, whatever was minimised.
-
-    train_loss and train_accuracy are running means: measured in training mode, batch by batch, while the weights
-    change. Where the recipe has `evaluate_training`, the same images are measured once more at the end of the epoch,
-    in evaluation mode: evaluated_train_loss and evaluated_train_accuracy. learning_rate is its mean over the steps.
-    skipped_updates: with fp16, those left out because its range was exceeded; a few at the beginning are usual.
-    """
-
-    epoch: int
-    seconds: float
-    train_loss: float
-    train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    evaluated_train_loss: float | None = None
-    evaluated_train_accuracy: float | None = None
-    skipped_updates: int = 0
-
-    def better_than(self, other: "Record | None") -> bool:
-        """Higher validation accuracy, ties by loss; without validation the later one."""
-        if other is None or self.val_accuracy is None or other.val_accuracy is None:
-            return True
-        return (self.val_accuracy, -(self.val_loss or 0)) > (other.val_accuracy, -(other.val_loss or 0))
-
-
-class Totals:
-    """Sums over batches; the figures stay on the device, one by one, until the sums are asked for."""
-
-    def __init__(self) -> None:
-        self.losses: list[Tensor] = []
-        self.correct: list[Tensor] = []
-        self.samples: list[int] = []
-
-    def add(self, loss: Tensor, correct: Tensor, samples: int) -> None:
-        self.losses.append(loss)
-        self.correct.append(correct)
-        self.samples.append(samples)
-
-    def means(self) -> tuple[float, float]:
-        """Loss and accuracy by image; waits for the device."""
-        samples = torch.tensor(self.samples, dtype=torch.float64)
-        losses = torch.stack(self.losses).cpu().double()
-        return float((losses * samples).sum() / samples.sum()), int(torch.stack(self.correct).sum()) / sum(self.samples)
-
-    def snapshot(self) -> dict[str, Any]:
-        if not self.samples:
-            return {}
-        return {"losses": torch.stack(self.losses), "correct": torch.stack(self.correct), "samples": self.samples[:]}
-
-    def restore(self, saved: Mapping[str, Any], device: torch.device) -> None:
-        if saved:
-            self.losses = list(saved["losses"].to(device).unbind())
-            self.correct = list(saved["correct"].to(device).unbind())
-            self.samples = [int(count) for count in saved["samples"]]
-            if not len(self.losses) == len(self.correct) == len(self.samples):
-                raise ValueError("figures of some steps are lacking")
+    @property
+    def is_last(self) -> bool:
+        """Whether this is the last batch of its phase."""
+        return self.position == self.batches - 1
 
 
 @dataclass
-class Underway:
-    """The epoch that has begun: how many of its batches are done, in how many seconds, with which figures.
+class EpochProgress:
+    """How far the current epoch is.
 
-    rates: the sum of their learning rates; left_out: updates that were left out.
+    Attributes:
+        position: The number of batches done.
+        seconds: Spent on them.
+        learning_rate_sum: Over them.
+        skipped_updates: With fp16.
+        metrics: Of them.
     """
 
     position: int = 0
     seconds: float = 0.0
-    rates: float = 0.0
-    left_out: int = 0
-    totals: Totals = field(default_factory=Totals)
+    learning_rate_sum: float = 0.0
+    skipped_updates: int = 0
+    metrics: RunningMetrics = field(default_factory=RunningMetrics)
+
+    def add(self, step: Step, seconds: float) -> None:
+        """Add a batch; `seconds` is the time since the epoch began."""
+        self.metrics.add(step.loss, step.correct, step.samples)
+        self.position, self.seconds = step.position + 1, seconds
+        self.learning_rate_sum += step.learning_rate
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return all of it, for a checkpoint."""
+        return {
+            "position": self.position,
+            "seconds": self.seconds,
+            "learning_rate_sum": self.learning_rate_sum,
+            "skipped_updates": self.skipped_updates,
+            "metrics": self.metrics.snapshot(),
+        }
+
+    @classmethod
+    def from_snapshot(cls, saved: Mapping[str, Any], device: torch.device) -> "EpochProgress":
+        """Return the progress of a snapshot."""
+        progress = cls(
+            position=int(saved["position"]),
+            seconds=float(saved["seconds"]),
+            learning_rate_sum=float(saved["learning_rate_sum"]),
+            skipped_updates=int(saved["skipped_updates"]),
+        )
+        progress.metrics.restore(saved["metrics"], device)
+        return progress
 
 
 @dataclass
 class TrainingState:
-    """All that changes: the network, its optimizer, where training is, the best record so far.
+    """Everything that changes in training.
 
-    epoch: of the last one that ended; underway: the one after it. selection: where epochs take a part of the images.
+    Attributes:
+        network: What learns.
+        compute: Where it is.
+        update: The optimizers and the averaged weights.
+        epoch: The last epoch that ended.
+        best: Its best record so far.
+        records: One per epoch.
+        progress: Of the current epoch.
+        selection: Which samples an epoch takes, when it takes the hardest ones.
     """
 
     network: nn.Module
@@ -124,106 +119,96 @@ class TrainingState:
     epoch: int = 0
     best: Record | None = None
     records: list[Record] = field(default_factory=list)
-    underway: Underway = field(default_factory=Underway)
+    progress: EpochProgress = field(default_factory=EpochProgress)
     selection: Selection | None = None
 
     @classmethod
-    def begin(cls, network: nn.Module, recipe: Recipe, images: Callable[[], Tensor] | None = None) -> "TrainingState":
-        """Place the network on its device, draw its weights anew if the recipe says so, and make its optimizer.
+    def begin(
+        cls, network: nn.Module, settings: Settings, sample_images: Callable[[], Tensor] | None = None
+    ) -> "TrainingState":
+        """Place a network on its device, initialize its weights, and make its optimizers.
 
-        images: gives training images (N, C, H, W) as the network takes them, to which whitening layers are fitted.
+        Args:
+            network: It is changed in place.
+            settings: How it is trained.
+            sample_images: Returns training images (N, C, H, W) as the network takes them, to fit whitening layers to.
+
+        Raises:
+            ConfigurationError: The network has no parameters that can learn.
         """
         if not any(parameter.requires_grad for parameter in network.parameters()):
             raise ConfigurationError(f"{type(network).__name__} has no parameters that can learn")
-        set_thread_count(recipe.threads)
-        compute = Compute.choose(recipe.device, recipe.precision, recipe.memory_format)
-        if recipe.initialization != "default":
-            torch.manual_seed(mix_seeds(recipe.seed))
-            initialize(network, recipe.initialization)
-        if images:
-            fit_whitening(network, images)
+        compute = settings.machine.compute
+        if settings.initialization != "default":
+            torch.manual_seed(mix_seeds(settings.sampling.seed))
+            initialize(network, settings.initialization)
+        if sample_images:
+            fit_whitening(network, sample_images)
         place_network(network, compute)
-        return cls(network, compute, Update(network, recipe, compute))
+        return cls(network, compute, Update(network, settings.optimizer, compute))
 
     @property
     def trained(self) -> nn.Module:
-        """What is measured and kept: the averaged weights where there are any, else the network."""
+        """The network that is measured and saved: that of the averaged weights, if there is one."""
         return self.update.average.network if self.update.average else self.network
 
-    def add(self, record: Record) -> None:
-        """Take in an epoch's figures, which ends it."""
+    def end_epoch(self, record: Record) -> None:
+        """Add an epoch's record, which ends the epoch."""
         self.records.append(record)
-        if record.better_than(self.best):
+        if record.is_better_than(self.best):
             self.best = record
-        self.epoch, self.underway = record.epoch, Underway()
+        self.epoch, self.progress = record.epoch, EpochProgress()
 
     def snapshot(self) -> dict[str, Any]:
-        """All of it as a tree of dicts, lists, numbers, text and tensors, from which training goes on exactly. The
-        tensors are the live ones: copy or write them before the next step."""
-        under = self.underway
+        """Return everything that training needs to continue exactly: dicts, lists, numbers, text and tensors.
+
+        The tensors are live: copy or write them before the next step.
+        """
         return {
             "network": dict(self.network.state_dict()) | dict(self.network.named_buffers()),
             "update": self.update.snapshot(),
             "epoch": self.epoch,
             "best": self.best.epoch if self.best else None,
             "records": [asdict(record) for record in self.records],
-            "underway": {
-                "position": under.position,
-                "seconds": under.seconds,
-                "rates": under.rates,
-                "left_out": under.left_out,
-                "totals": under.totals.snapshot(),
-            },
+            "progress": self.progress.snapshot(),
             "selection": self.selection.snapshot() if self.selection else None,
             "random": save_random_states(self.compute.device),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Become what `snapshot` gave. Raises RunError for whatever of it has no place here, or is lacking."""
+        """Continue from a snapshot. Raises RunError when a part of it does not fit, or is missing."""
         try:
             restore_network(self.network, saved["network"])
             self.update.restore(saved["update"])
             self.records = [Record(**record) for record in saved["records"]]
-            by_epoch: dict[int | None, Record | None] = {one.epoch: checked_record(one) for one in self.records}
-            self.best = (by_epoch | {None: None})[saved["best"]]
-            self.epoch, under = int(saved["epoch"]), saved["underway"]
-            kinds = {"position": int, "seconds": float, "rates": float, "left_out": int}
-            self.underway = Underway(**{name: kind(under[name]) for name, kind in kinds.items()})
-            self.underway.totals.restore(under["totals"], self.compute.device)
-            done = len(self.underway.totals.samples)
-            if self.epoch != len(self.records) or self.underway.position != done:
-                raise ValueError(
-                    f"{len(self.records)} records and {done} steps, but at {self.epoch}, {under['position']}"
-                )
-            self.selection = Selection.of(saved.get("selection"), self.compute.device)
+            by_epoch: dict[int | None, Record | None] = {None: None}
+            by_epoch |= {record.epoch: check_record(record) for record in self.records}
+            self.best, self.epoch = by_epoch[saved["best"]], int(saved["epoch"])
+            self.progress = EpochProgress.from_snapshot(saved["progress"], self.compute.device)
+            position, steps = self.progress.position, len(self.progress.metrics.samples)
+            if self.epoch != len(self.records) or position != steps:
+                raise ValueError(f"{len(self.records)} records and {steps} steps, but at {self.epoch}, {position}")
+            self.selection = Selection.from_snapshot(saved.get("selection"), self.compute.device)
             restore_random_states(saved["random"], self.compute.device)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
-            what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            raise RunError(f"the saved state does not fit this training ({what})") from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            raise RunError(f"the checkpoint does not match this run ({reason})") from error
 
 
-def fit_whitening(network: nn.Module, images: Callable[[], Tensor]) -> None:
-    """Fit the whitening layers that have not been fitted yet."""
+def fit_whitening(network: nn.Module, sample_images: Callable[[], Tensor]) -> None:
+    """Fit the whitening layers that are not fitted yet."""
     for layer in network.modules():
         if isinstance(layer, Whitening) and not bool(layer.fitted):
-            layer.fit(images())
+            layer.fit(sample_images())
 
 
 @torch.no_grad()
 def restore_network(network: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Give a network its parameters and all its buffers, those too that its state_dict leaves out."""
-    kept = network.state_dict()
-    buffers = {name: one for name, one in network.named_buffers() if name not in kept}
-    if wrong := saved.keys() ^ (kept.keys() | buffers.keys()):
-        raise KeyError(f"{sorted(wrong)[0]} is on one side only")
-    network.load_state_dict({name: saved[name] for name in kept})
+    """Restore a network's parameters and all its buffers, including those that its state_dict leaves out."""
+    state = network.state_dict()
+    buffers = {name: buffer for name, buffer in network.named_buffers() if name not in state}
+    if unmatched := saved.keys() ^ (state.keys() | buffers.keys()):
+        raise KeyError(f"{sorted(unmatched)[0]} is on one side only")
+    network.load_state_dict({name: saved[name] for name in state})
     for name, buffer in buffers.items():
         buffer.copy_(saved[name])
-
-
-def checked_record(record: Record) -> Record:
-    """A record whose figures are numbers; raises TypeError."""
-    for name, value in asdict(record).items():
-        if not isinstance(value, int | float | None):
-            raise TypeError(f"{name} is {value!r}")
-    return record

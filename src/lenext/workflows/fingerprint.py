@@ -3,17 +3,21 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import ImageFiles
-from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.files import open_regular
+from lenext.runs.folder import Run
+from lenext.runs.weights import Description
+from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
 
 MAY_CHANGE = {
@@ -95,6 +99,53 @@ def parts_of(network: nn.Module) -> set[str]:
     return {name for name, _ in (*network.named_parameters(), *network.named_buffers())}
 
 
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An experiment's keys with its recipe's beside them; keys of the recipe that are newer have their default."""
-    return {key: value for key, value in settings.items() if key != "recipe"} | asdict(Recipe()) | settings["recipe"]
+def training_identity(experiment: Experiment, description: Description, samples: str) -> dict[str, Any]:
+    """Return what a checkpoint belongs to.
+
+    Args:
+        experiment: What is trained.
+        description: What prediction needs to know of the network.
+        samples: The fingerprint of all splits.
+    """
+    named = replace(description, network=file_name(description.network))
+    return {"experiment": yaml.safe_load(experiment.to_yaml()), "network": named.to_json(), "samples": samples}
+
+
+def check_same_training(run: Run, saved: Mapping[str, Any], present: Mapping[str, Any], data: str) -> None:
+    """Check that a checkpoint belongs to a training.
+
+    Args:
+        run: The run, for messages.
+        saved: The identity in the checkpoint.
+        present: The identity of the training.
+        data: The name of the data, for messages.
+
+    Raises:
+        RunError: The run or its data have changed since the checkpoint was saved.
+    """
+    try:
+        before = flat_keys(saved["experiment"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{run.checkpoints}: not a checkpoint of this version of lenext ({error!r})") from error
+    after = flat_keys(present["experiment"])
+    for key in sorted((before.keys() | after.keys()) - MAY_CHANGE):
+        if before.get(key) != after.get(key):
+            raise RunError(
+                f"{run.path / 'recipe.yaml'}: {key} was {before.get(key)} when training stopped, now it is "
+                f"{after.get(key)}; put it back, or train again"
+            )
+    for key, what in (("network", "the classes or the pixels' mean and deviation"), ("samples", "the samples")):
+        if saved.get(key) != present[key]:
+            raise RunError(f"{data}: {what} have changed since training stopped; restore the data")
+
+
+def flat_keys(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's keys and those of its recipe; a key that the recipe lacks has its default."""
+    outer = {key: value for key, value in experiment.items() if key != "recipe"}
+    keys = outer | asdict(Recipe()) | experiment["recipe"]
+    return keys | {"network": file_name(str(keys.get("network")))}
+
+
+def file_name(network: str) -> str:
+    """Return FILE.py:Class without the folder, which may be another one now."""
+    return network.rpartition(os.sep)[2]

@@ -20,9 +20,9 @@ from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
-from lenext.training.loop import preprocessing, split_by_recipe
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import OF_NETWORKS, load_recipe
+from lenext.training.settings import resolve_images, split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import split_fingerprint
 
@@ -148,7 +148,7 @@ def network_options(experiment: Experiment, channels: int, classes: int, size: i
 
 def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
     """How the data's images go into the network; published weights bring their own normalization and channels."""
-    found = preprocessing(data, experiment.recipe)
+    found = resolve_images(experiment.recipe, data)
     if experiment.pretrained != "imagenet":
         return found
     if experiment.recipe.scaling != "standardize":

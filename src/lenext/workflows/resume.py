@@ -18,10 +18,10 @@ from lenext.reporting.console import Console, open_console
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
-from lenext.training.state import Record
+from lenext.training.metrics import Record
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.job import Job
+from lenext.workflows.job import prepare_job
 from lenext.workflows.machine import environment
 from lenext.workflows.prepare import context_of, load_data
 from lenext.workflows.report import write_report
@@ -103,11 +103,12 @@ def resume_run(
         set_thread_count(first_environment.get("threads", threads) if threads == "auto" else threads)
         found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
         dataset = load_data(experiment, context)
-        job = Job(experiment, split_by_recipe(dataset, experiment.recipe), context, load_weights=found is None)
-        console.open_log(run.path / "train.log")
+        data = split_by_recipe(dataset, experiment.recipe)
+        job = prepare_job(experiment, data, context, load_weights=found is None)
+        console.write_log(run.path / "train.log")
         session = Session(job, run, console, reads_test=read_test, watch=watch)
         if found:
-            session.go_on_from(found[1])
+            session.restore(found[1])
             tell(console, run, session, first_environment)
         else:
             if run.records or run.results or run.weights().exists():
@@ -174,7 +175,7 @@ def class_of(network: str) -> str:
 def tell(console: Console, run: Run, session: Session, then: Mapping[str, Any]) -> None:
     """Say where it goes on, and what differs from the machine that it was begun on; keep both with the run."""
     state, now = session.state, environment(session.job.compute)
-    place = f"epoch {state.epoch + 1} of {session.job.recipe.epochs}, after {state.underway.position} steps"
+    place = f"epoch {state.epoch + 1} of {session.job.recipe.epochs}, after {state.progress.position} steps"
     console.print(f"{run.path}: going on in {place}")
     differing = [f"{key} {then.get(key)} -> {now[key]}" for key in MATTERS if then.get(key) != now[key]]
     if differing:

@@ -14,8 +14,9 @@ from lenext.foundation.progress import count_bar
 from lenext.foundation.seeds import generator
 from lenext.models import create, find_variant
 from lenext.training.evaluation import evaluate_split
-from lenext.training.loop import fit, preprocessing
+from lenext.training.loop import fit
 from lenext.training.recipe import Recipe
+from lenext.training.settings import resolve_images
 
 Suspicion = Literal["precise", "sensitive"]
 
@@ -135,6 +136,6 @@ def out_of_fold_probabilities(data: Dataset, network: str, epochs: int) -> NDArr
             place_network(module, compute)
             assert part.test is not None
             probabilities[held_out_rows.numpy()] = evaluate_split(
-                module, part.test, preprocessing(part, recipe), compute
+                module, part.test, resolve_images(recipe, part), compute
             ).probabilities
     return probabilities

@@ -16,11 +16,12 @@ from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
-from lenext.training.loop import split_by_recipe
+from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.state import Record
+from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.job import Job
+from lenext.workflows.job import prepare_job
+from lenext.workflows.plan_text import describe_job, job_notes
 from lenext.workflows.prepare import (
     build_experiment,
     load_data,
@@ -125,15 +126,16 @@ def run_experiment(
         stop.at_once = True  # nothing is lost yet
         set_thread_count(experiment.recipe.threads)
         dataset = load_data(experiment, context)
-        job = Job(with_absolute_paths(experiment), split_by_recipe(dataset, experiment.recipe), context)
-        plan = job.plan()
+        data = split_by_recipe(dataset, experiment.recipe)
+        job = prepare_job(with_absolute_paths(experiment), data, context)
+        plan = describe_job(job)
         stop.at_once = False
         run = Run.create(folder, numbered=numbered)
         with run.lock():
             console = context.console
-            console.open_log(run.path / "train.log")
-            console.print_facts(plan | {"run": str(run.path)})
-            for note in job.notes():
+            console.write_log(run.path / "train.log")
+            console.facts(plan | {"run": str(run.path)})
+            for note in job_notes(job):
                 console.print(f"note: {note}")
             console.print()
             session = Session(job, run, console, reads_test=read_test, watch=watch)

@@ -24,10 +24,10 @@ from lenext.runs.predict import Prediction, find_images, predict_images
 from lenext.runs.results import class_metrics, split_metrics
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
-from lenext.training.passes import allowed_tta
+from lenext.training.settings import resolve_tta
 from lenext.workflows.context import Context
 from lenext.workflows.prepare import check_unchanged, context_of, load_data
-from lenext.workflows.session import TTA_VIEWS, print_class_table
+from lenext.workflows.results import TTA_VIEWS, print_class_table
 
 Which = Literal["best", "last"]
 
@@ -110,7 +110,7 @@ def val(
         recipe.memory_format,
     )
     place_network(module, compute)
-    views = allowed_tta(whole, recipe)
+    views = resolve_tta(recipe, whole)
     seen = evaluate_split(module, chosen, description.preprocessing, compute, views)
     title = f"{run.path.name}: {title} by class{TTA_VIEWS[views]}"
     with Console(quiet) as console:

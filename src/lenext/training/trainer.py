@@ -1,0 +1,169 @@
+"""The trainer: an epoch of training steps, each from a batch to changed weights."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from lenext.acceleration.compilation import compile_step
+from lenext.acceleration.replicas import Replicas
+from lenext.data.batches import Batch, move_to_device, training_batches
+from lenext.data.dataset import Dataset
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.training.diagnosis import FiniteMonitor, explain
+from lenext.training.epoch_plan import EpochPlan, plan_epoch
+from lenext.training.losses import CrossEntropy, Loss, Mixing, Objective, batch_weight, build_loss
+from lenext.training.metrics import batch_metrics
+from lenext.training.selection import Selection
+from lenext.training.settings import Settings
+from lenext.training.state import Step, TrainingState
+from lenext.training.update import NotFiniteError
+
+
+class Trainer:
+    """Trains a network on the training samples of a dataset, epoch by epoch."""
+
+    def __init__(self, state: TrainingState, data: Dataset, settings: Settings, loss: Loss | None = None) -> None:
+        """Prepare the step.
+
+        Args:
+            state: What is trained; it is changed in place.
+            data: A dataset that is split.
+            settings: How it is trained.
+            loss: Instead of that of the settings.
+
+        Raises:
+            ConfigurationError: The network and the settings do not fit together.
+        """
+        self.state, self.settings = state, settings
+        self.split = move_to_device(data.train, state.compute)
+        self.loss = loss or build_loss(settings.loss, self.split.labels.to(state.compute.device), len(data.classes))
+        self.single_step = Objective(state.network, self.loss)
+        self.step = build_step(self.single_step, settings)
+        is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
+        self.reports_loss = is_plain and settings.machine.compile != "cuda_graphs"  # which reuses its memory
+        self.monitor = FiniteMonitor(state)
+        check_batch_norm(state.network, settings.sampling.batch_size)
+
+    def train_epoch(self, epoch: int) -> Iterator[Step]:
+        """Train an epoch from where the state is in it, and yield a Step after each batch."""
+        state, progress, plan = self.state, self.state.progress, self.plan(epoch)
+        started = time.perf_counter() - progress.seconds
+        set_training_mode(state.network)
+        with stem_trained(state.network, plan.trains_stem):
+            for position, batch in self.batches(plan, progress.position):
+                with self.diagnosed(plan, position):
+                    seed_step(plan.seeds[position], state.compute.device)
+                    with state.compute.autocast():
+                        loss, logits = self.forward(batch)
+                    rate = plan.learning_rates[position]
+                    state.update(loss, rate, plan.shares[position], plan.ends_update[position])
+                    if state.selection:
+                        state.selection.record_losses(batch.rows, logits.detach(), batch.labels)
+                    metrics = batch_metrics(logits.detach(), batch.labels, loss.detach() if self.reports_loss else None)
+                    step = Step("train", epoch, position, plan.batches, len(batch.labels), *metrics, rate)
+                    progress.add(step, time.perf_counter() - started)
+                    self.monitor.after_step(is_last=step.is_last)
+                yield step
+
+    def plan(self, epoch: int) -> EpochPlan:
+        """Return the plan of an epoch; at its beginning, choose its samples when it takes the hardest ones."""
+        state, settings = self.state, self.settings
+        if settings.sampling.hardest:
+            state.selection = state.selection or Selection.begin(len(self.split), state.compute.device)
+            if len(state.selection.losses) != len(self.split):
+                count = len(state.selection.losses)
+                raise RunError(f"the checkpoint is of {count} training samples, not of {len(self.split)}")
+            if not state.progress.position:
+                state.selection.choose(settings.sampling.samples, settings.sampling.seed, epoch)
+        rows = state.selection.rows if state.selection else None
+        return plan_epoch(settings, epoch, self.split, rows, partial(batch_weight, self.loss))
+
+    def batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches of an epoch with their positions, from `start` on."""
+        loaded = training_batches(
+            self.split, plan.order, plan.images, self.settings.augmentation, self.state.compute,
+            self.settings.sampling.batch_size, start=start,
+        )  # fmt: skip
+        return enumerate(islice(loaded, plan.batches - start), start)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the logits (N, K). A batch of another size is not worth compiling or sharing."""
+        is_full = len(batch.labels) == self.settings.sampling.batch_size
+        loss, logits = (self.step if is_full else self.single_step)(batch.images, batch.labels)
+        return loss, logits
+
+    @contextmanager
+    def diagnosed(self, plan: EpochPlan, position: int) -> Iterator[None]:
+        """Turn a NotFiniteError into one that names its cause."""
+        try:
+            yield
+        except NotFiniteError as error:
+            again = self.batches(plan, 0 if error.since_start else position)
+            steps = ((at, plan.seeds[at], batch) for at, batch in again)
+            raise explain(error, self.state, self.loss, steps, self.split, self.monitor.exempt) from error
+
+
+def build_step(single_step: Objective, settings: Settings) -> nn.Module:
+    """Return the module that computes the loss of a full batch: as it is, compiled, or shared among replicas."""
+    machine, batch_size = settings.machine, settings.sampling.batch_size
+    if machine.replicas == 1:
+        return compile_step(single_step, machine.compile, machine.compute)
+    if isinstance(single_step.loss, Mixing):
+        raise ConfigurationError("replicas: mixup and cutmix draw random numbers; leave replicas out")
+    if batch_size < 2 * machine.replicas:
+        raise ConfigurationError(
+            f"replicas={machine.replicas}: batches of {batch_size} are too small; each needs two images"
+        )
+    return Replicas(single_step.network, single_step.loss, machine.replicas, machine.compute)
+
+
+def seed_step(seed: int, device: torch.device) -> None:
+    """Seed what the network and its loss draw in one step."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)  # a tenth of the time that seeding every device takes
+    else:
+        torch.manual_seed(seed)
+
+
+def set_training_mode(network: nn.Module) -> None:
+    """Set training mode, except for frozen norms: they keep their statistics."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters(recurse=False))
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
+
+
+@contextmanager
+def stem_trained(network: nn.Module, trains: bool) -> Iterator[None]:
+    """Freeze the first layer unless it trains (FreezeOut, Brock et al., arXiv:1706.04983): it needs no gradient."""
+    parameters = [] if trains else stem_parameters(network)
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def stem_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of the first layer that learns; none when it is the only one."""
+    of_modules = (
+        [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
+        for module in network.modules()
+    )
+    layers = [parameters for parameters in of_modules if parameters]
+    return layers[0] if len(layers) > 1 else []
+
+
+def check_batch_norm(network: nn.Module, batch_size: int) -> None:
+    """Refuse batches of one sample for a network with batch norm, which has nothing to average over."""
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    if batch_size == 1 and any(isinstance(module, norms) for module in network.modules()):
+        raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 images a step")
