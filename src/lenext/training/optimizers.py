@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
-from lenext.models.blocks import initialize_identity, learns
-from lenext.models.pretrained import head_of
+from lenext.models.initialization import has_trainable_weight, initialize_identity
+from lenext.models.pretrained import find_head
 from lenext.training.muon import Muon
 from lenext.training.settings import OptimizerSettings
 
@@ -26,7 +26,7 @@ def initialize(network: nn.Module, method: str) -> None:
         initialize_identity(network)
         return
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and learns(module):
+        if isinstance(module, nn.Conv2d | nn.Linear) and has_trainable_weight(module):
             if method == "xavier":
                 nn.init.xavier_uniform_(module.weight)
             else:
@@ -42,7 +42,7 @@ def build_optimizers(network: nn.Module, settings: OptimizerSettings, compute: C
     if settings.name != "muon":
         return [build_optimizer(settings.name, list(learning.values()), settings, compute)]
     has_weights = any(isinstance(module, nn.Linear | nn.Conv2d) for module in network.modules())
-    last_weight = f"{head_of(network)}.weight" if has_weights else ""
+    last_weight = f"{find_head(network)}.weight" if has_weights else ""
     matrices = [parameter for name, parameter in learning.items() if parameter.ndim > 1 and name != last_weight]
     of_muon = {id(parameter) for parameter in matrices}
     others = [parameter for parameter in learning.values() if id(parameter) not in of_muon]

@@ -94,7 +94,7 @@ class Session:
         """Check that the disk has room for the checkpoints and the weights, estimated from the network's size."""
         network = sum(tensor.nbytes for tensor in self.job.network.state_dict().values())
         copies = 1 + OPTIMIZER_COPIES[self.job.recipe.optimizer] + bool(self.job.recipe.ema_decay)
-        needed = (checkpoint.KEPT + 1) * copies * network + 3 * network + OTHER_FILES_BYTES
+        needed = (checkpoint.MAX_CHECKPOINTS + 1) * copies * network + 3 * network + OTHER_FILES_BYTES
         free = free_space(self.run.path)
         if free is not None and free < needed:
             raise RunError(
@@ -179,7 +179,7 @@ class Session:
         try:
             yield from events(self.state, self.job.data, self.job.settings)
         except TrainingError as error:
-            checkpoints = checkpoint.newest_first(self.run.checkpoints)
+            checkpoints = checkpoint.list_checkpoints(self.run.checkpoints)
             last_good = f"; the last good checkpoint is {checkpoints[0]}" if checkpoints else ""
             complete = TrainingError(f"{error}{last_good}")
             self.console.log(f"stopped: {complete}")
@@ -228,6 +228,6 @@ class Session:
         self.seconds_before = seconds
         self.state.restore(saved.get("state", {}))
         if self.state.best and self.job.data.validation is not None:
-            best = checkpoint.best_of(self.run.checkpoints, self.state.best.epoch)
+            best = checkpoint.best_weights_path(self.run.checkpoints, self.state.best.epoch)
             weights.load(best)  # all of it, as the end needs it
             write_atomic(self.run.weights("best"), best.read_bytes())
