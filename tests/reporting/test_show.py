@@ -23,7 +23,11 @@ from lenext.reporting.figures.training import run_curves
 from lenext.runs.folder import Run
 from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.workflows import looks, show
+from lenext.workflows import show
+from lenext.workflows.opened_run import open_run
+from lenext.workflows.show.inputs import load_image
+from lenext.workflows.show.layers import first_kernels
+from lenext.workflows.show.projection import head_features
 
 DRAW = np.random.default_rng(0)
 

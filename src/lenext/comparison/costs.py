@@ -116,7 +116,7 @@ def timed_steps(name: str, job: Job, *, must: bool) -> list[float]:
 def answer_times(job: Job, *, warm: bool) -> list[float]:
     """Seconds that one image takes, as the job computes."""
     network = place_network(job.network, job.compute)
-    images = job.compute.images(torch.zeros(1, *job.settings.images.input_shape))
+    images = job.compute.move_images(torch.zeros(1, *job.settings.images.input_shape))
     found = []
     with evaluation_mode(network), torch.inference_mode(), job.compute.autocast():
         for _ in range(CALLS + 2 * warm):

@@ -108,7 +108,7 @@ def training_batches(
 
     def load(part: slice) -> Batch:
         rows = order_rows[part]
-        pixels = compute.images(take_rows(split.images, rows))
+        pixels = compute.move_images(take_rows(split.images, rows))
         if augmentation:
             pixels = augmentation(pixels, numbers[part], blank)
         return finish_batch(split, preprocessing, compute, rows, pixels)
@@ -129,13 +129,13 @@ def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_
 def load_batch(split: Split, preprocessing: Preprocessing, compute: Compute, part: slice) -> Batch:
     """Return a part of a split without augmentation."""
     rows = torch.arange(part.start, part.stop, device=split.labels.device)
-    return finish_batch(split, preprocessing, compute, rows, compute.images(take_rows(split.images, rows)))
+    return finish_batch(split, preprocessing, compute, rows, compute.move_images(take_rows(split.images, rows)))
 
 
 def finish_batch(split: Split, preprocessing: Preprocessing, compute: Compute, rows: Tensor, pixels: Tensor) -> Batch:
     """Return the batch of these rows, whose pixels (N, C, H, W) are on the device."""
     labels = split.labels[rows].to(compute.device, non_blocking=True)
-    return Batch(compute.images(preprocessing(pixels)), labels, rows)
+    return Batch(compute.move_images(preprocessing(pixels)), labels, rows)
 
 
 def take_rows(images: Images, rows: Tensor) -> Tensor:

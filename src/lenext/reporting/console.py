@@ -16,7 +16,7 @@ from rich.table import Table
 from lenext.foundation.files import make_write_error
 from lenext.foundation.streams import printable
 from lenext.foundation.terminal import SafeConsole
-from lenext.reporting.braille import chart
+from lenext.reporting.braille import draw_chart
 from lenext.training.metrics import Record
 from lenext.training.state import Step
 

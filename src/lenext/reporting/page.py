@@ -110,11 +110,16 @@ def training_charts(records: Sequence[Record], best_epoch: int | None, rates: Cu
 
     best = next((each for each in records if each.epoch == best_epoch and each.val_accuracy is not None), None)
     marks = [(float(best.epoch), float(best.val_accuracy or 0), f"best: {best.val_accuracy:.2%}")] if best else []
-    size = {"width": RATE_CHART_WIDTH, "height": RATE_CHART_HEIGHT}
     return [
         Chart("Loss (cross-entropy)", metric_lines("loss"), from_zero=True),
         Chart("Accuracy", metric_lines("accuracy"), percent=True, marks=marks),
-        Chart("Learning rate", [Line("learning rate", *rates, "c")], from_zero=True, **size),
+        Chart(
+            "Learning rate",
+            [Line("learning rate", *rates, "c")],
+            from_zero=True,
+            width=RATE_CHART_WIDTH,
+            height=RATE_CHART_HEIGHT,
+        ),
     ]
 
 

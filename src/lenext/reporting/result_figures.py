@@ -12,8 +12,8 @@ from lenext.reporting.figures.training import training_curves
 from lenext.runs.folder import Run
 from lenext.runs.results import confident_mistakes, confusion_counts
 from lenext.training.evaluation import Evaluation
+from lenext.training.metrics import Record
 from lenext.training.schedule import Curve
-from lenext.training.state import Record
 
 MAX_MISTAKES = 32  # images
 MAX_NAME_CHARACTERS = 16

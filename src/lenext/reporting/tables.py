@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -74,7 +74,7 @@ def build_table(title: str, columns: dict[str, str], rows: Sequence[Sequence[str
     """
     table = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for name, alignment in columns.items():
-        justify = "right" if alignment == "right" else "left"
+        justify: Literal["left", "right"] = "right" if alignment == "right" else "left"
         table.add_column(name, justify=justify, header_style="bold", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))

@@ -9,7 +9,8 @@ from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path, provisional_folder
 from lenext.reporting.console import Console
-from lenext.reporting.figures import learning_rates, save_figure
+from lenext.reporting.figures.canvas import save_figure
+from lenext.reporting.figures.training import learning_rate_search
 from lenext.training.rates import RateSearch, find_learning_rate
 from lenext.training.recipe import NOT_FOR_FEW_STEPS
 from lenext.training.settings import split_by_recipe
@@ -48,7 +49,7 @@ def lr_find(
         context = Context(data_dir, offline)
         job = prepare_job(experiment, split_by_recipe(load_data(experiment, context), experiment.recipe), context)
         found = find_learning_rate(job.network, job.data, job.recipe, images=job.settings.images)
-        save_figure(learning_rates(found, job.title), path)
+        save_figure(learning_rate_search(found, job.title), path)
     with Console(quiet) as console:
         now = float(experiment.recipe.learning_rate)
         console.print(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")

@@ -32,7 +32,7 @@ from lenext.runs.results import class_metrics
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
 from lenext.training.notices import Samples, calibration_notice, noticed
-from lenext.training.schedule import Curve, learning_rate_curve, schedule_of_run
+from lenext.training.schedule import learning_rate_curve, schedule_of_run
 from lenext.workflows.context import Context
 from lenext.workflows.opened_run import OpenedRun
 from lenext.workflows.report_images import ReportImages
@@ -170,10 +170,13 @@ class Report:
         reads = self.results.get("test_reads", 0)
         return [*figures, *([(f"{reads} times", "the test set was read")] if reads > 1 else [])]
 
-    def rates(self) -> Curve:
-        """The learning rate by epoch."""
+    def charts(self) -> list[Chart]:
+        """Return the charts of the training; none before the first epoch."""
+        if not self.records:
+            return []
         samples = self.split.get("samples", {}).get("train", 0)
-        return learning_rate_curve(schedule_of_run(self.experiment.recipe, samples), self.records)
+        rates = learning_rate_curve(schedule_of_run(self.experiment.recipe, samples), self.records)
+        return training_charts(self.records, self.results.get("best_epoch"), rates)
 
     def notices(self) -> list[str]:
         """Return the problems that the records, the predictions and the data show."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,7 +163,7 @@ class ReportImages:
         ]
         for name, layer in (("early maps", layers[0]), ("last maps", layers[-1])) if layers else ():
             about = "The feature maps that a layer computes from an image; brighter is more."
-            figures.append(try_figure(name, about, lambda layer=layer: show.features(opened, pixels, layer=layer)))
+            figures.append(try_figure(name, about, partial(show.features, opened, pixels, layer=layer)))
         return [
             *figures,
             try_figure(

@@ -6,8 +6,8 @@ from typing import Any
 from lenext.data.dataset import Split
 from lenext.foundation.settings import TestTimeAugmentation
 from lenext.reporting.console import Console, format_duration
-from lenext.reporting.run_images import write_test_figures
-from lenext.reporting.tables import table
+from lenext.reporting.result_figures import write_test_figures
+from lenext.reporting.tables import build_table
 from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics, split_metrics, write_predictions
@@ -103,4 +103,4 @@ def print_class_table(console: Console, metrics: list[dict[str, Any]], title: st
     numbers = ("precision", "recall", "f1")
     rows = [[row["class"], str(row["images"]), *(f"{row[key]:.3f}" for key in numbers)] for row in metrics]
     columns = {"class": "left", "images": "right", "precision": "right", "recall": "right", "F1": "right"}
-    console.print(table(title, columns, rows))
+    console.print(build_table(title, columns, rows))

@@ -105,7 +105,7 @@ def resume_run(
         dataset = load_data(experiment, context)
         data = split_by_recipe(dataset, experiment.recipe)
         job = prepare_job(experiment, data, context, load_weights=found is None)
-        console.write_log(run.path / "train.log")
+        console.open_log(run.path / "train.log")
         session = Session(job, run, console, reads_test=read_test, watch=watch)
         if found:
             session.restore(found[1])

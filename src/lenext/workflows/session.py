@@ -13,8 +13,8 @@ from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console
-from lenext.reporting.run_images import write_curves
-from lenext.reporting.tensorboard import Board
+from lenext.reporting.result_figures import write_training_curves
+from lenext.reporting.tensorboard import TensorBoardWriter
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.training.diagnosis import not_finite
@@ -109,7 +109,7 @@ class Session:
         records, best = self.state.records, self.state.best
         if records:
             rates = learning_rate_curve(self.job.settings.schedule, records)
-            write_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
+            write_training_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
         if not stopped:
             stop.at_once = True  # a resume repeats what comes now
             if not stop:
@@ -125,11 +125,11 @@ class Session:
         keep_freed_memory_until_exit()
         save_seconds = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
-        board = Board(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
-        with self.console.epochs(settings.schedule.length.epochs, settings.sampling.samples) as bar:
+        board = TensorBoardWriter(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
+        with self.console.epoch_bar(settings.schedule.length.epochs, settings.sampling.samples) as bar:
             for event in self.events():
                 if isinstance(event, Step):
-                    bar.step(event)
+                    bar.show_step(event)
                     is_due = 0 < save_seconds < time.perf_counter() - self.saved
                     if event.phase == "train" and (
                         event.is_last or is_due
@@ -138,9 +138,9 @@ class Session:
                 else:
                     is_best = event is state.best and event.val_accuracy is not None
                     self.write_epoch(event, is_best)
-                    bar.record(event, is_best)
+                    bar.show_record(event, is_best)
                     if board:
-                        board.record(event)
+                        board.write_record(event)
                     self.after_epoch(event)
                 if stop:
                     if isinstance(event, Step) and event.phase == "train" and not event.is_last:

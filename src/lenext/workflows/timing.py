@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import median
 
 from lenext.data.batches import batch_slices
-from lenext.foundation.errors import ConfigurationError, TrainingError, out_of_memory
+from lenext.foundation.errors import ConfigurationError, TrainingError, is_out_of_memory
 from lenext.reporting.console import format_duration
 from lenext.training.epoch_plan import images_of_epoch
 from lenext.training.loop import events
@@ -76,7 +76,7 @@ def step_times(job: Job) -> list[float]:
     except TrainingError:
         pass  # training will report it, with what it has saved by then
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             batch_size = job.settings.sampling.batch_size
             raise ConfigurationError(
                 f"batch_size={batch_size}: out of memory in the first step; --batch-size {max(1, batch_size // 2)} may "

@@ -133,8 +133,8 @@ def run_experiment(
         run = Run.create(folder, numbered=numbered)
         with run.lock():
             console = context.console
-            console.write_log(run.path / "train.log")
-            console.facts(plan | {"run": str(run.path)})
+            console.open_log(run.path / "train.log")
+            console.print_facts(plan | {"run": str(run.path)})
             for note in job_notes(job):
                 console.print(f"note: {note}")
             console.print()

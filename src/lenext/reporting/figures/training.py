@@ -19,9 +19,9 @@ from lenext.reporting.figures.canvas import (
     set_title,
     shorten,
 )
+from lenext.training.metrics import Record
 from lenext.training.rates import RateSearch
 from lenext.training.schedule import Curve
-from lenext.training.state import Record
 
 
 def training_curves(records: Sequence[Record], title: str, best_epoch: int | None, rates: Curve) -> Figure:

@@ -14,8 +14,8 @@ from lenext.data.images import read_image
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.seeds import generator
 from lenext.reporting.figures.images import channel_values, class_grid
-from lenext.training.passes import augmentation
 from lenext.training.recipe import Recipe, key_value
+from lenext.training.settings import resolve_augmentation
 from lenext.workflows.prepare import find_recipe
 from lenext.workflows.show.inputs import FILE_SIZE
 
@@ -50,7 +50,7 @@ def data(
         raise ConfigurationError(f"per_class={per_class}: it must be at least 1")
     dataset = data if isinstance(data, Dataset) else load(data, data_dir=data_dir, offline=offline)
     split, classes = dataset.train, dataset.classes[:MAX_CLASSES]
-    augment, seed = (augmentation(dataset, recipe), recipe.seed) if isinstance(recipe, Recipe) else (None, 0)
+    augment, seed = (resolve_augmentation(recipe, dataset), recipe.seed) if isinstance(recipe, Recipe) else (None, 0)
     blank = [255 * mean for mean in dataset.normalization.mean]
     rows, augmented_rows = [], []
     for label in range(len(classes)):

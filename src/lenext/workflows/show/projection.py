@@ -40,8 +40,8 @@ def head_features(module: nn.Module, split: Split, preprocessing: Preprocessing)
     hook = head.register_forward_pre_hook(keep)
     try:
         with torch.inference_mode():
-            for images, _ in batches(split, preprocessing, Compute.choose(*FIGURE_COMPUTE), BATCH_SIZE):
-                module.eval()(images)
+            for batch in batches(split, preprocessing, Compute.choose(*FIGURE_COMPUTE), BATCH_SIZE):
+                module.eval()(batch.images)
     finally:
         hook.remove()
     return torch.cat(features).numpy()
