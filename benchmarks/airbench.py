@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import lenext
-from lenext.comparison.budget import TRAINING
+from lenext.comparison.budget import FORWARD_PASSES_PER_STEP
 from lenext.foundation.device import Compute
 from lenext.inspection.summary import summarize
 
@@ -122,7 +122,7 @@ def main(path: Path, seed: int, epochs: int) -> None:
     plain_accuracy = before[-1]["val_acc"] if before else None
     print(json.dumps({
         "accuracy": last["tta_val_acc"], "without views": plain_accuracy, "seconds": last["time_seconds"],
-        "macs": TRAINING * macs * 50_000 * 8,
+        "macs": FORWARD_PASSES_PER_STEP * macs * 50_000 * 8,
     }))  # fmt: skip
 
 

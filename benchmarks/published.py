@@ -13,9 +13,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import RESULTS, race, report
-from lenext.comparison.published import PUBLISHED
-from lenext.comparison.reproduce import epochs_of, experiment_of
+from lenext.comparison.reproduce import published_epochs, published_experiment
 from lenext.runs.folder import Run
+from lenext.training.published import PUBLISHED
 
 STEPS, ROUNDS = 5, 4
 IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
@@ -24,7 +24,7 @@ IMAGES = {"mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000}
 def measure(name: str, run: Run) -> dict[str, Any]:
     """A row: what was published and what we reached, and how long both take."""
     one = PUBLISHED[name]
-    taught, ours = experiment_of(one, False), run.experiment
+    taught, ours = published_experiment(one, False), run.experiment
     theirs = f"{taught.network}@{one.data}", str(taught.recipe.image_size), str(taught.recipe.batch_size)
     network = f"{ours.network}@{one.data}@{json.dumps(dict(ours.options))}"
     mine_is = network, str(ours.recipe.image_size), str(ours.recipe.batch_size)
@@ -33,7 +33,7 @@ def measure(name: str, run: Run) -> dict[str, Any]:
     samples = IMAGES[one.data] if taught.recipe.train_samples == "all" else taught.recipe.train_samples
     samples = round(samples * (1 - float(taught.recipe.validation_fraction)))
     seen = run.read_json("split.json")["samples"]["train"]
-    document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * epochs_of(one)
+    document = times["document"] * -(-samples // int(taught.recipe.batch_size)) * published_epochs(one)
     mine = times["lenext"] * ours.recipe.length(-(-seen // int(ours.recipe.batch_size)))[1]
     results = run.results
     reached = results["validation" if one.measured == "validation" else "test"]["accuracy"]
@@ -42,7 +42,7 @@ def measure(name: str, run: Run) -> dict[str, Any]:
         "published, best epoch, %": one.best,
         "lenext, %": 100 * reached,
         "network": ours.network,
-        "epochs": f"{ours.recipe.epochs} of {epochs_of(one)}",
+        "epochs": f"{ours.recipe.epochs} of {published_epochs(one)}",
         "document: a step, s": times["document"],
         "document: all, min": document / 60,
         "lenext: all, min": mine / 60,

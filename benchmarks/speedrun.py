@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness import report
-from lenext.comparison.budget import TRAINING
+from lenext.comparison.budget import FORWARD_PASSES_PER_STEP
 from lenext.inspection.summary import summarize
 from lenext.runs.folder import Run
 from lenext.runs.weights import load, restore_network
@@ -51,7 +51,7 @@ def ours(seed: int) -> dict[str, Any]:
     assert schedule is not None
     for epoch in range(1, recipe.epochs + 1):
         shape = images_of_epoch(prepare, schedule, epoch).input_shape
-        macs += TRAINING * samples * summarize(network, shape).multiply_adds
+        macs += FORWARD_PASSES_PER_STEP * samples * summarize(network, shape).multiply_adds
     seconds = results["training_seconds"] + results["test_seconds"]
     return {"accuracy": results["test"]["accuracy"], "seconds": seconds, "macs": macs}
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lenext.comparison.lessons import lesson as lesson
     from lenext.comparison.race import race as race
     from lenext.comparison.reproduce import reproduce as reproduce
-    from lenext.comparison.side_by_side import compare as compare
     from lenext.comparison.variations import vary as vary
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
@@ -58,6 +57,7 @@ if TYPE_CHECKING:
     from lenext.workflows.report import report as report
     from lenext.workflows.resume import resume as resume
     from lenext.workflows.show import explain as explain
+    from lenext.workflows.side_by_side import compare as compare
     from lenext.workflows.train import train as train
     from lenext.workflows.use import predict as predict
     from lenext.workflows.use import val as val
@@ -77,7 +77,7 @@ HOMES = {
     "TrainingState": "training.state",
     "audit": "workflows.audit",
     "checks": "workflows.machine",
-    "compare": "comparison.side_by_side",
+    "compare": "workflows.side_by_side",
     "create": "models",
     "diagram": "workflows.networks",
     "evaluate": "training.loop",

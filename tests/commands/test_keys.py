@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 import lenext
-from lenext.comparison.race import prepared
-from lenext.comparison.variations import base_of
+from lenext.comparison.race import Race
+from lenext.comparison.variations import Variations
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import cpu_has_bf16
 from lenext.foundation.errors import LenextError
 from lenext.training.rates import RateSearch
 from lenext.training.recipe import NOT_FOR_FEW_STEPS, Recipe
+from lenext.workflows.context import Context
+from lenext.workflows.prepare import load_data
 from tests.commands.options import commands
 
 OTHER_PRECISION = "fp32" if cpu_has_bf16() else "bf16"
@@ -141,7 +143,8 @@ def test_a_key_is_in_every_experiment_of_a_comparison(key: str) -> None:
         with pytest.raises(LenextError, match="--seeds"):
             lenext.vary("lenet", ["activation=tanh"], **settings)
         return
-    experiments, _ = prepared(("lenet", "lenet5"), "digits", {}, "", settings, None, True)
-    varied, _ = base_of("lenet", "digits", "", "", settings, None, True)
-    for experiment in (*experiments.values(), varied):
+    race = Race(("lenet", "lenet5"), "digits", settings=settings)
+    contestants, _ = race.contestants(load_data(race.first_experiment(), Context(offline=True)))
+    base = Variations("lenet", ("activation=tanh",), "digits", settings=settings).first_experiment()
+    for experiment in (*(contestant.experiment for contestant in contestants), base):
         assert getattr(experiment.recipe, key) == value

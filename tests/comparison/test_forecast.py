@@ -7,30 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lenext.comparison.budget import Budget
-from lenext.comparison.costs import costs_of, jobs_of
 from lenext.comparison.forecast import Forecast
 from lenext.comparison.plan import Contestant, Plan
-from lenext.comparison.race import entered, race
-from lenext.comparison.standings import Cost
+from lenext.comparison.race import Race, race
 from lenext.data.dataset import Dataset
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
+from lenext.workflows.context import Context
+from lenext.workflows.costs import Cost, build_jobs, measure_costs
 
 SECONDS = st.floats(0.1, 1e4)
 
 
 def test_by_hand() -> None:
     forecast = Forecast({"a": 10.0, "b": 30.0, "c": None})
-    assert forecast.left(["a", "b", "b"]) == 70
-    forecast.ended("a", 12.0)
-    assert forecast.left(["b", "b"]) == 64
-    forecast.ended("c", 500.0)  # nothing was expected of it
-    forecast.ended("b", 26.0)
-    assert forecast.left(["b"]) == 29
-    assert forecast.said(["b"]) == "about 29 s"
-    assert forecast.left(["b", "c"]) is None
-    assert forecast.said(["c"]) == forecast.said([]) == ""
+    assert forecast.remaining_seconds(["a", "b", "b"]) == 70
+    forecast.record_time("a", 12.0)
+    assert forecast.remaining_seconds(["b", "b"]) == 64
+    forecast.record_time("c", 500.0)  # nothing was expected of it
+    forecast.record_time("b", 26.0)
+    assert forecast.remaining_seconds(["b"]) == 29
+    assert forecast.format_remaining(["b"]) == "about 29 s"
+    assert forecast.remaining_seconds(["b", "c"]) is None
+    assert forecast.format_remaining(["c"]) == forecast.format_remaining([]) == ""
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=9), st.floats(0.5, 2), st.floats(0, 50), st.integers(1, 5))
@@ -39,8 +38,8 @@ def test_after_a_round_of_all_the_rest_is_known(each: list[float], pace: float, 
     names = [str(at) for at in range(len(each))]
     forecast = Forecast(dict(zip(names, each, strict=True)))
     for name, one in zip(names, each, strict=True):
-        forecast.ended(name, pace * one + more)
-    left = forecast.left(names * rounds)
+        forecast.record_time(name, pace * one + more)
+    left = forecast.remaining_seconds(names * rounds)
     assert left is not None
     assert left >= rounds * (pace * sum(each) + more * len(each)) * (1 - 1e-9)  # a share below zero counts as none
     if pace >= 1:
@@ -62,9 +61,10 @@ def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
     """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the images."""
     recipe = Recipe().with_keys({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
     experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.with_defaults())}
-    jobs = jobs_of(experiments, digits, None, True)
-    costs = costs_of(jobs, "in turn")
-    (one,) = entered(experiments, jobs, costs, Budget.parse("20s"), "20s")
+    jobs, _ = build_jobs(experiments, digits, Context(offline=True))
+    costs = measure_costs(jobs, "in turn")
+    contestant = Contestant("lenet", experiments["lenet"], costs["lenet"])
+    (one,) = Race(("lenet", "lenet5"), "digits", budget="20s").within_budget([contestant], jobs)
     step = costs["lenet"].step
     assert step is not None
     assert one.seconds is not None
@@ -103,12 +103,12 @@ def test_it_is_told_and_a_network_that_cannot_be_timed_is_no_reason_to_stop(
 def test_a_contestant_that_stays_at_chance_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = race("lenet", "lenet5", data="digits", seeds=1, epochs=1, learning_rate=1e-9, batch_size=512,
                  train_samples=600, runs_dir=tmp_path)  # fmt: skip
-    guessing = [line for line in found.sentences if "still guesses" in line]
-    expected = [one.name for one in found.standings if all(outcome.guesses for outcome in one.outcomes)]
+    guessing = [line for line in found.conclusions if "still guesses" in line]
+    expected = [one.name for one in found.standings if all(outcome.is_guessing for outcome in one.outcomes)]
     assert expected
     assert [line.split()[0] for line in guessing] == expected
     assert guessing[0] in capsys.readouterr().out
     assert guessing[0] in found.page.read_text()
     learned = race("lenet", "lenet5", data="digits", seeds=1, epochs=4, runs_dir=tmp_path, quiet=True)
-    assert not any("guesses" in line for line in learned.sentences)
+    assert not any("guesses" in line for line in learned.conclusions)
     assert isinstance(Plan.load(learned.path).contestants[0].seconds, float)

@@ -11,13 +11,15 @@ import pytest
 import lenext
 from lenext.comparison.plan import Plan
 from lenext.comparison.race import race
-from lenext.comparison.statistics import paired
-from lenext.comparison.trials import Trial, carry_out, taken
+from lenext.comparison.specification import Comparison
+from lenext.comparison.statistics import paired_difference
+from lenext.comparison.trials import Trial, lock_trial, run_trials
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
+from lenext.workflows.context import Context
 
 SMALL: dict[str, Any] = {"train_samples": 200, "quiet": True}
 NETWORKS = ("lenet", "lenet_32px")
@@ -30,7 +32,7 @@ def figures(folder: Path, name: str = "race.csv") -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def raced(tmp_path_factory: pytest.TempPathFactory) -> lenext.comparison.race.Race:
+def raced(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=tmp_path_factory.mktemp("race"), **SMALL)
 
 
@@ -69,11 +71,11 @@ def test_the_table_and_the_page_hold_the_runs(raced: Any) -> None:
         name: {seed: runs[f"{name}-seed{seed}"].results["test"]["accuracy"] for seed in (0, 1)} for name in NETWORKS
     }
     better, worse = sorted(NETWORKS, key=lambda name: -sum(by_seed[name].values()))
-    difference = paired(by_seed[better], by_seed[worse])
+    difference = paired_difference(by_seed[better], by_seed[worse])
     assert difference is not None
-    said = f"{100 * abs(difference.mean):.2f} ± {100 * (difference.half or 0):.2f}"
+    said = f"{100 * abs(difference.mean):.2f} ± {100 * (difference.half_width or 0):.2f}"
     page = raced.page.read_text()
-    assert any(said in line for line in raced.sentences)
+    assert any(said in line for line in raced.conclusions)
     assert said in page
     for name in NETWORKS:
         mean = 50 * sum(by_seed[name].values())
@@ -145,11 +147,13 @@ def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
 def test_a_folder_with_another_run_is_not_taken_for_the_trial(tmp_path: Path) -> None:
     recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trial = Trial("a", Experiment(network="lenet", recipe=recipe))
-    (first,) = carry_out([trial], tmp_path)
+    (first,) = run_trials([trial], tmp_path, Context())
     assert not first.failure
-    (other,) = carry_out([Trial("a", Experiment(network="lenet", recipe=recipe.with_keys({"shift": 1})))], tmp_path)
-    assert "a run of other shift lies there" in other.failure
-    (again,) = carry_out([trial], tmp_path)
+    (other,) = run_trials(
+        [Trial("a", Experiment(network="lenet", recipe=recipe.with_keys({"shift": 1})))], tmp_path, Context()
+    )
+    assert "trained with a different shift" in other.failure
+    (again,) = run_trials([trial], tmp_path, Context())
     assert again.test == first.test
 
 
@@ -211,7 +215,7 @@ def test_the_least_that_is_told_works(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "said"), [("{", "cannot be read"), ('{"version": 0}', "of version 0"), ("[]", "cannot be read"),
-                          ('{"version": 1, "contestants": [], "request": {}}', "nothing is compared")]
+                          ('{"version": 2, "contestants": [], "request": {}}', "nothing is compared")]
 )  # fmt: skip
 def test_a_broken_plan(tmp_path: Path, content: str, said: str) -> None:
     (tmp_path / "mine").mkdir()
@@ -221,7 +225,7 @@ def test_a_broken_plan(tmp_path: Path, content: str, said: str) -> None:
 
 
 def test_another_request_of_the_same_name(raced: Any) -> None:
-    with pytest.raises(RunError, match="another comparison is there \\(of other seeds\\)"):
+    with pytest.raises(RunError, match="another comparison \\(different seeds\\)"):
         race(*NETWORKS, data="digits", seeds=1, epochs=3, name=raced.path.name, runs_dir=raced.path.parent, **SMALL)
 
 
@@ -229,11 +233,11 @@ def test_two_processes_share_the_trials(tmp_path: Path) -> None:
     """A trial that another is at is waited for, and then taken as it is."""
     recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trials = [Trial("a", Experiment(network="lenet", recipe=recipe)), Trial("b", Experiment(network="lenet5"))]
-    with taken(tmp_path, trials[0].name) as mine:
+    with lock_trial(tmp_path, trials[0].name) as mine:
         assert mine
-        with taken(tmp_path, trials[0].name) as other:
+        with lock_trial(tmp_path, trials[0].name) as other:
             assert not other
-    (outcome,) = carry_out(trials[:1], tmp_path)
+    (outcome,) = run_trials(trials[:1], tmp_path, Context())
     assert outcome.run is not None
     assert trials[1].name == "b-seed0"
 

@@ -13,11 +13,11 @@ import torch
 
 import lenext
 from lenext.comparison import lessons, reproduce
-from lenext.comparison.published import PUBLISHED
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.models import FAMILIES, MODELS, create
 from lenext.runs.folder import Run
+from lenext.training.published import PUBLISHED
 from lenext.training.recipe import Recipe
 from lenext.training.settings import resolve, split_by_recipe
 from tests.data.makers import write_idx_folder
@@ -25,7 +25,7 @@ from tests.data.makers import write_idx_folder
 
 def test_the_figures_are_those_of_the_documents() -> None:
     """Against the documents in other words: lengths, bests, D3's divisor, epochs at chance."""
-    assert [round(one * 10112 / 10000, 2) for one in PUBLISHED["D3/convnext"].held] == [
+    assert [round(one * 10112 / 10000, 2) for one in PUBLISHED["D3/convnext"].held_out] == [
         45.86,
         53.35,
         56.62,
@@ -33,21 +33,21 @@ def test_the_figures_are_those_of_the_documents() -> None:
         60.40,
     ]
     for name, one in PUBLISHED.items():
-        if one.held:
-            epochs = reproduce.epochs_of(one)
-            assert len(one.held) == len(one.training) == epochs, name
-            assert one.held[-1] == one.figure
+        if one.held_out:
+            epochs = reproduce.published_epochs(one)
+            assert len(one.held_out) == len(one.training) == epochs, name
+            assert one.held_out[-1] == one.figure
     assert {name: one.best for name, one in PUBLISHED.items() if one.figure} == {
         "D0/lenet": 93.0, "D3/convnext": 59.73, "D4/alexnet": 77.68, "D4/vgg11": 54.62, "D4/vgg11_quarter": 49.49,
         "D4/nin": 54.58, "D4/nin-mnist": 98.66, "D4/googlenet": 68.63, "D4/resnet18": 81.63, "D4/densenet": 75.19,
     }  # fmt: skip
-    assert PUBLISHED["D4/nin-mnist"].held[4] == 26.22
+    assert PUBLISHED["D4/nin-mnist"].held_out[4] == 26.22
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_each_can_be_asked_for(name: str) -> None:
     one = PUBLISHED[name]
-    taught, better = (reproduce.experiment_of(one, how) for how in (False, True))
+    taught, better = (reproduce.published_experiment(one, how) for how in (False, True))
     assert MODELS[taught.network] == MODELS[better.network] or {taught.network, better.network} <= set(
         FAMILIES[MODELS[better.network]]
     )
@@ -85,14 +85,13 @@ def test_as_published_is_marked_and_told(mnist: Path, tmp_path: Path, monkeypatc
         assert run.results["test_reads"] == 4  # after each epoch, and at the end
         assert run.read_json("split.json")["samples"] == {"train": 20, "validation": 20, "test": 20}
     last = fmean(run.records[-1].val_accuracy or 0 for run in runs)
-    assert found.accuracy == pytest.approx(last)
     with (found.path / "reproduction.csv").open() as file:
         rows = list(csv.DictReader(file))
     for at, row in enumerate(rows):
         mean = 100 * fmean(run.records[at].val_accuracy or 0 for run in runs)
         assert float(row["measured"]) == pytest.approx(mean, abs=1e-3)
     assert "the order is that of the file" in (found.path / "reproduction.html").read_text()
-    assert f"measured: {100 * last:.2f} % (mean of 2 seeds)" in found.sentence
+    assert f"measured: {100 * last:.2f} % (mean of 2 seeds)" in found.conclusions[0]
 
 
 def test_better_is_honest(mnist: Path, tmp_path: Path) -> None:
@@ -102,8 +101,8 @@ def test_better_is_honest(mnist: Path, tmp_path: Path) -> None:
     samples = run.read_json("split.json")["samples"]
     assert samples["train"] + samples["validation"] == 20
     assert run.results["test_reads"] == 1
-    assert found.accuracy == run.results["test"]["accuracy"]
-    assert "Published: 98.66 %" in found.sentence
+    accuracy = run.results["test"]["accuracy"]
+    assert f"Published: 98.66 %; measured: {100 * accuracy:.2f} %" in found.conclusions[0]
     with pytest.raises(ConfigurationError, match="published are 10; give no more"):
         reproduce.reproduce("D4/nin-mnist", better=True, epochs=11, **how)
 
@@ -114,7 +113,7 @@ def test_a_part_is_called_a_part(mnist: Path, tmp_path: Path, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert "0.5 of the training images, 5: not the published result" in said
     assert re.search(r"^time +about .* for 1 training$", said, re.MULTILINE)
-    assert "measured on 0.5 of the training images" in found.sentence
+    assert "measured on 0.5 of the training images" in found.conclusions[0]
     (run,) = [Run(path.parent) for path in found.path.glob("*/recipe.yaml")]
     assert run.read_json("split.json")["samples"]["train"] == 5
 
@@ -168,7 +167,7 @@ def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accu
 @pytest.mark.parametrize("name", lessons.LESSONS)
 def test_each_lesson_compares_what_differs_in_one_thing(name: str, mnist: Path) -> None:
     one = lessons.LESSONS[name]
-    experiments = [lessons.experiment_of(one, setup, {}) for setup in one.setups.values()]
+    experiments = [lessons.LessonComparison(name).experiment(arm) for arm in one.arms.values()]
     assert len({(e.network, tuple(sorted(map(str, e.options.items()))), e.recipe) for e in experiments}) == len(
         experiments
     )
@@ -182,27 +181,27 @@ def test_each_lesson_says_what_its_numbers_bear_out(
 ) -> None:
     """In one short epoch each; whatever it says is recomputed from the runs."""
     one = lessons.LESSONS[name]
-    taken = {key for setup in one.setups.values() for key in setup.recipe}
+    taken = {key for arm in one.arms.values() for key in arm.recipe}
     few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if key not in taken}
     if name == "more-data":
-        setups = {key: lessons.Setup("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in one.setups}
-        one = replace(one, setups=setups)
+        arms = {key: lessons.Arm("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in one.arms}
+        one = replace(one, arms=arms)
     monkeypatch.setitem(lessons.LESSONS, name, replace(one, seeds=2))
     found = lessons.lesson(name, runs_dir=tmp_path, data_dir=mnist, offline=True, quiet=True, **few_rows)
     page = found.page.read_text()
-    assert found.sentences
-    for line in found.sentences:
+    assert found.conclusions
+    for line in found.conclusions:
         assert f"{line}." in page.replace("&lt;", "<")
     for standing in found.standings:
         for outcome in standing.outcomes:
             assert outcome.run is not None, outcome.failure
             accuracy = outcome.run.results["test"]["accuracy"]
-            assert standing.figures("test")[outcome.trial.seed] == accuracy
-        assert f"{100 * fmean(standing.figures('test').values()):.2f}" in page
+            assert standing.accuracies("test")[outcome.trial.seed] == accuracy
+        assert f"{100 * fmean(standing.accuracies('test').values()):.2f}" in page
 
 
 def test_what_a_lesson_varies_cannot_be_given(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="epochs: it is of what lesson longer compares"):
+    with pytest.raises(ConfigurationError, match="epochs: lesson longer compares it"):
         lessons.lesson("longer", runs_dir=tmp_path, epochs=1)
 
 

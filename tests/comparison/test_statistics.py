@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from lenext.comparison.budget import Budget
-from lenext.comparison.statistics import Difference, deviation, paired, pareto, sentence
+from lenext.comparison.statistics import (
+    Difference,
+    describe_difference,
+    paired_difference,
+    pareto_front,
+    standard_deviation,
+)
 from lenext.foundation.errors import ConfigurationError
 
 FIGURES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=8)
@@ -16,22 +22,24 @@ FIGURES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_
 @given(FIGURES)
 def test_intervals_are_those_of_the_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = (dict(enumerate(some)) for some in zip(*pairs, strict=True))
-    found = paired(ours, theirs)
+    found = paired_difference(ours, theirs)
     assert found is not None
     differences = np.subtract(*map(np.array, zip(*pairs, strict=True)))
     assert found.mean == pytest.approx(differences.mean(), abs=1e-12)
     if differences.std() > 1e-9:
         low, high = ttest_rel(list(ours.values()), list(theirs.values())).confidence_interval(0.95)
-        assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high), rel=1e-6, abs=1e-9)
+        assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
+            (low, high), rel=1e-6, abs=1e-9
+        )
 
 
 def test_pairs_are_made_by_seed() -> None:
-    found = paired({0: 0.5, 1: 0.7, 5: 0.1}, {1: 0.6, 0: 0.3, 2: 0.9})
+    found = paired_difference({0: 0.5, 1: 0.7, 5: 0.1}, {1: 0.6, 0: 0.3, 2: 0.9})
     assert found is not None
     assert (found.pairs, round(found.mean, 12)) == (2, 0.15)
-    assert paired({0: 1.0}, {1: 1.0}) is None
-    assert paired({0: 0.5}, {0: 0.25}) == Difference(0.25, None, 1)
-    assert deviation([1.0]) is None
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+    assert paired_difference({0: 0.5}, {0: 0.25}) == Difference(0.25, None, 1)
+    assert standard_deviation([1.0]) is None
 
 
 @pytest.mark.parametrize(
@@ -45,12 +53,12 @@ def test_pairs_are_made_by_seed() -> None:
     ],
 )
 def test_sentences_say_no_more_than_the_figures(difference: Difference, said: str) -> None:
-    assert said in sentence("a", "b", difference, "test accuracy")
+    assert said in describe_difference("a", "b", difference, "test accuracy")
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=9))
 def test_the_pareto_front_by_brute_force(points: list[tuple[float, float]]) -> None:
-    front = pareto(points)
+    front = pareto_front(points)
     for at, (cost, value) in enumerate(points):
         beaten = any(c <= cost and v >= value and (c, v) != (cost, value) for c, v in points)
         twin = points.index((cost, value)) if (cost, value) in points else at
@@ -78,8 +86,8 @@ def test_budgets_that_are_none(text: str) -> None:
 @example(987_655, 1.0, 1.00001e13, "1T")  # more digits than six
 def test_the_least_budget_told_is_enough(steps: int, step: float, adds: float, text: str) -> None:
     budget = Budget.parse(text)
-    enough = Budget.parse(budget.of_steps(steps, step, adds))
-    assert enough.steps(step, adds) >= steps
+    enough = Budget.parse(budget.format_cost(steps, budget.cost(step, adds)))
+    assert enough.count_steps(enough.cost(step, adds)) >= steps
     assert enough.amount <= 1.12 * max(
         steps * (step if budget.kind == "seconds" else adds), 10 if text == "1s" else 1e10
     )

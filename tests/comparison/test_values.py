@@ -2,12 +2,12 @@
 
 import pytest
 
-from lenext.comparison.values import Choices, Range, in_proportion, parse
+from lenext.comparison.values import Choices, Range, parse_choices, scale_tuple
 from lenext.foundation.errors import ConfigurationError
 
 
 def one(text: str, network: str = "convnext_patch4") -> Choices:
-    (found,) = parse(network, [text])
+    (found,) = parse_choices(network, [text])
     return found
 
 
@@ -40,7 +40,7 @@ def test_lists(text: str, values: tuple[object, ...], of_recipe: bool) -> None:
     ],
 )
 def test_ranges(text: str, span: Range, log: bool) -> None:
-    found = one(text).span
+    found = one(text).range
     assert found == span
     assert found.log == log
 
@@ -58,10 +58,10 @@ def test_ranges(text: str, span: Range, log: bool) -> None:
         (["patch=2,2"], "twice"),
         (["patch=2", "patch=4"], "twice"),
         (["seed=1,2"], "--seeds"),
-        (["depths=3, ,5"], "commas between"),
-        (["depths=,"], "commas between"),
-        (["depths=(3,5"], "commas between"),
-        (["depths=3)"], "commas between"),
+        (["depths=3, ,5"], "by commas"),
+        (["depths=,"], "by commas"),
+        (["depths=(3,5"], "by commas"),
+        (["depths=3)"], "by commas"),
         (["norm=1..3"], "a range is for numbers"),
         (["patch=1.5..3"], "whole numbers"),
         (["split_seed=1,2"], "same split"),
@@ -69,10 +69,10 @@ def test_ranges(text: str, span: Range, log: bool) -> None:
 )
 def test_what_is_refused(texts: list[str], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        parse("convnext_patch4", texts)
+        parse_choices("convnext_patch4", texts)
 
 
 def test_proportion_by_hand() -> None:
-    assert in_proportion(3, (5, 5)) == (3, 3)
-    assert in_proportion(6, (3, 4, 6, 3)) == (6, 8, 12, 6)
-    assert in_proportion(1, (96, 192)) == (1, 2)
+    assert scale_tuple(3, (5, 5)) == (3, 3)
+    assert scale_tuple(6, (3, 4, 6, 3)) == (6, 8, 12, 6)
+    assert scale_tuple(1, (96, 192)) == (1, 2)

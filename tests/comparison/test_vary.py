@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lenext.comparison.race import race
-from lenext.comparison.search import seek
-from lenext.comparison.study import masked
-from lenext.comparison.values import parse
-from lenext.comparison.variations import BASE, combinations, vary
+from lenext.comparison.search import search
+from lenext.comparison.study import mask_password
+from lenext.comparison.values import parse_choices
+from lenext.comparison.variations import BASE, combine_choices, vary
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.runs import weights
 from lenext.runs.folder import Run
@@ -26,14 +26,14 @@ SMALL: dict[str, Any] = {"train_samples": 150, "epochs": 1, "quiet": True}
 
 
 def test_combinations_by_hand() -> None:
-    choices = parse("lenet", ["activation=relu,tanh", "learning_rate=0.1,0.2"])
+    choices = parse_choices("lenet", ["activation=relu,tanh", "learning_rate=0.1,0.2"])
     base = Experiment(network="lenet")
-    variations, _ = combinations(base, choices, "grid")
+    variations, _ = combine_choices(base, choices, "grid")
     assert list(variations) == [
         BASE, "learning_rate=0.1", "learning_rate=0.2",
         "activation=tanh learning_rate=0.1", "activation=tanh learning_rate=0.2",
     ]  # fmt: skip
-    variations, same = combinations(base, choices, "one")
+    variations, same = combine_choices(base, choices, "one")
     assert list(variations) == [BASE, "activation=tanh", "learning_rate=0.1", "learning_rate=0.2"]
     assert list(same) == ["activation=relu"]
 
@@ -55,7 +55,7 @@ def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
     more: dict[str, Any] = {"recipe": str(recipe), "quiet": True}
     for _ in range(2):  # the second time the runs are taken as they are
         varied = vary("lenet", ["learning_rate=0.1"], runs_dir=tmp_path / "vary", **more)
-        sought = seek("lenet", ["learning_rate=0.1,0.2"], trials=2, runs_dir=tmp_path / "seek", **more)
+        sought = search("lenet", ["learning_rate=0.1,0.2"], trials=2, runs_dir=tmp_path / "seek", **more)
         for found in (varied, sought):
             for outcome in (outcome for standing in found.standings for outcome in standing.outcomes):
                 assert outcome.run is not None, outcome.failure
@@ -76,9 +76,9 @@ def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
 
 def test_too_many_combinations() -> None:
     numbers = ",".join(map(str, range(1, 31)))
-    choices = parse("lenet", [f"epochs={numbers}", f"batch_size={numbers}"])
+    choices = parse_choices("lenet", [f"epochs={numbers}", f"batch_size={numbers}"])
     with pytest.raises(ConfigurationError, match="900 variations; up to 500"):
-        combinations(Experiment(network="lenet"), choices, "grid")
+        combine_choices(Experiment(network="lenet"), choices, "grid")
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +115,18 @@ def test_effects_are_means_over_pairs(grid: Any) -> None:
 
     pairs = [(depths, seed) for depths in ("(1,1)", "(2,2)") for seed in (0, 1)]
     mean = fmean(value(depths, "muon", seed) - value(depths, "adamw", seed) for depths, seed in pairs)
-    (line,) = [line for line in grid.effects if line.startswith("optimizer")]
+    (line,) = [line for line in grid.conclusions if line.startswith("optimizer")]
     assert f"muon instead of adamw: {100 * mean:+.2f}" in line
     assert "95 % interval over 2 seeds" in line
     assert "at 1.00 times the multiply-adds" in line
-    (deeper,) = [line for line in grid.effects if line.startswith("depths:")]
+    (deeper,) = [line for line in grid.conclusions if line.startswith("depths:")]
     assert "(2,2) instead of (1,1)" in deeper
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
     found = vary("lenet", ["activation=tanh", "pooling=average"], search="one", runs_dir=tmp_path, **SMALL)
     assert {one.name for one in found.standings} == {BASE, "activation=tanh", "pooling=average"}
-    assert "activation: tanh instead of relu" in " ".join(found.effects)
+    assert "activation: tanh instead of relu" in " ".join(found.conclusions)
     page = found.page.read_text()
     assert "against base" in page
     assert "lenext vary lenet --option=activation=tanh --option=pooling=average --data digits --search one" in page
@@ -153,9 +153,9 @@ OPTIONS = ["learning_rate=1e-4..1e-1", "activation=relu,tanh", "kernel_size=3,5,
 
 def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    first = seek("lenet", OPTIONS, trials=4, runs_dir=tmp_path, **SMALL)
+    first = search("lenet", OPTIONS, trials=4, runs_dir=tmp_path, **SMALL)
     assert sum(first.counts.values()) == 4
-    more = seek("lenet", OPTIONS, trials=7, runs_dir=tmp_path, **SMALL)
+    more = search("lenet", OPTIONS, trials=7, runs_dir=tmp_path, **SMALL)
     assert more.path == first.path
     assert sum(more.counts.values()) == 7
     assert set(more.counts) <= {"complete", "pruned", "fail"}  # a kernel of 99 px is refused
@@ -163,8 +163,8 @@ def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
     assert len(numbers) == more.counts["complete"] + more.counts.get("pruned", 0)
     best = more.standings[0]
     assert best.mean("validation") == max(one.mean("validation") or 0 for one in more.standings)
-    assert best.figures("test")
-    assert sum(bool(one.figures("test")) for one in more.standings) <= 2  # the best of four trials, and of seven
+    assert best.accuracies("test")
+    assert sum(bool(one.accuracies("test")) for one in more.standings) <= 2  # the best of four trials, and of seven
     for one in more.standings:
         run = Run(more.path / one.outcomes[0].trial.name)
         assert run.results["validation"]["accuracy"] == one.mean("validation")
@@ -174,13 +174,13 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     pytest.importorskip("optuna")
     options = ["activation=relu,tanh"]
     base: dict[str, Any] = {"trials": 1, "runs_dir": tmp_path, "name": "s", **SMALL}
-    seek("lenet", options, **base)
+    search("lenet", options, **base)
     path = tmp_path / "s" / "study.db"
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(RunError, match=r"study\.db: .*locked"):
-            seek("lenet", options, **(base | {"trials": 2}))
+            search("lenet", options, **(base | {"trials": 2}))
     finally:
         holder.rollback()
         holder.close()
@@ -190,19 +190,19 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     other.commit()
     other.close()
     with pytest.raises(RunError, match="version"):
-        seek("lenet", options, **(base | {"trials": 2}))
+        search("lenet", options, **(base | {"trials": 2}))
     path.write_bytes(b"not a database at all, " * 100)
     with pytest.raises(RunError, match="not a database"):
-        seek("lenet", options, **(base | {"trials": 2}))
+        search("lenet", options, **(base | {"trials": 2}))
 
 
 def test_a_database_of_another_search(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     how: dict[str, Any] = {"trials": 1, "database": url, **SMALL}
-    seek("lenet", ["activation=relu,tanh"], name="s", runs_dir=tmp_path / "a", **how)
+    search("lenet", ["activation=relu,tanh"], name="s", runs_dir=tmp_path / "a", **how)
     with pytest.raises(RunError, match="of another network or other options"):
-        seek("lenet", ["activation=tanh,sigmoid"], name="s", runs_dir=tmp_path / "b", **how)
+        search("lenet", ["activation=tanh,sigmoid"], name="s", runs_dir=tmp_path / "b", **how)
 
 
 def test_two_places_share_a_search(tmp_path: Path) -> None:
@@ -211,20 +211,20 @@ def test_two_places_share_a_search(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     found = []
     for trials, place in ((2, "a"), (3, "b"), (3, "a")):
-        found.append(seek("lenet", ["learning_rate=1e-5..1e-1"], name="s", trials=trials, database=url,
+        found.append(search("lenet", ["learning_rate=1e-5..1e-1"], name="s", trials=trials, database=url,
                           runs_dir=tmp_path / place, **SMALL))  # fmt: skip
     there, here = found[1:]
     assert [one.mean("validation") for one in there.standings] == [one.mean("validation") for one in here.standings]
     assert len(here.standings) == 3
-    read = [one.name for some in (there, here) for one in some.standings if one.figures("test")]
+    read = [one.name for some in (there, here) for one in some.standings if one.accuracies("test")]
     assert (
         read.count(here.standings[0].name) == 1
     )  # the first place had read that of its own best, before there was more
 
 
 def test_a_password_is_not_shown() -> None:
-    assert masked("postgresql://me:secret@host:1/db") == "postgresql://me:***@host:1/db"
-    assert masked("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
+    assert mask_password("postgresql://me:secret@host:1/db") == "postgresql://me:***@host:1/db"
+    assert mask_password("sqlite:////tmp/a.db") == "sqlite:////tmp/a.db"
 
 
 def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="judged on validation"):
             vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
         with pytest.raises(ConfigurationError, match="judged on validation"):
-            seek("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
+            search("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
 
 
 def test_momentum_settles_nesterov_anew(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigurationError, match="pip install 'lenext\\[tune\\]'"):
-        seek("lenet", ["activation=relu,tanh"], trials=1, runs_dir=tmp_path, **SMALL)
+        search("lenet", ["activation=relu,tanh"], trials=1, runs_dir=tmp_path, **SMALL)
 
 
 def test_threads_of_one_variation_are_not_those_of_another_nor_of_the_caller(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """The recipe's keys as options of the verbs that train."""
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Annotated, Any, get_args, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from lenext.cli.app import convert_strictly
+from lenext.cli.app import app, convert_strictly
 from lenext.training.recipe import GROUPS, NOT_FOR_FEW_STEPS, Recipe, group_of
 
 
@@ -44,3 +44,13 @@ SettingsWithoutSeed = optional_settings(("seed",))
 def explicit_settings(settings: Any) -> dict[str, Any]:
     """Return the settings that the user gave, by their keys."""
     return {key: value for key, value in vars(settings).items() if value is not None}
+
+
+def takes_settings(settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for a verb whose parameter `settings` is a dataclass made by `optional_settings`."""
+
+    def add_command(verb: Callable[..., None]) -> Callable[..., None]:
+        verb.__annotations__["settings"] = Annotated[settings, Parameter(name="*")]
+        return app.command(verb)
+
+    return add_command

@@ -1,4 +1,4 @@
-"""How long the trainings of a comparison will take."""
+"""The remaining time of a comparison."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,25 +9,31 @@ from lenext.reporting.console import format_duration
 
 @dataclass
 class Forecast:
-    """Seconds that a training of each contestant is expected to take, set right by those that have ended."""
+    """The expected time of a comparison's trainings, corrected by those that have ended.
 
-    expected: Mapping[str, float | None]
-    excess: list[float] = field(default_factory=list)
-    """Of each that ended, what it took beyond that: loading and testing, above all, which are alike for all."""
+    What an ended training took longer than expected is loading and testing above all, which are alike for all.
+    """
 
-    def ended(self, contestant: str, took: float) -> None:
-        """A training has ended, after so many seconds."""
+    expected: Mapping[str, float | None]  # seconds of one training of each contestant; None if unknown
+    excess: list[float] = field(default_factory=list)  # seconds that each ended training took longer
+
+    def record_time(self, contestant: str, seconds: float) -> None:
+        """Learn from a training that has ended."""
         if expected := self.expected.get(contestant):
-            self.excess.append(took - expected)
+            self.excess.append(seconds - expected)
 
-    def left(self, contestants: Iterable[str]) -> float | None:
-        """Seconds that trainings of these will take, one after another; None where it is not known of all."""
-        each = [self.expected.get(one) for one in contestants]
-        known = [one for one in each if one is not None]
-        beyond = fmean(self.excess) if self.excess else 0.0
-        return sum(max(one + beyond, 0.0) for one in known) if len(known) == len(each) else None
+    def remaining_seconds(self, contestants: Iterable[str]) -> float | None:
+        """Return how long trainings of these contestants take, one after another; None unless known for each."""
+        excess = fmean(self.excess) if self.excess else 0.0
+        total = 0.0
+        for contestant in contestants:
+            expected = self.expected.get(contestant)
+            if expected is None:
+                return None
+            total += max(expected + excess, 0.0)
+        return total
 
-    def said(self, contestants: Iterable[str]) -> str:
-        """In words; nothing where it is not known, or nothing is left."""
-        left = self.left(contestants)
-        return f"about {format_duration(left)}" if left else ""
+    def format_remaining(self, contestants: Iterable[str]) -> str:
+        """Return the remaining time in words; empty if it is unknown or nothing remains."""
+        seconds = self.remaining_seconds(contestants)
+        return f"about {format_duration(seconds)}" if seconds else ""

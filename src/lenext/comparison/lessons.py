@@ -1,42 +1,42 @@
-"""The lessons of the course documents as experiments: each a comparison that ends in a page and in sentences that its
-numbers bear out. Each takes at most three minutes on a CPU."""
+"""Lessons: the claims of the course documents as comparisons, which conclude what their figures support.
 
-import shlex
-from collections.abc import Callable, Mapping
+Each takes at most three minutes on a CPU.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lenext.comparison import teaching
-from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled
-from lenext.comparison.standings import Standing, tell, write_csv, write_page
-from lenext.comparison.statistics import paired, sentence
+from lenext.comparison.engine import run_comparison
+from lenext.comparison.plan import Contestant, Plan
+from lenext.comparison.specification import Comparison, Specification
+from lenext.comparison.standings import Standing, compare_pair
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, unknown_name
-from lenext.foundation.files import expand_path
 from lenext.foundation.modes import evaluation_mode
+from lenext.models import teaching
 from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
-from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.prepare import load_data, resolve_image_size
+from lenext.workflows.prepare import open_data, resolve_image_size
 from lenext.workflows.use import open_weights
 
-PLAIN: dict[str, Any] = {
+BASE_KEYS: dict[str, Any] = {  # plain gradient descent, so that only what the lesson varies makes a difference
     "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0, "schedule": "constant",
     "batch_size": 64, "epochs": 6, "flip": False, "validation_fraction": 0.1,
 }  # fmt: skip
-OURS = f"{Path(teaching.__file__).resolve()}:"
-Said = Callable[[Mapping[str, Standing], Dataset], list[str]]
+TEACHING = f"{Path(teaching.__file__).resolve()}:"
+MAX_SINGLE_IMAGES = 200  # predicted one by one
+Conclude = Callable[[Mapping[str, Standing]], list[str]]
 
 
 @dataclass(frozen=True)
-class Setup:
-    """One of those compared in a lesson."""
+class Arm:
+    """One of those compared in a lesson: a network, its options, and recipe keys."""
 
     network: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -45,202 +45,208 @@ class Setup:
 
 @dataclass(frozen=True)
 class Lesson:
-    """about: the question; source: the document; said: sentences out of the standings by name, and the data."""
+    """A question and the comparison that answers it."""
 
-    about: str
-    source: str
-    setups: Mapping[str, Setup]
-    said: Said
+    question: str
+    source: str  # the document that makes the claim
+    arms: Mapping[str, Arm]
+    conclude: Conclude  # returns what the standings, by name, support
     data: str = "digits"
     seeds: int = 5
 
 
-def against(*pairs: tuple[str, str]) -> Said:
-    """Of each pair which is better on the test set, by how much, and whether that is clear."""
+def compare_pairs(*pairs: tuple[str, str]) -> Conclude:
+    """Return a function that compares each pair on the test set."""
 
-    def said(standings: Mapping[str, Standing], _: Dataset) -> list[str]:
-        return [line for one, other in pairs if (line := which_is_better(standings[one], standings[other]))]
+    def conclude(standings: Mapping[str, Standing]) -> list[str]:
+        return [line for first, second in pairs for line in compare_over_seeds(standings[first], standings[second])]
 
-    return said
-
-
-def which_is_better(one: Standing, other: Standing) -> str:
-    difference = paired(one.figures("test"), other.figures("test"))
-    if difference is None or difference.pairs < 2:
-        return ""
-    return sentence(one.name, other.name, difference, "test accuracy")
+    return conclude
 
 
-def by_rate(standings: Mapping[str, Standing], _: Dataset) -> list[str]:
-    """Over which rates each norm learns, and the pairs."""
-    found = []
+def compare_over_seeds(first: Standing, second: Standing) -> list[str]:
+    """Compare two arms in one sentence; in none if they share fewer than two seeds, which says nothing of chance."""
+    shared = first.accuracies("test").keys() & second.accuracies("test").keys()
+    return compare_pair(first, second, "test") if len(shared) > 1 else []
+
+
+def compare_learning_rates(standings: Mapping[str, Standing]) -> list[str]:
+    """Say at which rates each norm learns, and compare the norms at each rate."""
+    sentences = []
     for norm in ("batch norm", "no norm"):
-        some = {name.rpartition(" ")[2]: one.mean("test") or 0.0 for name, one in standings.items() if norm in name}
-        learned = [rate for rate, mean in some.items() if mean > 0.5]
-        found.append(
-            f"with {norm} {len(learned)} of {len(some)} rates learn ({', '.join(learned) or 'none'}): "
-            f"{', '.join(f'{100 * mean:.1f} % at {rate}' for rate, mean in some.items())}"
+        means = {name.rpartition(" ")[2]: item.mean("test") or 0.0 for name, item in standings.items() if norm in name}
+        learned = [rate for rate, mean in means.items() if mean > 0.5]
+        accuracies = ", ".join(f"{100 * mean:.1f} % at {rate}" for rate, mean in means.items())
+        sentences.append(
+            f"with {norm} {len(learned)} of {len(means)} rates learn ({', '.join(learned) or 'none'}): {accuracies}"
         )
     rates = dict.fromkeys(name.rpartition(" ")[2] for name in standings)
-    pairs = [(standings[f"batch norm, rate {rate}"], standings[f"no norm, rate {rate}"]) for rate in rates]
-    return [*found, *(line for pair in pairs if (line := which_is_better(*pair)))]
+    return sentences + compare_pairs(*((f"batch norm, rate {rate}", f"no norm, rate {rate}") for rate in rates))(
+        standings
+    )
 
 
-def neighbours(standings: Mapping[str, Standing], data: Dataset) -> list[str]:
-    """How many answers change with the other images of the batch; and which norm is better."""
-    found = []
-    assert data.test is not None
-    for name, one in standings.items():
-        changed, total = 0, 0
-        for outcome in one.outcomes:
-            if outcome.run is None:
-                continue
-            module, description = open_weights(outcome.run)
-            images = description.preprocessing(data.test.images[torch.arange(min(200, len(data.test)))])
-            with evaluation_mode(module), torch.inference_mode():
-                together = torch.cat([module(some) for some in images.split(50)]).argmax(1)
-                alone = torch.cat([module(some) for some in images.split(1)]).argmax(1)
+def count_changed_predictions(standings: Mapping[str, Standing]) -> list[str]:
+    """Count the predictions that depend on the other images of the batch, and compare the norms."""
+    sentences = []
+    for name, standing in standings.items():
+        changed = total = 0
+        for run in (outcome.run for outcome in standing.outcomes if outcome.run):
+            network, description = open_weights(run)
+            test = open_data(run, Context()).test
+            assert test is not None
+            images = description.preprocessing(test.images[torch.arange(min(MAX_SINGLE_IMAGES, len(test)))])
+            with evaluation_mode(network), torch.inference_mode():
+                together = torch.cat([network(batch) for batch in images.split(50)]).argmax(1)
+                alone = torch.cat([network(batch) for batch in images.split(1)]).argmax(1)
             changed, total = changed + int((together != alone).sum()), total + len(images)
         if total:
-            found.append(f"{name}: {changed} of {total} answers are others when an image is measured alone")
-    return [*found, *against(("over each image", "over the batch tensor"))(standings, data)]
+            sentences.append(f"{name}: {changed} of {total} predictions change when an image is predicted alone")
+    return [*sentences, *compare_pairs(("over each image", "over the batch tensor"))(standings)]
 
 
 LESSONS: dict[str, Lesson] = {
     "batch-norm": Lesson(
         "What does batch norm allow?", "D1, D2",
         {
-            f"{words}, rate {rate}": Setup("lenet", {"norm": norm}, {"learning_rate": rate, "momentum": 0.0})
+            f"{words}, rate {rate}": Arm("lenet", {"norm": norm}, {"learning_rate": rate, "momentum": 0.0})
             for norm, words in (("batch", "batch norm"), ("none", "no norm")) for rate in (0.02, 0.2, 0.6)
-        }, by_rate, seeds=4,
+        }, compare_learning_rates, seeds=4,
     ),
     "depth-and-skips": Lesson(
         "Is deeper better, and what do skips change?", "D0, D1, D4",
         {
             f"{layers} layers, {'skips' if skips else 'no skips'}":
-            Setup("resnet18_32px", {"depths": (blocks,) * 4, "width": 0.25, "stem": "imagenet", "skips": skips})
+            Arm("resnet18_32px", {"depths": (blocks,) * 4, "width": 0.25, "stem": "imagenet", "skips": skips})
             for blocks, layers in ((1, 10), (6, 50)) for skips in (True, False)
         },
-        against(("10 layers, no skips", "50 layers, no skips"), ("50 layers, skips", "50 layers, no skips")), seeds=4,
+        compare_pairs(("10 layers, no skips", "50 layers, no skips"), ("50 layers, skips", "50 layers, no skips")),
+        seeds=4,
     ),
     "relu-and-tanh": Lesson(
         "Which activation learns faster?", "D0, D2",
-        {name: Setup("lenet", {"activation": name}) for name in ("relu", "tanh", "sigmoid")},
-        against(("relu", "tanh"), ("tanh", "sigmoid")),
+        {name: Arm("lenet", {"activation": name}) for name in ("relu", "tanh", "sigmoid")},
+        compare_pairs(("relu", "tanh"), ("tanh", "sigmoid")),
     ),
     "pooling": Lesson(
         "Maximum or average?", "D0, D2",
-        {name: Setup("lenet", {"pooling": name}) for name in ("max", "average")}, against(("max", "average")),
+        {name: Arm("lenet", {"pooling": name}) for name in ("max", "average")}, compare_pairs(("max", "average")),
     ),
     "kernel-sizes": Lesson(
         "One kernel size, or Inception's mix of them?", "D0, D4",
         {
-            f"{kernel}x{kernel}" if kernel != "mixed" else "mixed": Setup(f"{OURS}Kernels", {"kernel": kernel})
+            f"{kernel}x{kernel}" if kernel != "mixed" else "mixed": Arm(f"{TEACHING}Kernels", {"kernel": kernel})
             for kernel in ("1", "3", "5", "mixed")
         },
-        against(("3x3", "1x1"), ("mixed", "3x3"), ("mixed", "5x5")), seeds=4,
+        compare_pairs(("3x3", "1x1"), ("mixed", "3x3"), ("mixed", "5x5")), seeds=4,
     ),
     "more-data": Lesson(
         "What are 55,000 more images worth?", "D0",
         {
-            name: Setup("lenet", {}, {"epochs": 3, "train_samples": rows, "validation_fraction": 0.0})
+            name: Arm("lenet", {}, {"epochs": 3, "train_samples": rows, "validation_fraction": 0.0})
             for name, rows in (("5,000 rows", 5000), ("60,000 rows", "all"))
         },
-        against(("60,000 rows", "5,000 rows")), data="mnist", seeds=4,
+        compare_pairs(("60,000 rows", "5,000 rows")), data="mnist", seeds=4,
     ),
     "longer": Lesson(
         "How long is long enough?", "D0",
-        {f"{epochs} epochs": Setup("lenet", {}, {"epochs": epochs}) for epochs in (1, 3, 10, 30)},
-        against(("3 epochs", "1 epochs"), ("10 epochs", "3 epochs"), ("30 epochs", "10 epochs")),
+        {f"{epochs} epochs": Arm("lenet", {}, {"epochs": epochs}) for epochs in (1, 3, 10, 30)},
+        compare_pairs(("3 epochs", "1 epochs"), ("10 epochs", "3 epochs"), ("30 epochs", "10 epochs")),
     ),
     "norm-over-the-batch": Lesson(
         "What if a norm runs over the whole batch?", "D3",
         {
-            words: Setup("convnext_patch4", {"norm": norm, "depths": (2, 2)},
+            words: Arm("convnext_patch4", {"norm": norm, "depths": (2, 2)},
                          {"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01})
             for norm, words in (("batch_tensor", "over the batch tensor"), ("image", "over each image"))
-        }, neighbours, seeds=4,
+        }, count_changed_predictions, seeds=4,
     ),
     "softmax-before-the-loss": Lesson(
         "What if the network ends in a softmax?", "D2",
-        {"logits": Setup("lenet"), "softmax": Setup(f"{OURS}SoftmaxLeNet")}, against(("logits", "softmax")),
+        {"logits": Arm("lenet"), "softmax": Arm(f"{TEACHING}SoftmaxLeNet")}, compare_pairs(("logits", "softmax")),
     ),
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Taught:
-    """A lesson that was run: its folder with the page, the standings in the lesson's order, and what they bear out."""
-
-    path: Path
-    standings: tuple[Standing, ...]
-    sentences: tuple[str, ...]
-
-    @property
-    def page(self) -> Path:
-        return self.path / "lesson.html"
-
-
-def describe() -> list[dict[str, Any]]:
-    """The lessons, a row each."""
+def list_lessons() -> list[dict[str, Any]]:
+    """Return the lessons, a row each."""
     return [
-        {"name": name, "question": one.about, "compared": ", ".join(one.setups), "data": one.data, "source": one.source}
-        for name, one in LESSONS.items()
-    ]
-
-
-def experiment_of(lesson: Lesson, setup: Setup, given: Mapping[str, Any]) -> Experiment:
-    """A setup as an experiment: plain descent, so that the one thing that is varied is what is seen."""
-    recipe = Recipe().with_keys(PLAIN).with_keys(setup.recipe).with_keys(given).with_defaults()
-    return resolve_image_size(Experiment(network=setup.network, options=setup.options, data=lesson.data, recipe=recipe))
+        {"name": name, "question": item.question, "compared": ", ".join(item.arms), "data": item.data,
+         "source": item.source}
+        for name, item in LESSONS.items()
+    ]  # fmt: skip
 
 
 def lesson(
-    which: str,
+    lesson_name: str,
     *,
     name: str = "",
     runs_dir: str | Path = "runs",
     data_dir: str | Path | None = None,
     offline: bool = False,
     quiet: bool = False,
-    **given: Any,
-) -> Taught:
-    """Run a lesson: a name of LESSONS. `given`: keys of a Recipe for all that are compared (say `epochs`).
+    **settings: Any,
+) -> Comparison:
+    """Run a lesson, by its name in LESSONS. The other arguments are those of `race`.
 
-    Raises ConfigurationError for a name that is not there.
+    Raises:
+        ConfigurationError: There is no such lesson, or a setting is what it compares.
     """
-    if which not in LESSONS:
-        raise ConfigurationError(unknown_name("lesson", which, LESSONS, "`lenext lesson` lists them"))
-    one = LESSONS[which]
-    request = {"lesson": which, "settings": {key: given[key] for key in sorted(given)}}
-    for key in given:
-        if any(key in setup.recipe for setup in one.setups.values()):
-            raise ConfigurationError(f"{key}: it is of what lesson {which} compares, or needs; leave it out")
-    experiments = {called: experiment_of(one, setup, given) for called, setup in one.setups.items()}
-    with Console(quiet) as console:
-        whole = load_data(next(iter(experiments.values())), Context(data_dir, offline))
+    return run_comparison(
+        LessonComparison(lesson_name, settings=settings), runs_dir, name, Context(data_dir, offline, Console(quiet))
+    )
 
-        def make() -> Plan:
-            jobs = jobs_of(experiments, whole, data_dir, offline)
-            costs = costs_of(jobs)
-            contestants = tuple(Contestant(called, experiments[called], costs[called]) for called in jobs)
-            return Plan({}, contestants, one.seeds, machine_of(jobs))
 
-        folder, plan, _ = settled(request, expand_path(runs_dir), name, f"lesson-{which}", make)
-        facts = {"lesson": f"{one.about} ({one.source})", "compared": ", ".join(one.setups), "in": str(folder),
-                 "each": f"{plan.seeds} seeds on {one.data}", "machine": plan.machine}  # fmt: skip
-        console.print_facts(facts | plan.time(folder))
-        console.print()
-        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
-        standings = plan.standings(outcomes)
-        first = next(iter(experiments.values()))
-        said = one.said({here.name: here for here in standings}, split_by_recipe(whole, first.recipe))
-        write_csv(standings, folder / "lesson.csv")
-        write_page(
-            folder / "lesson.html", standings, title=one.about, part="test", facts=list(facts.items()), notes=said,
-            command=shlex.join(["lenext", "lesson", which, *spelled(request)]), headline=False,
-        )  # fmt: skip
-        found = Taught(folder, tuple(standings), tuple(said))
-        tell(found.standings, said, console.print, "side by side")
-        console.print(f"\npage: {found.page}")
-    return found
+@dataclass(frozen=True)
+class LessonComparison(Specification):
+    """The arms of a lesson."""
+
+    name: str
+    kind = verb = "lesson"
+    ranked = False
+
+    def __post_init__(self) -> None:
+        if self.name not in LESSONS:
+            raise ConfigurationError(unknown_name("lesson", self.name, LESSONS, "`lenext lesson` lists them"))
+        for key in self.settings:
+            if any(key in arm.recipe for arm in self.lesson.arms.values()):
+                raise ConfigurationError(f"{key}: lesson {self.name} compares it, or depends on it; leave it out")
+
+    @property
+    def lesson(self) -> Lesson:
+        return LESSONS[self.name]
+
+    @property
+    def seeds(self) -> int:
+        return self.lesson.seeds
+
+    def title(self) -> str:
+        return self.lesson.question
+
+    def table_title(self) -> str:
+        return "side by side"
+
+    def default_name(self) -> str:
+        return f"lesson-{self.name}"
+
+    def first_experiment(self) -> Experiment:
+        return self.experiment(next(iter(self.lesson.arms.values())))
+
+    def experiment(self, arm: Arm) -> Experiment:
+        recipe = Recipe().with_keys(BASE_KEYS).with_keys(arm.recipe).with_keys(self.settings).with_defaults()
+        return resolve_image_size(
+            Experiment(network=arm.network, options=arm.options, data=self.lesson.data, recipe=recipe)
+        )
+
+    def contestants(self, data: Dataset) -> tuple[list[Contestant], dict[str, str]]:
+        return [Contestant(name, self.experiment(arm)) for name, arm in self.lesson.arms.items()], {}
+
+    def facts(self, plan: Plan) -> dict[str, str]:
+        return {
+            "lesson": f"{self.lesson.question} ({self.lesson.source})",
+            "compared": ", ".join(self.lesson.arms),
+            "each": f"{plan.seeds} seeds on {self.lesson.data}",
+        }
+
+    def conclude(self, standings: Sequence[Standing], counts: Mapping[str, int]) -> list[str]:
+        return self.lesson.conclude({standing.name: standing for standing in standings})

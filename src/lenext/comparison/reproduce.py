@@ -1,76 +1,30 @@
-"""`reproduce`: a published result run again, as published or better, and printed beside what was published."""
+"""`reproduce`: a published result run again, as published or better, and compared with what was published."""
 
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, settled, spelled
-from lenext.comparison.published import PUBLISHED, Published
+from lenext.comparison.engine import run_comparison
+from lenext.comparison.plan import Contestant, Plan, check_seeds
+from lenext.comparison.specification import Comparison, EpochRow, Specification
 from lenext.comparison.standings import Standing
-from lenext.comparison.trials import Outcome
+from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, TrainingError, unknown_name
-from lenext.foundation.files import csv_text, expand_path, write_atomic
 from lenext.reporting.console import Console
-from lenext.reporting.page import render
-from lenext.reporting.svg import Chart, Line
-from lenext.reporting.tables import build_table
 from lenext.training.experiment import Experiment
+from lenext.training.published import PUBLISHED, Published
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import OF_NETWORKS, RECIPES
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
-from lenext.workflows.prepare import load_data, resolve_image_size
-
-
-@dataclass(frozen=True)
-class Reproduction:
-    """A published result beside ours. rows: by epoch, in per cent, None where there is none; accuracy: what it ends
-    with (as published: of the last epoch; better: the test set, read once), as a fraction."""
-
-    path: Path
-    published: Published
-    standing: Standing
-    rows: tuple[dict[str, float | None], ...]
-    accuracy: float
-    sentence: str
-
-
-def describe() -> list[dict[str, Any]]:
-    """The published results, a row each."""
-    rows = []
-    for name, one in PUBLISHED.items():
-        rows.append(
-            {
-                "name": name,
-                "network": one.network,
-                "data": one.data,
-                "epochs": epochs_of(one),
-                "published %": "none printed" if one.figure is None else f"{one.figure:.2f} ({one.measured})",
-                "--better": f"{one.better.network}, {one.better.epochs} epoch{'s' if one.better.epochs > 1 else ''}",
-            }
-        )
-    return rows
-
-
-def experiment_of(one: Published, better: bool) -> Experiment:
-    """As published: nothing but what the document says; better: the recipe of our network for small images."""
-    if not better:
-        recipe = Recipe().with_keys(RECIPES[one.recipe]).with_keys(one.settings)
-        return resolve_image_size(Experiment(network=one.network, data=one.data, recipe=recipe.with_defaults()))
-    ours = one.better
-    recipe = Recipe().with_keys(OF_NETWORKS.get(ours.network, {})).with_keys({"epochs": ours.epochs, **ours.settings})
-    return resolve_image_size(
-        Experiment(network=ours.network, options=ours.options, data=one.data, recipe=recipe.with_defaults())
-    )
+from lenext.workflows.prepare import resolve_image_size
 
 
 def reproduce(
-    which: str,
+    result: str,
     *,
     better: bool = False,
     scale: float = 1.0,
@@ -80,194 +34,173 @@ def reproduce(
     data_dir: str | Path | None = None,
     offline: bool = False,
     quiet: bool = False,
-    **given: Any,
-) -> Reproduction:
+    **settings: Any,
+) -> Comparison:
     """Run a published result again: as published, faults and all, or with our own recipe for the same data.
 
-    which: a name of PUBLISHED, such as D4/resnet18
-    better: our network of the same family for small images, within the published epochs, validation out of the
-        training images, the test set read once
-    scale: the share of the training images to run it on; seeds: how many trainings, whose mean is told
-    given: keys of a Recipe that change what is run (the machine's, say: `threads`)
+    `result` is a name of PUBLISHED, such as D4/resnet18; `scale` is the fraction of the training images to use.
+    `better` takes our network of the same family for small images, within the published epochs, with validation images
+    out of the training set, and reads the test set once. The other arguments are those of `race`.
 
-    Raises ConfigurationError for a name that is not there.
+    Raises:
+        ConfigurationError: There is no such result, or more epochs were asked for than published.
+        TrainingError: No training succeeded.
     """
-    if which not in PUBLISHED:
-        raise ConfigurationError(unknown_name("published result", which, PUBLISHED, "`lenext reproduce` lists them"))
-    if not 0 < scale <= 1:
-        raise ConfigurationError(f"scale={scale:g}: a share of the training images, above 0 and up to 1")
-    if seeds < 1:
-        raise ConfigurationError(f"seeds={seeds}: at least 1")
-    one = PUBLISHED[which]
-    request = {"reproduce": which, "better": better, "scale": scale, "seeds": seeds, "settings": given}
-    with Console(quiet) as console:
-
-        def make() -> Plan:
-            experiment = experiment_of(one, better)
-            whole = load_data(experiment, Context(data_dir, offline))
-            changed = experiment.recipe
-            if scale < 1:
-                changed = changed.with_keys(
-                    {"train_samples": max(2, round(scale * len(split_by_recipe(whole, changed).train)))}
-                )
-            changed = changed.with_keys(given).with_defaults()
-            limit = epochs_of(one)
-            if changed.epochs > limit:
-                raise ConfigurationError(f"epochs={changed.epochs}: published are {limit}; give no more")
-            experiment = replace(experiment, recipe=changed)
-            jobs = jobs_of({experiment.network: experiment}, whole, data_dir, offline)
-            cost = costs_of(jobs)[experiment.network]
-            return Plan({}, (Contestant(experiment.network, experiment, cost),), seeds, machine_of(jobs))
-
-        folder, plan, was_there = settled(request, expand_path(runs_dir), name, folder_name(which, better, scale), make)
-        console.print_facts(facts_of(which, one, plan, better, scale) | plan.time(folder))
-        console.print("going on with what is there\n" if was_there else "")
-        outcomes = plan.carry_out(folder, data_dir=data_dir, offline=offline, say=console.print)
-        found = concluded(which, one, plan, folder, outcomes, better, scale)
-        tell(found, better, console)
-    return found
+    specification = Reproduction(result, better, scale, seeds, settings=settings)
+    return run_comparison(specification, runs_dir, name, Context(data_dir, offline, Console(quiet)))
 
 
-def changes(plan: Plan) -> str:
-    """What is not as published, or as our recipe has it."""
-    given = plan.request["settings"]
-    return "".join(f", but {key}={value}" for key, value in given.items() if key not in MAY_CHANGE - {"epochs"})
+def list_published() -> list[dict[str, Any]]:
+    """Return the published results, a row each."""
+    return [
+        {
+            "name": name,
+            "network": published.network,
+            "data": published.data,
+            "epochs": published_epochs(published),
+            "published %": "none printed" if published.figure is None
+            else f"{published.figure:.2f} ({published.measured})",
+            "--better": f"{published.better.network}, {published.better.epochs} "
+            f"epoch{'s' if published.better.epochs > 1 else ''}",
+        }
+        for name, published in PUBLISHED.items()
+    ]  # fmt: skip
 
 
-def epochs_of(one: Published) -> int:
-    """As many as were published."""
-    return int(one.settings.get("epochs", RECIPES[one.recipe]["epochs"]))
+def published_epochs(published: Published) -> int:
+    return int(published.settings.get("epochs", RECIPES[published.recipe]["epochs"]))
 
 
-def folder_name(which: str, better: bool, scale: float) -> str:
-    parts = [which.replace("/", "-"), *(["better"] if better else []), *([f"scale{scale:g}"] if scale < 1 else [])]
-    return "-".join(["reproduce", *parts])
-
-
-def facts_of(which: str, one: Published, plan: Plan, better: bool, scale: float) -> dict[str, str]:
-    """What is run, and what of it is a fault."""
-    experiment = plan.contestants[0].experiment
-    recipe = experiment.recipe
-    figure = "no figure" if one.figure is None else f"{one.figure:.2f} % ({one.measured})"
-    facts = {
-        "published": f"{which}: {one.network} on {one.data}, {epochs_of(one)} epochs; {figure}",
-        "run": f"{experiment.network}, {'our recipe' if better else 'as published'}{changes(plan)}, {recipe.epochs} "
-        f"epochs, {recipe.optimizer} {recipe.learning_rate:g}, batches of {recipe.batch_size} at "
-        f"{recipe.image_size} px",
-    }
-    if scale < 1:
-        facts["scale"] = f"{scale:g} of the training images, {recipe.train_samples:,}: not the published result"
+def published_experiment(published: Published, better: bool) -> Experiment:
+    """Return what the document describes and nothing else; or, better, our network for small images and its recipe."""
     if not better:
-        facts["faults"] = "; ".join(one.faults) or "none"
-    return facts | {"machine": plan.machine}
-
-
-def concluded(
-    which: str, one: Published, plan: Plan, folder: Path, outcomes: list[Outcome], better: bool, scale: float
-) -> Reproduction:
-    """The figures side by side, as a table and a page beside the runs. Raises TrainingError where no trial ended."""
-    (standing,) = plan.standings(outcomes)
-    good = [outcome for outcome in outcomes if outcome.records]
-    if not any(outcome.results for outcome in good):
-        raise TrainingError(f"{which}: {'; '.join(standing.failures)}")
-    rows = tuple(epoch_rows(one, good, better))
-    if better:
-        tests = list(standing.figures("test").values())
-        held = list(standing.figures("validation").values())
-        accuracy = fmean(held if one.measured == "validation" else tests)
-    else:
-        accuracy = fmean([outcome.records[-1].val_accuracy or 0.0 for outcome in good])
-    found = Reproduction(
-        folder, one, standing, rows, accuracy, conclusion(one, accuracy, len(good), better, scale) + changes(plan)
+        recipe = Recipe().with_keys(RECIPES[published.recipe]).with_keys(published.settings).with_defaults()
+        return resolve_image_size(Experiment(network=published.network, data=published.data, recipe=recipe))
+    ours = published.better
+    recipe = Recipe().with_keys(OF_NETWORKS.get(ours.network, {}))
+    recipe = recipe.with_keys({"epochs": ours.epochs, **ours.settings}).with_defaults()
+    return resolve_image_size(
+        Experiment(network=ours.network, options=ours.options, data=published.data, recipe=recipe)
     )
-    rounded = ([None if value is None else round(value, 4) for value in row.values()] for row in rows)
-    write_atomic(folder / "reproduction.csv", csv_text(list(rows[0]), rounded))
-    page = render(
-        "reproduction.html", title=f"{which}, {'our recipe' if better else 'as published'}", sentence=found.sentence,
-        charts=charts(rows), rows=rows, facts=list(facts_of(which, one, plan, better, scale).items()),
-        command=command_of(which, better, scale, plan), failures=[f"failed, {one}" for one in standing.failures],
-    )  # fmt: skip
-    write_atomic(folder / "reproduction.html", page)
-    return found
 
 
-def epoch_rows(one: Published, outcomes: Sequence[Outcome], better: bool) -> list[dict[str, float | None]]:
-    """Published and measured by epoch, in per cent; measured is the mean over the seeds, divided as the document does
-    where it is as published."""
-    divisor = 1.0 if better else one.divisor
-    longest = max(len(outcome.records) for outcome in outcomes)
+@dataclass(frozen=True)
+class Reproduction(Specification):
+    """A published result beside ours. Its fields are the arguments of `reproduce`."""
 
-    def mean(epoch: int, *names: str) -> float | None:
-        found = []
-        for outcome in outcomes:
-            for record in outcome.records[epoch : epoch + 1]:
-                values = [value for name in names if (value := getattr(record, name)) is not None]
-                found += [100 * values[0] / divisor] if values else []
-        return fmean(found) if found else None
+    name: str
+    better: bool = False
+    scale: float = 1.0
+    seeds: int = 1
+    kind, verb = "reproduction", "reproduce"
+    ranked = False
 
-    rows: list[dict[str, float | None]] = []
-    for epoch in range(max(longest, len(one.held))):
-        rows.append(
+    def __post_init__(self) -> None:
+        if self.name not in PUBLISHED:
+            raise ConfigurationError(
+                unknown_name("published result", self.name, PUBLISHED, "`lenext reproduce` lists them")
+            )
+        if not 0 < self.scale <= 1:
+            raise ConfigurationError(f"scale={self.scale:g}: a fraction of the training images, above 0 and up to 1")
+        check_seeds(self.seeds, self.settings)
+
+    @property
+    def published(self) -> Published:
+        return PUBLISHED[self.name]
+
+    def title(self) -> str:
+        return f"{self.name}, {'our recipe' if self.better else 'as published'}"
+
+    def table_title(self) -> str:
+        part = "validation" if self.better else self.published.measured
+        return f"accuracy in per cent, {part} and training"
+
+    def default_name(self) -> str:
+        parts = ["reproduce", self.name.replace("/", "-"), *(["better"] if self.better else [])]
+        return "-".join([*parts, *([f"scale{self.scale:g}"] if self.scale < 1 else [])])
+
+    def first_experiment(self) -> Experiment:
+        return published_experiment(self.published, self.better)
+
+    def contestants(self, data: Dataset) -> tuple[list[Contestant], dict[str, str]]:
+        experiment = self.first_experiment()
+        recipe = experiment.recipe
+        if self.scale < 1:
+            samples = max(2, round(self.scale * len(split_by_recipe(data, recipe).train)))
+            recipe = recipe.with_keys({"train_samples": samples})
+        recipe = recipe.with_keys(self.settings).with_defaults()
+        if recipe.epochs > (epochs := published_epochs(self.published)):
+            raise ConfigurationError(f"epochs={recipe.epochs}: published are {epochs}; give no more")
+        return [Contestant(experiment.network, replace(experiment, recipe=recipe))], {}
+
+    def format_changes(self) -> str:
+        """Return the settings that differ from what was published, or from our recipe."""
+        keys = [key for key in self.settings if key not in MAY_CHANGE - {"epochs"}]
+        return "".join(f", but {key}={self.settings[key]}" for key in keys)
+
+    def facts(self, plan: Plan) -> dict[str, str]:
+        published, experiment = self.published, plan.contestants[0].experiment
+        recipe = experiment.recipe
+        figure = "no figure" if published.figure is None else f"{published.figure:.2f} % ({published.measured})"
+        facts = {
+            "published": f"{self.name}: {published.network} on {published.data}, {published_epochs(published)} epochs; "
+            f"{figure}",
+            "run": f"{experiment.network}, {'our recipe' if self.better else 'as published'}{self.format_changes()}, "
+            f"{recipe.epochs} epochs, {recipe.optimizer} {recipe.learning_rate:g}, batches of {recipe.batch_size} at "
+            f"{recipe.image_size} px",
+        }
+        if self.scale < 1:
+            facts["scale"] = (
+                f"{self.scale:g} of the training images, {recipe.train_samples:,}: not the published result"
+            )
+        return facts if self.better else facts | {"faults": "; ".join(published.faults) or "none"}
+
+    def conclude(self, standings: Sequence[Standing], counts: Mapping[str, int]) -> list[str]:
+        (standing,) = standings
+        trained = [outcome for outcome in standing.outcomes if outcome.records]
+        if not any(outcome.results for outcome in trained):
+            raise TrainingError(f"{self.name}: {'; '.join(standing.failures)}")
+        if self.better:
+            accuracy = standing.mean(self.published.measured) or 0.0
+        else:
+            last = [outcome.records[-1].val_accuracy or 0.0 for outcome in trained]
+            accuracy = fmean(last) / self.published.divisor
+        return [self.compare_figure(100 * accuracy, len(trained)) + self.format_changes()]
+
+    def compare_figure(self, measured: float, seeds: int) -> str:
+        """Compare an accuracy in per cent, the mean over the seeds, with what was published."""
+        mean = f" (mean of {seeds} seeds)" if seeds > 1 else ""
+        scale = f" on {self.scale:g} of the training images" if self.scale < 1 else ""
+        figure = self.published.figure
+        if figure is None:
+            return f"Nothing was published; measured: {measured:.2f} %{mean}{scale}"
+        target = self.published.best or figure if self.better else figure
+        return (
+            f"Published: {target:.2f} %{' (its best epoch)' if target != figure else ''}; measured{scale}: "
+            f"{measured:.2f} %{mean}, {abs(measured - target):.2f} points {'above' if measured >= target else 'below'}"
+        )
+
+    def epoch_rows(self, standings: Sequence[Standing]) -> list[EpochRow]:
+        """Return published and measured accuracy by epoch, in per cent; measured is the mean over the seeds."""
+        divisor = 1.0 if self.better else self.published.divisor
+        runs = [outcome.records for outcome in standings[0].outcomes if outcome.records]
+
+        def mean(epoch: int, *metrics: str) -> float | None:
+            values = []
+            for records in runs:
+                for record in records[epoch : epoch + 1]:
+                    present = [value for name in metrics if (value := getattr(record, name)) is not None]
+                    values += [100 * present[0] / divisor] if present else []
+            return fmean(values) if values else None
+
+        held_out, training = self.published.held_out, self.published.training
+        return [
             {
                 "epoch": float(epoch + 1),
-                "published": one.held[epoch] if epoch < len(one.held) else None,
+                "published": held_out[epoch] if epoch < len(held_out) else None,
                 "measured": mean(epoch, "val_accuracy"),
-                "published, training": one.training[epoch] if epoch < len(one.training) else None,
+                "published, training": training[epoch] if epoch < len(training) else None,
                 "measured, training": mean(epoch, "evaluated_train_accuracy", "train_accuracy"),
             }
-        )
-    return rows
-
-
-def conclusion(one: Published, accuracy: float, seeds: int, better: bool, scale: float) -> str:
-    """What the figures say."""
-    shown = 100 * accuracy / (1.0 if better else one.divisor)
-    over = f" (mean of {seeds} seeds)" if seeds > 1 else ""
-    part = f" on {scale:g} of the training images" if scale < 1 else ""
-    if one.figure is None:
-        return f"Nothing was published; measured: {shown:.2f} %{over}{part}"
-    target = (one.best or one.figure) if better else one.figure
-    apart = shown - target
-    return (
-        f"Published: {target:.2f} %{' (its best epoch)' if target != one.figure else ''}; measured{part}: "
-        f"{shown:.2f} %{over}, {abs(apart):.2f} points {'above' if apart >= 0 else 'below'}"
-    )
-
-
-def charts(rows: Sequence[dict[str, float | None]]) -> list[Chart]:
-    """Published and measured over each other."""
-    epochs = [row["epoch"] or 0.0 for row in rows]
-    found = []
-    for title, suffix in (("Held out", ""), ("Training", ", training")):
-        lines = [
-            Line(name, epochs, [share(row[f"{name}{suffix}"]) for row in rows], look)
-            for name, look in (("published", "a"), ("measured", "b"))
+            for epoch in range(max(len(held_out), *map(len, runs)))
         ]
-        lines = [line for line in lines if any(value is not None for value in line.y)]
-        if lines:
-            found.append(Chart(f"{title}: accuracy", lines, percent=True))
-    return found
-
-
-def share(percent: float | None) -> float | None:
-    return None if percent is None else percent / 100
-
-
-def tell(found: Reproduction, better: bool, console: Console) -> None:
-    """The table by epoch and the conclusion."""
-    columns = dict.fromkeys(found.rows[0], "right")
-    rows = [
-        [f"{value:.0f}" if name == "epoch" else "" if value is None else f"{value:.2f}" for name, value in row.items()]
-        for row in found.rows
-    ]
-    what = "validation" if better else found.published.measured
-    console.print()
-    console.print(build_table(f"accuracy in per cent, {what} and training", columns, rows))
-    console.print(f"{found.sentence}\n\npage: {found.path / 'reproduction.html'}")
-
-
-def command_of(which: str, better: bool, scale: float, plan: Plan) -> str:
-    parts = ["lenext", "reproduce", which, *(["--better"] if better else [])]
-    parts += ["--scale", f"{scale:g}"] if scale < 1 else []
-    parts += ["--seeds", str(plan.seeds)] if plan.seeds > 1 else []
-    return shlex.join([*parts, *spelled(plan.request)])

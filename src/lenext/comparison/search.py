@@ -1,54 +1,40 @@
-"""`vary --search optuna`: variations sought by Optuna (extra `tune`), in a database that several processes may share.
+"""`vary --search optuna`: variations chosen by Optuna (extra `tune`), in a database that several processes may share.
 
-A trial is asked for once, its run lies in a folder named by its number, and it is told once: a process that is killed
-leaves it running in the database, and the next one goes on with its run.
+A trial is suggested once, its run is in a folder named by its number, and its accuracy is reported once. A process that
+is killed leaves its trial running in the database; the next process resumes its run.
 """
 
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenext.comparison.costs import costs_of, jobs_of, machine_of
-from lenext.comparison.plan import Contestant, Plan, check_seed, data_of, settled, spelled, state_of
-from lenext.comparison.standings import Cost, Standing, ranked, tell, write_csv, write_page
-from lenext.comparison.study import HERE, check_installed, folder_of, masked, next_trial, opened, place_of
-from lenext.comparison.trials import Outcome, Trial, done, read_test_of, taken, told_of, trained
-from lenext.comparison.values import Choices, in_proportion, parse, said
-from lenext.comparison.variations import BASE, base_of, check_judged, varied
+from lenext.comparison import study
+from lenext.comparison.engine import run_comparison
+from lenext.comparison.plan import Contestant, Plan, choose_data
+from lenext.comparison.specification import Comparison
+from lenext.comparison.standings import Standing, rank_standings
+from lenext.comparison.trials import Outcome, Trial, find_outcome, format_error, lock_trial, name_numbered, train_trial
+from lenext.comparison.values import Choices, apply_values, format_value, format_values, parse_choices, scale_tuple
+from lenext.comparison.variations import BASE, Variations, check_has_validation
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.foundation.files import expand_path
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
 from lenext.training.metrics import Record
-from lenext.workflows.train import absolute_path, default_name
-
-REFUSED = "refused"  # an attribute of a trial: why
+from lenext.workflows.context import Context
+from lenext.workflows.costs import Cost, Timing, build_jobs, measure_costs
+from lenext.workflows.prepare import load_data
+from lenext.workflows.train import absolute_path
 
 
 class PrunedError(LenextError):
-    """A trial that promises too little to be gone on with."""
+    """The end of a trial that promises too little to continue."""
 
 
-@dataclass(frozen=True)
-class Search:
-    """What a search came to: its folder with the page and the table, the trials that ended, the best first."""
-
-    path: Path
-    standings: tuple[Standing, ...]
-    counts: Mapping[str, int]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def page(self) -> Path:
-        return self.path / "search.html"
-
-
-def seek(
+def search(
     network: str,
     options: Sequence[str],
     *,
@@ -62,190 +48,176 @@ def seek(
     data_dir: str | Path | None = None,
     offline: bool = False,
     quiet: bool = False,
-    **given: Any,
-) -> Search:
-    """Let Optuna choose among the options, `KEY=V1,V2` or `KEY=LOW..HIGH`, by validation; weak trials are pruned.
+    **settings: Any,
+) -> Comparison:
+    """Let Optuna choose among the options by validation accuracy; weak trials are pruned, the best reads the test set.
 
-    trials: how many in all, over all processes; the same request goes on until there are so many
-    database: a URL, so that several machines may take part, each with the same `name`; without it, a file beside the
-        runs, which several processes of this machine may share
+    Options are `KEY=V1,V2` or `KEY=LOW..HIGH`. The same request continues until there are `trials`, over all processes.
+    `database` is a URL, so that several machines may take part, each with the same `name`; by default it is a file in
+    the folder, which several processes of this machine may share. The other arguments are those of `vary`.
 
-    Only the best trial reads the test set. Raises ConfigurationError for what cannot be sought, RunError for a database
-    that is locked, broken or of another version.
+    Raises:
+        ConfigurationError: The options cannot be searched.
+        RunError: The database is locked, broken or of another version.
     """
-    check_seed(given)
-    choices = parse(network, options)
-    if not choices or trials < 1:
+    if not parse_choices(network, options) or trials < 1:
         raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
-    check_installed()
-    data = data_of(recipe, data)
-    request = {
-        "vary": network, "options": list(options), "data": absolute_path(data),
-        "state": state_of(data, recipe, network),         "search": "optuna", "database": masked(database),
-        "recipe": recipe, "label_column": label_column, "settings": {key: given[key] for key in sorted(given)},
-    }  # fmt: skip
-    where: dict[str, Any] = {"data_dir": data_dir, "offline": offline}
-    with Console(quiet) as console:
-        kept: list[Dataset] = []
-
-        def make() -> Plan:
-            base, whole = base_of(network, data, recipe, label_column, given, data_dir, offline)
-            check_judged(base, whole)
-            kept.append(whole)
-            jobs = jobs_of({BASE: base}, whole, data_dir, offline)
-            one = Contestant(BASE, base, costs_of(jobs, "no")[BASE])
-            return Plan({}, (one,), 1, machine_of(jobs))
-
-        otherwise = default_name("", Experiment(network=f"search-{network}", data=data))
-        folder, plan, _ = settled(
-            request, expand_path(runs_dir), name, otherwise.replace(":", "-").replace("/", "-"), make
-        )
-        base = plan.contestants[0].experiment
-        whole = kept[0] if kept else base_of(network, data, recipe, label_column, given, data_dir, offline)[1]
-        console.print_facts(
-            {"search": str(folder), "trials": f"{trials}, judged on validation", "machine": plan.machine}
-        )
-        console.print()
-        sought = {key: request[key] for key in ("vary", "options", "recipe", "settings")}
-        with opened(database or f"sqlite:///{folder / 'study.db'}", name or folder.name, sought) as study:
-            while (trial := next_trial(study, folder, trials, alone=not database)) is not None:
-                outcome = carried(study, trial, base, choices, whole, folder, where)
-                if outcome:
-                    console.print(f"trial {trial.number}: {outcome}")
-            found = concluded(study, plan, folder, request | {"trials": trials, "name": name}, where)
-        tell(found.standings[:20], found.notes, console.print)
-        counts = ", ".join(f"{number} {state}" for state, number in found.counts.items())
-        console.print(f"{counts}\n\npage: {found.page}")
-    return found
-
-
-def carried(
-    study: Any,
-    trial: Any,
-    base: Experiment,
-    choices: Sequence[Choices],
-    whole: Dataset,
-    folder: Path,
-    where: dict[str, Any],
-) -> str:
-    """Do a trial and tell the study; what came of it, in a line; nothing where another process is at it."""
-    from optuna.trial import TrialState
-
-    with taken(folder, folder_of(trial.number)) as mine:
-        if not mine:
-            time.sleep(0.1)
-            return ""
-        values = {one.key: suggested(trial, one) for one in choices}
-        words = " ".join(f"{key}={said(value)}" for key, value in values.items())
-        try:
-            experiment = varied(base, choices, values)
-            job = jobs_of({words: experiment}, whole, where["data_dir"], where["offline"])
-            cost = costs_of(job, "no")[words]
-            trial.set_user_attr("cost", vars(cost))
-        except ConfigurationError as error:
-            trial.set_user_attr(REFUSED, str(error))
-            study.tell(trial.number, state=TrialState.FAIL)
-            return f"{words}: refused: {error}"
-        one = NumberedTrial(words, experiment, trial.number)
-        try:
-            before = done(one, folder)
-            outcome = before or Outcome(
-                one, trained(one, folder, **where, read_test=False, watch=reporter(trial, one, folder))
-            )
-        except PrunedError:
-            study.tell(trial.number, state=TrialState.PRUNED)
-            return f"{words}: pruned"
-        except Exception as error:  # a network of one's own may raise anything
-            if type(error).__module__.startswith(("optuna.", "sqlalchemy.", "sqlite3")):
-                raise
-            trial.set_user_attr(REFUSED, told_of(error))
-            study.tell(trial.number, state=TrialState.FAIL)
-            return f"{words}: failed: {told_of(error)}"
-        if outcome.validation is None:  # a run that is not this trial's lies there
-            raise RunError(outcome.failure or f"{folder / one.name}: without validation; remove it")
-        study.tell(trial.number, outcome.validation)
-        return f"{words}: {outcome.said()}"
+    study.check_installed()
+    data = absolute_path(choose_data(recipe, data))
+    specification = Search(
+        network, tuple(options), data, "optuna", 1, recipe, label_column, trials, database, name, settings=settings
+    )
+    return run_comparison(specification, runs_dir, name, Context(data_dir, offline, Console(quiet)))
 
 
 @dataclass(frozen=True)
-class NumberedTrial(Trial):
-    """One whose folder is named by its number in the study."""
+class Search(Variations):
+    """Variations that Optuna chooses. Its fields are the arguments of `search`."""
 
-    number: int
+    trials: int = 20
+    database: str = ""
+    name: str = ""
+    kind, baseline, incidental = "search", "", ("trials", "name")
 
-    @property
-    def name(self) -> str:
-        return folder_of(self.number)
+    def request(self) -> dict[str, Any]:
+        return super().request() | {"database": study.mask_password(self.database)}
+
+    def command(self) -> list[str]:
+        return [study.mask_password(word) for word in super().command()]
+
+    def title(self) -> str:
+        return f"{self.network}: variations searched"
+
+    def timing(self) -> Timing:
+        return "no"
+
+    def contestants(self, data: Dataset) -> tuple[list[Contestant], dict[str, str]]:
+        base = self.first_experiment()
+        check_has_validation(base, data)
+        return [Contestant(BASE, base)], {}
+
+    def facts(self, plan: Plan) -> dict[str, str]:
+        return {"search": f"{self.network} on {Path(self.data).name}, {self.trials} trials, judged on validation"}
+
+    def run_trials(self, plan: Plan, folder: Path, context: Context) -> tuple[list[Standing], Mapping[str, int]]:
+        base = plan.contestants[0].experiment
+        data = load_data(base, context)
+        identity = {
+            "vary": self.network, "options": list(self.option), "recipe": self.recipe,
+            "settings": dict(sorted(self.settings.items())),
+        }  # fmt: skip
+        url = self.database or f"sqlite:///{folder / 'study.db'}"
+        with study.open_study(url, self.name or folder.name, identity) as database:
+            while (suggestion := study.next_trial(database, folder, self.trials, alone=not self.database)) is not None:
+                with lock_trial(folder, name_numbered(suggestion.number)) as is_ours:
+                    if is_ours:
+                        result = train_suggestion(suggestion, base, self.choices, data, folder, context)
+                        context.console.print(f"trial {suggestion.number}: {result}")
+                    else:
+                        time.sleep(0.1)
+            standings, counts = read_standings(database, base, folder)
+        if not standings:
+            raise RunError(f"{folder}: no trial has succeeded; its options may not suit the data")
+        best = rank_standings(standings)[0]
+        if place := best.outcomes[0].remote_place:
+            context.console.print(f"the best trial, {best.name}, ran at {place}")
+        return standings, counts
+
+    def conclude(self, standings: Sequence[Standing], counts: Mapping[str, int]) -> list[str]:
+        best, number = standings[0], counts.get("running")
+        conclusions = [
+            f"{best.name} is the best of {len(standings)} on the validation that chose it, which flatters it"
+        ]
+        if number:
+            conclusions.append(f"{number} trials still run elsewhere; the same command concludes once they have ended")
+        elif best.outcomes[0].run is None:  # a page names no machine
+            conclusions.append(
+                "the run of the best trial is in another folder, perhaps on another machine; the same command there "
+                "reads its test set"
+            )
+        return conclusions
 
 
-def suggested(trial: Any, one: Choices) -> Any:
-    """What the study suggests for a key. Lists are asked for by their names, as a database keeps plain values only."""
-    if one.span:
-        low, high = one.span.low, one.span.high
-        if not one.span.whole:
-            return trial.suggest_float(one.key, low, high, log=one.span.log)
-        number = trial.suggest_int(one.key, int(low), int(high), log=one.span.log)
-        return in_proportion(number, one.base) if isinstance(one.base, tuple) else number
-    names = [said(value) for value in one.values]
-    return one.values[names.index(trial.suggest_categorical(one.key, names))]
-
-
-def reporter(trial: Any, one: Trial, folder: Path) -> Callable[[Record], None]:
-    """Tells the study each epoch's validation, and ends what it would prune."""
-    known = trial.study.trials[trial.number].intermediate_values
-
-    def report(record: Record) -> None:
-        if record.val_accuracy is None:
-            return
-        if record.epoch not in known:  # a run that goes on repeats none, but may have been killed before it was told
-            trial.report(record.val_accuracy, record.epoch)
-        if record.epoch < one.experiment.recipe.epochs and trial.should_prune():
-            raise PrunedError(f"{folder / one.name}: pruned after epoch {record.epoch}")
-
-    return report
-
-
-def concluded(study: Any, plan: Plan, folder: Path, request: Mapping[str, Any], where: dict[str, Any]) -> Search:
-    """The trials that ended, as a table and a page; the best reads the test set, once none is at work any more, where
-    its run lies here."""
+def train_suggestion(
+    suggestion: Any, base: Experiment, choices: Sequence[Choices], data: Dataset, folder: Path, context: Context
+) -> str:
+    """Train the trial that the study asks for, and report its accuracy to the study. Returns the result in a line."""
     from optuna.trial import TrialState
 
-    standings, counts, places = [], dict[str, int](), dict[str, str]()
-    base = plan.contestants[0].experiment
-    for trial in study.get_trials(deepcopy=False):
-        counts[trial.state.name.lower()] = counts.get(trial.state.name.lower(), 0) + 1
-        if trial.state != TrialState.COMPLETE:
+    def fail(reason: str) -> str:
+        suggestion.set_user_attr("refused", reason)
+        suggestion.study.tell(suggestion.number, state=TrialState.FAIL)
+        return reason
+
+    values = {choice.key: suggest_value(suggestion, choice) for choice in choices}
+    name = format_values(values)
+    try:
+        experiment = apply_values(base, choices, values)
+        jobs, misfits = build_jobs({name: experiment}, data, context)
+        if misfits:
+            raise ConfigurationError(misfits[name])
+        suggestion.set_user_attr("cost", vars(measure_costs(jobs, "no")[name]))
+    except ConfigurationError as error:
+        return f"{name}: refused: {fail(str(error))}"
+    trial = Trial(name, experiment, suggestion.number)
+    try:
+        watch = make_watch(suggestion, trial)
+        outcome = find_outcome(trial, folder) or Outcome(trial, train_trial(trial, folder, context, False, watch))
+    except PrunedError:
+        suggestion.study.tell(suggestion.number, state=TrialState.PRUNED)
+        return f"{name}: pruned"
+    except Exception as error:  # a user-defined network may raise anything
+        if type(error).__module__.startswith(("optuna.", "sqlalchemy.", "sqlite3")):
+            raise
+        return f"{name}: failed: {fail(format_error(error))}"
+    if outcome.validation is None:  # a run that is not this trial's
+        raise RunError(outcome.failure or f"{folder / trial.name}: without validation; remove it")
+    suggestion.study.tell(suggestion.number, outcome.validation)
+    return f"{name}: {outcome.describe()}"
+
+
+def suggest_value(suggestion: Any, choice: Choices) -> Any:
+    """Return the study's suggestion for a key. A database keeps plain values only, so tuples go by their names."""
+    limits = choice.range
+    if limits is None:
+        names = [format_value(value) for value in choice.values]
+        return choice.values[names.index(suggestion.suggest_categorical(choice.key, names))]
+    if not limits.integer:
+        return suggestion.suggest_float(choice.key, limits.low, limits.high, log=limits.log)
+    number = suggestion.suggest_int(choice.key, int(limits.low), int(limits.high), log=limits.log)
+    return scale_tuple(number, choice.default) if isinstance(choice.default, tuple) else number
+
+
+def make_watch(suggestion: Any, trial: Trial) -> Callable[[Record], None]:
+    """Return a function that reports each epoch's validation to the study, and ends a trial that the study prunes."""
+    reported = suggestion.study.trials[suggestion.number].intermediate_values
+
+    def watch(record: Record) -> None:
+        if record.val_accuracy is None:
+            return
+        if record.epoch not in reported:  # a resumed run may have been killed between an epoch and its report
+            suggestion.report(record.val_accuracy, record.epoch)
+        if record.epoch < trial.experiment.recipe.epochs and suggestion.should_prune():
+            raise PrunedError(f"{trial.name}: pruned after epoch {record.epoch}")
+
+    return watch
+
+
+def read_standings(database: Any, base: Experiment, folder: Path) -> tuple[list[Standing], dict[str, int]]:
+    """Return the trials that succeeded, of all processes, and the number of trials by state."""
+    standings, counts = [], dict[str, int]()
+    for frozen in database.get_trials(deepcopy=False):
+        state = frozen.state.name.lower()
+        counts[state] = counts.get(state, 0) + 1
+        if state != "complete":
             continue
-        words = " ".join(f"{key}={said(value)}" for key, value in trial.params.items())
-        one = NumberedTrial(words, base, trial.number)
-        here = trial.user_attrs.get(HERE) == place_of(folder)
-        outcome = Outcome(one, Run(folder / one.name)) if here else Outcome(one, told=trial.value)
-        name = f"{trial.number}: {words}"
-        places[name] = "" if here else str(trial.user_attrs.get(HERE))
-        settings = {key: said(value) for key, value in trial.params.items()}
-        standings.append(Standing(name, (outcome,), costs_from(trial.user_attrs.get("cost")), settings))
-    if not standings:
-        raise RunError(f"{folder}: no trial has ended well; its options may not suit the data")
-    order = ranked(standings, "validation")
-    notes = [f"{order[0].name} is the best of {len(order)} on the validation that chose it, which flatters it"]
-    place = ""
-    if running := counts.get("running"):
-        notes.append(f"{running} trials are still running elsewhere; the same command concludes once they have ended")
-    elif place := places[order[0].name]:
-        notes.append(f"the best trial's run is at {place}; the same command there reads its test set")
-    else:
-        order[0] = replace(order[0], outcomes=tuple(read_test_of(one, **where) for one in order[0].outcomes))
-    write_csv(order, folder / "search.csv")
-    facts = [("trials", ", ".join(f"{number} {state}" for state, number in counts.items())), ("machine", plan.machine)]
-    command = ["lenext", "vary", str(request["vary"]), *(f"--option={one}" for one in request["options"])]
-    command += spelled(request, "data", "search", "trials", "database", "name", "recipe", "label_column")
-    elsewhere = f"at {place}", "in another folder, perhaps on another machine"  # a page tells no machine's name
-    write_page(
-        folder / "search.html", order, title=f"{request['vary']}: variations sought", part="validation", facts=facts,
-        notes=[note.replace(*elsewhere) for note in notes] if place else notes, command=shlex.join(command),
-    )  # fmt: skip
-    return Search(folder, tuple(order), counts, tuple(notes))
-
-
-def costs_from(found: Any) -> Cost | None:
-    return Cost(**found) if isinstance(found, dict) else None
+        settings = {key: format_value(value) for key, value in frozen.params.items()}
+        trial = Trial(format_values(frozen.params), base, frozen.number)
+        place, cost = str(frozen.user_attrs.get(study.PLACE)), frozen.user_attrs.get("cost")
+        if place == study.place_of(folder):
+            outcome = Outcome(trial, Run(folder / trial.name))
+        else:
+            outcome = Outcome(trial, remote_validation=frozen.value, remote_place=place)
+        cost = Cost(**cost) if isinstance(cost, dict) else None
+        standings.append(Standing(f"{frozen.number}: {trial.contestant}", (outcome,), cost, settings))
+    return standings, counts

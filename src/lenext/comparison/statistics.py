@@ -1,4 +1,4 @@
-"""What may be said of figures over several seeds."""
+"""Statistics of accuracies over several seeds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,62 +10,60 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of paired differences; half: half the width of its 95 % interval by Student's t, None of one pair."""
+    """A mean of paired differences with its confidence interval."""
 
     mean: float
-    half: float | None
+    half_width: float | None  # half the width of the 95 % interval by Student's t; None for a single pair
     pairs: int
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.half is not None and abs(self.mean) > self.half
+        """Whether the interval excludes zero."""
+        return self.half_width is not None and abs(self.mean) > self.half_width
 
-    def points(self) -> str:
-        """In points of accuracy."""
-        return f"{100 * self.mean:+.2f}" + ("" if self.half is None else f" ± {100 * self.half:.2f}")
+    def format_points(self) -> str:
+        return f"{100 * self.mean:+.2f}" + ("" if self.half_width is None else f" ± {100 * self.half_width:.2f}")
 
 
-def deviation(values: Sequence[float]) -> float | None:
-    """Of a sample; of one value there is none."""
+def standard_deviation(values: Sequence[float]) -> float | None:
+    """Return the standard deviation of a sample; None for a single value."""
     return stdev(values) if len(values) > 1 else None
 
 
-def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
-    """Of figures by seed: ours less theirs where both have one; None where no seed is in both."""
+def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Difference | None:
+    """Return the mean of ours minus theirs over the seeds that both have; None if they share no seed."""
     seeds = sorted(ours.keys() & theirs.keys())
     differences = [ours[seed] - theirs[seed] for seed in seeds]
     if not differences:
         return None
-    spread = deviation(differences)
-    if spread is None:
+    deviation = standard_deviation(differences)
+    if deviation is None:
         return Difference(differences[0], None, 1)
     from scipy.stats import t
 
-    number = len(differences)
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, number - 1)) * spread / math.sqrt(number)
-    return Difference(fmean(differences), half, number)
+    count = len(differences)
+    half_width = float(t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * deviation / math.sqrt(count)
+    return Difference(fmean(differences), half_width, count)
 
 
-def sentence(better: str, worse: str, difference: Difference, what: str) -> str:
-    """What the difference of the first less the second bears out; where it is negative, the names change places."""
+def describe_difference(better: str, worse: str, difference: Difference, metric: str) -> str:
+    """Return what the difference of the first to the second supports; if it is negative, the names change places."""
     if difference.mean < 0:
         better, worse = worse, better
-    size = f"{100 * abs(difference.mean):.2f}"
-    if difference.half is None:
-        return f"{better} is {size} points of {what} above {worse} with one seed, which says nothing of chance"
-    over = f"95 % interval over {difference.pairs} seeds"
+    points = f"{100 * abs(difference.mean):.2f}"
+    if difference.half_width is None:
+        return f"{better} is {points} points of {metric} above {worse} with one seed, which says nothing of chance"
+    points += f" ± {100 * difference.half_width:.2f} points of {metric} (95 % interval over {difference.pairs} seeds)"
     if difference.is_clear:
-        return f"{better} is better than {worse} by {size} ± {100 * difference.half:.2f} points of {what} ({over})"
-    return f"{better} and {worse} cannot be told apart: {size} ± {100 * difference.half:.2f} points of {what} ({over})"
+        return f"{better} is better than {worse} by {points}"
+    return f"{better} and {worse} cannot be told apart: {points}"
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Of (cost, value) those that no other beats in both: the least costly for its value or better, by cost."""
-    order = sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1]))
-    best, found = -math.inf, []
-    for at in order:
-        if points[at][1] > best:
-            best = points[at][1]
-            found.append(at)
-    return found
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the indices of the (cost, value) points that no other beats in both, by rising cost."""
+    best, front = -math.inf, []
+    for index in sorted(range(len(points)), key=lambda at: (points[at][0], -points[at][1])):
+        if points[index][1] > best:
+            best = points[index][1]
+            front.append(index)
+    return front

@@ -1,4 +1,4 @@
-"""Trials: trainings that belong together, done one after another, each once, whatever stops or kills them."""
+"""Trials: the trainings of a comparison. Each is done once, whatever stops or kills the process."""
 
 import hashlib
 import re
@@ -28,18 +28,18 @@ from lenext.workflows.resume import resume_run
 from lenext.workflows.train import absolute_network, run_experiment
 from lenext.workflows.use import val
 
-LOCKS = ".locks"
-LONGEST = 80  # letters of a folder's name
-WAIT = 1.0  # seconds between looks at trials that other processes are at
-Say = Callable[[str], None]
+LOCKS_FOLDER = ".locks"
+MAX_NAME_CHARACTERS = 80
+POLL_SECONDS = 1.0  # between looks at trials that other processes train
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: of which contestant, and all it is made from."""
+    """One training of a comparison."""
 
     contestant: str
-    experiment: Experiment
+    experiment: Experiment  # all that the training is made from, its seed included
+    number: int | None = None  # in a search; it names the trial's folder
 
     @property
     def seed(self) -> int:
@@ -47,22 +47,29 @@ class Trial:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of its folder."""
+        if self.number is not None:
+            return name_numbered(self.number)
         plain = re.sub(r"[^\w.=-]+", "-", self.contestant).strip("-.")
-        if plain != self.contestant or len(plain) > LONGEST:
-            plain = f"{plain[:LONGEST]}-{hashlib.sha256(self.contestant.encode()).hexdigest()[:6]}"
+        if plain != self.contestant or len(plain) > MAX_NAME_CHARACTERS:
+            digest = hashlib.sha256(self.contestant.encode()).hexdigest()[:6]
+            plain = f"{plain[:MAX_NAME_CHARACTERS]}-{digest}"
         return f"{plain}-seed{self.seed}"
+
+
+def name_numbered(number: int) -> str:
+    return f"trial-{number:04d}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial: a run, or why there is none."""
+    """The result of a trial: a run, a failure, or, if another machine trained it, an accuracy."""
 
     trial: Trial
     run: Run | None = None
     failure: str = ""
-    told: float | None = None
-    """Its validation accuracy, where the run is on another machine."""
+    remote_validation: float | None = None  # accuracy
+    remote_place: str = ""  # the other machine, and the folder there
 
     @cached_property
     def results(self) -> dict[str, Any]:
@@ -74,22 +81,22 @@ class Outcome:
 
     @property
     def validation(self) -> float | None:
-        """Accuracy of the best epoch."""
-        return (self.results.get("validation") or {}).get("accuracy", self.told)
+        """The validation accuracy of the best epoch."""
+        return (self.results.get("validation") or {}).get("accuracy", self.remote_validation)
 
     @property
     def test(self) -> float | None:
-        """Accuracy, where the test set was read."""
+        """The test accuracy, if the test set was read."""
         return (self.results.get("test") or {}).get("accuracy")
 
     @property
     def seconds(self) -> float | None:
-        """Of training."""
+        """The training time in seconds."""
         return self.results.get("training_seconds")
 
     @cached_property
-    def guesses(self) -> bool:
-        """Whether its last epoch was no better than guessing among classes of the same size."""
+    def is_guessing(self) -> bool:
+        """Whether the last epoch was no better than guessing among classes of equal size."""
         split = self.run.read_json("split.json") if self.run else {}
         classes, counts = len(split.get("classes", ())), split.get("samples", {})
         if classes < 2 or not self.records:
@@ -97,126 +104,139 @@ class Outcome:
         samples = Samples(classes, 1 / classes, counts.get("train", 0), counts.get("validation", 0))
         return at_chance(self.records[-1], samples)
 
-    def said(self) -> str:
-        """In a line."""
+    def describe(self) -> str:
         if self.failure:
             return f"failed: {self.failure}"
         parts = [f"{name} {value:.2%}" for name in ("validation", "test") if (value := getattr(self, name)) is not None]
         return ", ".join([*parts, *([f"{format_duration(self.seconds)} of training"] if self.seconds else [])])
 
 
-def carry_out(
+def run_trials(
     trials: Sequence[Trial],
     folder: Path,
+    context: Context,
     *,
-    data_dir: str | Path | None = None,
-    offline: bool = False,
     read_test: bool = True,
-    say: Say = lambda _: None,
     forecast: Forecast | None = None,
 ) -> list[Outcome]:
-    """Do those that are not done, in this order, each in its folder below `folder`; a failure is an outcome, too.
+    """Do the trials that are not done yet, in this order; a failure is an outcome, too.
 
-    A trial that was killed or stopped goes on from its checkpoint; one that has ended is taken as it is. Several
-    processes may do this at once: each takes trials that no other is at, and waits for the rest.
+    A trial that was killed or stopped resumes from its checkpoint. Several processes may do this at once: each takes
+    trials that no other process trains, and waits for the rest.
+
+    Args:
+        trials: All trials of the comparison.
+        folder: Each trial has its run folder in it.
+        context: Where data are found; each outcome is printed.
+        read_test: Whether each trial measures the test set at its end.
+        forecast: The expected time of the trainings.
     """
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     forecast = forecast or Forecast({})
     waiting = list(range(len(trials)))
     while waiting:
-        later = []
-        for at in waiting:
-            trial, begun = trials[at], time.perf_counter()
-            there = done(trial, folder)
-            outcome = there or attempt(trial, folder, data_dir, offline, read_test)
+        busy = []
+        for index in waiting:
+            trial, start = trials[index], time.perf_counter()
+            earlier = find_outcome(trial, folder)
+            outcome = earlier or try_trial(trial, folder, context, read_test)
             if outcome is None:
-                later.append(at)
+                busy.append(index)
                 continue
-            found[at] = outcome
-            if not there and not outcome.failure:
-                forecast.ended(trial.contestant, time.perf_counter() - begun)
-            left = forecast.said(one.contestant for number, one in enumerate(trials) if number not in found)
-            more = " (done before)" if there else left and f"; {left} left"
-            say(f"[{len(found)}/{len(trials)}] {trial.contestant}, seed {trial.seed}: {outcome.said()}{more}")
-        if len(later) == len(waiting):
-            time.sleep(WAIT)
-        waiting = later
-    return [found[at] for at in range(len(trials))]
+            outcomes[index] = outcome
+            if not earlier and not outcome.failure:
+                forecast.record_time(trial.contestant, time.perf_counter() - start)
+            remaining = forecast.format_remaining(
+                other.contestant for number, other in enumerate(trials) if number not in outcomes
+            )
+            suffix = " (done before)" if earlier else remaining and f"; {remaining} left"
+            context.console.print(
+                f"[{len(outcomes)}/{len(trials)}] {trial.contestant}, seed {trial.seed}: {outcome.describe()}{suffix}"
+            )
+        if len(busy) == len(waiting):
+            time.sleep(POLL_SECONDS)
+        waiting = busy
+    return [outcomes[index] for index in range(len(trials))]
 
 
-def done(trial: Trial, folder: Path) -> Outcome | None:
-    """What a trial came to that has ended before."""
+def find_outcome(trial: Trial, folder: Path) -> Outcome | None:
+    """Return the outcome of a trial that has ended before."""
     run = Run(folder / trial.name)
     if not (run.path / "recipe.yaml").is_file():
         return None
     try:
         experiment = run.experiment
-        if other := differing(experiment, trial.experiment):
-            return Outcome(trial, failure=f"{run.path}: a run of other {', '.join(other)} lies there; remove it")
+        if keys := differing_keys(experiment, trial.experiment):
+            failure = f"{run.path} was trained with a different {', '.join(keys)}; remove it, or give another --name"
+            return Outcome(trial, failure=failure)
         return Outcome(trial, run) if run.is_finished(experiment) else None
     except LenextError as error:
         return Outcome(trial, failure=str(error))
 
 
-def differing(there: Experiment, wanted: Experiment) -> list[str]:
-    """In which keys a run's experiment is not the one that was wanted, but for what `train` settles by itself."""
-    one, other = ({**asdict(some), **asdict(some.recipe)} for some in (there, wanted))
-    for found in (one, other):
-        found["options"] = str({key: list(v) if isinstance(v, tuple) else v for key, v in found["options"].items()})
-        found["network"] = Path(found["network"]).name
-    left = one.keys() - {*MAY_CHANGE, "recipe"}
-    return sorted(key for key in left if one[key] != other[key] and "auto" not in (one[key], other[key]))
+def differing_keys(experiment: Experiment, expected: Experiment) -> list[str]:
+    """Return the keys in which a run's experiment is not the trial's, but for each `auto` that `train` resolves."""
+    ours, theirs = ({**asdict(item), **asdict(item.recipe)} for item in (experiment, expected))
+    for keys in (ours, theirs):
+        keys["options"] = str({key: list(v) if isinstance(v, tuple) else v for key, v in keys["options"].items()})
+        keys["network"] = Path(keys["network"]).name
+    return sorted(
+        key
+        for key in ours.keys() - {*MAY_CHANGE, "recipe"}
+        if ours[key] != theirs[key] and "auto" not in (ours[key], theirs[key])
+    )
 
 
-def attempt(trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool) -> Outcome | None:
-    """Begin a trial or go on with it; None where another process is at it."""
-    with taken(folder, trial.name) as mine:
-        if not mine:
+def try_trial(trial: Trial, folder: Path, context: Context, read_test: bool) -> Outcome | None:
+    """Start or resume a trial; None if another process trains it."""
+    with lock_trial(folder, trial.name) as is_ours:
+        if not is_ours:
             return None
         try:
-            return done(trial, folder) or Outcome(trial, trained(trial, folder, data_dir, offline, read_test))
-        except (Exception, SystemExit) as error:  # a network of one's own may raise anything
-            return Outcome(trial, failure=told_of(error))
+            return find_outcome(trial, folder) or Outcome(trial, train_trial(trial, folder, context, read_test))
+        except (Exception, SystemExit) as error:  # a user-defined network may raise anything
+            return Outcome(trial, failure=format_error(error))
 
 
-def told_of(error: BaseException) -> str:
-    """An error in a line; of one that is not ours with its kind."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, LenextError) else f"{type(error).__name__}: {said}"
+def format_error(error: BaseException) -> str:
+    """Return an error in one line, with its class unless it is lenext's own."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, LenextError) else f"{type(error).__name__}: {text}"
 
 
-def read_test_of(outcome: Outcome, data_dir: str | Path | None = None, offline: bool = False) -> Outcome:
-    """The outcome with its test set read, once, by its best weights."""
-    run = outcome.run
+def read_test_set(outcome: Outcome, context: Context) -> Outcome:
+    """Return the outcome with its test set read, once, by its best weights."""
+    run, network = outcome.run, outcome.trial.experiment.network
     if run is None or outcome.test is not None:
         return outcome
-    own = outcome.trial.experiment.network if is_user_network(outcome.trial.experiment.network) else ""
-    seen = val(run, split="test", network=own, data_dir=data_dir, offline=offline, quiet=True)
-    run.write_json("results.json", run.results | {"test": split_metrics(seen, run.read_json("split.json")["classes"])})
+    evaluation = val(
+        run, split="test", network=network if is_user_network(network) else "", data_dir=context.data_dir,
+        offline=context.offline, quiet=True,
+    )  # fmt: skip
+    figures = split_metrics(evaluation, run.read_json("split.json")["classes"])
+    run.write_json("results.json", run.results | {"test": figures})
     return Outcome(outcome.trial, run)
 
 
 @contextmanager
-def taken(folder: Path, name: str) -> Iterator[bool]:
-    """Whether this process has the name to itself, as long as it is entered; a killed process lets go of it."""
-    with lock_file(make_folder(folder / LOCKS) / f"{name}.lock", folder) as mine:
-        yield mine
+def lock_trial(folder: Path, name: str) -> Iterator[bool]:
+    """Yield whether this process alone may train the trial of this name; a killed process releases its lock."""
+    with lock_file(make_folder(folder / LOCKS_FOLDER) / f"{name}.lock", folder) as is_ours:
+        yield is_ours
 
 
-def trained(
-    trial: Trial, folder: Path, data_dir: str | Path | None, offline: bool, read_test: bool,
-    watch: Callable[[Record], None] | None = None,
-) -> Run:  # fmt: skip
-    """The trial's run, trained to its end; `watch` is called after each epoch, and may end it."""
+def train_trial(
+    trial: Trial, folder: Path, context: Context, read_test: bool, watch: Callable[[Record], None] | None = None
+) -> Run:
+    """Train a trial to its end, from its checkpoint if it has one; `watch` is called after each epoch."""
     path, experiment = folder / trial.name, trial.experiment
-    how: dict[str, Any] = {"report": False, "read_test": read_test, "watch": watch}
-    context = Context(data_dir, offline, Console(lines=False))
-    if (path / "recipe.yaml").is_file():
-        own: dict[str, Any] = (
-            {"network": absolute_network(experiment.network)} if is_user_network(experiment.network) else {}
-        )
+    with Console(lines=False) as console:
+        context = replace(context, console=console)
+        if not (path / "recipe.yaml").is_file():
+            if path.exists():
+                shutil.rmtree(path)  # killed before it was a run
+            return run_experiment(experiment, path, context, report=False, read_test=read_test, watch=watch)
         run = Run.open(path)
-        return resume_run(run, replace(run.experiment, **own), context, **how)
-    if path.exists():
-        shutil.rmtree(path)  # killed before it was a run
-    return run_experiment(experiment, path, context, **how)
+        network = absolute_network(experiment.network) if is_user_network(experiment.network) else experiment.network
+        experiment = replace(run.experiment, network=network)  # a user-defined network's file may have moved
+        return resume_run(run, experiment, context, report=False, read_test=read_test, watch=watch)

@@ -1,4 +1,4 @@
-"""Networks that exist to make a point in a lesson; run as a network of one's own, FILE.py:Class, is."""
+"""Networks that make a point in a lesson, which runs them as user-defined networks, FILE.py:Class."""
 
 from typing import Literal
 
@@ -20,8 +20,10 @@ class SoftmaxLeNet(nn.Module):
 
 
 class Mixed(nn.Module):
-    """A convolution of one kernel size, or Inception's mix: a third of the channels by each. (N, C, H, W) to
-    (N, channels, H, W)."""
+    """A convolution of one kernel size, or Inception's mix: a third of the channels by each.
+
+    Shapes: (N, C, H, W) to (N, channels, H, W).
+    """
 
     def __init__(self, in_channels: int, channels: int, kernel: Literal["1", "3", "5", "mixed"]) -> None:
         super().__init__()
