@@ -251,10 +251,13 @@ def test_figures_of_a_run_and_of_its_folder_are_the_same(run: Run, digits: Datas
     pixels = digits.test.images[0]
     for opened in (run.path, run, open_run(run)):
         figures = show.features(opened, pixels, layer="conv1"), show.kernels(opened)
-        assert [image.shape[:2] for image in images_of(figures[0])[:2]] == [(32, 32), (28, 28)]
+        assert [image.shape[:2] for image in images_of(figures[0])[:2]] == [(28, 28), (28, 28)]
     with pytest.raises(ConfigurationError, match=r"takes pixels of \(1, 28, 28\)"):
         show.features(run, pixels[:, :20])
     assert show.field(run, pixels).axes[0].patches
+    for draw in (lambda: show.field(run, pixels, image_size=40), lambda: show.filters(pixels, size=40)):
+        with pytest.raises(ConfigurationError, match="leave it out"):
+            draw()
 
 
 def test_a_run_predicts_and_draws_itself(run: Run, image: Path) -> None:

@@ -51,26 +51,30 @@ def kernels(run: AnyRun, *, network: nn.Module | str = "") -> Figure:
     return kernel_grid(weights, f"{opened.description.network}: {shape} in the first convolution")
 
 
-def filters(image: Image, run: AnyRun | None = None, *, size: int = FILE_SIZE, network: nn.Module | str = "") -> Figure:
+def filters(
+    image: Image, run: AnyRun | None = None, *, size: int | None = None, network: nn.Module | str = ""
+) -> Figure:
     """Draw an image in grey, filtered by edge, blur and sharpen kernels, and by the first kernels of a run.
 
     Args:
         image: An image file, or pixels (C, H, W) from 0 to 255.
         run: A run, whose first convolution gives the learned kernels, averaged over their channels.
-        size: The pixels a side to which an image file is resized.
+        size: The pixels a side to which an image file is resized; None for 224.
         network: The network of a run whose network is user-defined: `FILE.py:Class`, or a module.
 
     Raises:
-        ConfigurationError: The run's network has no convolution, or the size is not allowed.
+        ConfigurationError: The run's network has no convolution, or the size is not allowed or not for this image.
         DataError: The image cannot be read.
         RunError: The run cannot be opened.
     """
-    key_value("image_size", size)
+    side = key_value("image_size", FILE_SIZE if size is None else size)
     learned = first_kernels(open_run(run, network).module).mean(1) if run else np.zeros((0, 3, 3))
     if isinstance(image, str | Path):
-        pixels, title = read_image(image, 1, (size, size)), Path(image).name
-    else:
+        pixels, title = read_image(image, 1, (side, side)), Path(image).name
+    elif size is None:
         pixels, title = np.asarray(image), "an image"
+    else:
+        raise ConfigurationError(f"size={size}: pixels have a size of their own; leave it out")
     return filtered_images(pixels.mean(0).astype(np.float64), learned, title)
 
 
@@ -198,7 +202,7 @@ def field(network: str | Run | OpenedRun, image: Image, *, image_size: int | Non
     Args:
         network: A network's name, or a run.
         image: An image file, or pixels (C, H, W) from 0 to 255.
-        image_size: The pixels a side of the network's input; None for its design size, or the run's.
+        image_size: The pixels a side of the input of a named network; None for its design size.
 
     Raises:
         ConfigurationError: The network is unknown, or its layers give no maps.
@@ -207,6 +211,8 @@ def field(network: str | Run | OpenedRun, image: Image, *, image_size: int | Non
     if isinstance(network, str):
         module, shape = build_for_inspection(network, {}, image_size, None, None)
         name = network
+    elif image_size is not None:
+        raise ConfigurationError(f"image_size={image_size}: a run has an image size of its own; leave it out")
     else:
         module, description = open_run(network).weights
         shape, name = description.preprocessing.input_shape, description.network
