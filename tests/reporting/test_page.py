@@ -147,7 +147,7 @@ def make_answers(
 
 def test_calibration_by_hand() -> None:
     answers = make_answers([0, 1, 2, 0], [0, 1, 0, 0], [0.95, 0.92, 0.55, 1.0], [0.1, 0.1, 2.0, 0.0])
-    (low, low_right, low_count), (high, high_right, high_count) = answers.reliability()
+    (low, low_right, low_count), (high, high_right, high_count) = answers.reliability_bins()
     assert (low, low_right, low_count) == (0.55, 0.0, 1)
     assert (round(high, 4), high_right, high_count) == (0.9567, 1.0, 3)
     assert answers.calibration_error == pytest.approx((0.55 + 3 * (1 - 2.87 / 3)) / 4)

@@ -172,7 +172,9 @@ def test_bars_by_class(run: Run) -> None:
 def test_reliability_bars(run: Run) -> None:
     answers = open_run(run).answers
     figure = show.reliability(run)
-    assert [patch.get_height() for patch in figure.axes[0].patches] == [right for _, right, _ in answers.reliability()]
+    assert [patch.get_height() for patch in figure.axes[0].patches] == [
+        right for _, right, _ in answers.reliability_bins()
+    ]
     assert f"{answers.calibration_error:.1%}" in figure.axes[0].get_title("left")
 
 

@@ -89,7 +89,7 @@ class SavedPredictions:
         """The bin of each finite probability, (M,)."""
         return np.clip((self.probability[self.has_probability] * BINS).astype(np.int64), 0, BINS - 1)
 
-    def reliability(self) -> list[tuple[float, float, int]]:
+    def reliability_bins(self) -> list[tuple[float, float, int]]:
         """Return the mean probability, the accuracy and the number of predictions of each bin that is not empty."""
         counts = self.sum_by_bin()
         probability = self.sum_by_bin(self.probability[self.has_probability])

@@ -226,7 +226,7 @@ class Report:
             "classes": shown,
             "more_classes": len(rows) if len(rows) > len(shown) else 0,
             "confused": answers.most_confused(),
-            "calibration": answers.reliability(),
+            "calibration": answers.reliability_bins(),
             "calibration_error": answers.calibration_error,
             "calibration_error_by_chance": answers.calibration_error_by_chance,
             "names": answers.classes,

@@ -74,4 +74,4 @@ def reliability(run: AnyRun) -> Figure:
     """
     opened = open_run(run)
     answers = opened.answers
-    return reliability_diagram(answers.reliability(), answers.calibration_error, opened.run.path.name)
+    return reliability_diagram(answers.reliability_bins(), answers.calibration_error, opened.run.path.name)
