@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lenext.comparison.lessons import lesson as lesson
     from lenext.comparison.race import race as race
     from lenext.comparison.reproduce import reproduce as reproduce
-    from lenext.comparison.variations import vary as vary
+    from lenext.comparison.vary import vary as vary
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
     from lenext.data.dataset import Dataset as Dataset
@@ -98,7 +98,7 @@ HOMES = {
     "timed": "foundation.timing",
     "train": "workflows.train",
     "val": "workflows.use",
-    "vary": "comparison.variations",
+    "vary": "comparison.vary",
 }
 """The module of each public name, imported on first use: `import lenext` alone loads nothing heavy."""
 

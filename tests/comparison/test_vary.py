@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from lenext.comparison.race import race
-from lenext.comparison.search import search
 from lenext.comparison.study import mask_password
 from lenext.comparison.values import parse_choices
-from lenext.comparison.variations import BASE, combine_choices, vary
+from lenext.comparison.variations import BASE, combine_choices
+from lenext.comparison.vary import vary
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.runs import weights
 from lenext.runs.folder import Run
@@ -55,7 +55,7 @@ def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
     more: dict[str, Any] = {"recipe": str(recipe), "quiet": True}
     for _ in range(2):  # the second time the runs are taken as they are
         varied = vary("lenet", ["learning_rate=0.1"], runs_dir=tmp_path / "vary", **more)
-        sought = search("lenet", ["learning_rate=0.1,0.2"], trials=2, runs_dir=tmp_path / "seek", **more)
+        sought = vary("lenet", ["learning_rate=0.1,0.2"], search="optuna", trials=2, runs_dir=tmp_path / "seek", **more)
         for found in (varied, sought):
             for outcome in (outcome for standing in found.standings for outcome in standing.outcomes):
                 assert outcome.run is not None, outcome.failure
@@ -153,9 +153,9 @@ OPTIONS = ["learning_rate=1e-4..1e-1", "activation=relu,tanh", "kernel_size=3,5,
 
 def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
-    first = search("lenet", OPTIONS, trials=4, runs_dir=tmp_path, **SMALL)
+    first = vary("lenet", OPTIONS, search="optuna", trials=4, runs_dir=tmp_path, **SMALL)
     assert sum(first.counts.values()) == 4
-    more = search("lenet", OPTIONS, trials=7, runs_dir=tmp_path, **SMALL)
+    more = vary("lenet", OPTIONS, search="optuna", trials=7, runs_dir=tmp_path, **SMALL)
     assert more.path == first.path
     assert sum(more.counts.values()) == 7
     assert set(more.counts) <= {"complete", "pruned", "fail"}  # a kernel of 99 px is refused
@@ -174,13 +174,13 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     pytest.importorskip("optuna")
     options = ["activation=relu,tanh"]
     base: dict[str, Any] = {"trials": 1, "runs_dir": tmp_path, "name": "s", **SMALL}
-    search("lenet", options, **base)
+    vary("lenet", options, search="optuna", **base)
     path = tmp_path / "s" / "study.db"
     holder = sqlite3.connect(path)
     holder.execute("BEGIN EXCLUSIVE")
     try:
         with pytest.raises(RunError, match=r"study\.db: .*locked"):
-            search("lenet", options, **(base | {"trials": 2}))
+            vary("lenet", options, search="optuna", **(base | {"trials": 2}))
     finally:
         holder.rollback()
         holder.close()
@@ -190,19 +190,19 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     other.commit()
     other.close()
     with pytest.raises(RunError, match="version"):
-        search("lenet", options, **(base | {"trials": 2}))
+        vary("lenet", options, search="optuna", **(base | {"trials": 2}))
     path.write_bytes(b"not a database at all, " * 100)
     with pytest.raises(RunError, match="not a database"):
-        search("lenet", options, **(base | {"trials": 2}))
+        vary("lenet", options, search="optuna", **(base | {"trials": 2}))
 
 
 def test_a_database_of_another_search(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     how: dict[str, Any] = {"trials": 1, "database": url, **SMALL}
-    search("lenet", ["activation=relu,tanh"], name="s", runs_dir=tmp_path / "a", **how)
+    vary("lenet", ["activation=relu,tanh"], search="optuna", name="s", runs_dir=tmp_path / "a", **how)
     with pytest.raises(RunError, match="of another network or other options"):
-        search("lenet", ["activation=tanh,sigmoid"], name="s", runs_dir=tmp_path / "b", **how)
+        vary("lenet", ["activation=tanh,sigmoid"], search="optuna", name="s", runs_dir=tmp_path / "b", **how)
 
 
 def test_two_places_share_a_search(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_two_places_share_a_search(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     found = []
     for trials, place in ((2, "a"), (3, "b"), (3, "a")):
-        found.append(search("lenet", ["learning_rate=1e-5..1e-1"], name="s", trials=trials, database=url,
+        found.append(vary("lenet", ["learning_rate=1e-5..1e-1"], search="optuna", name="s", trials=trials, database=url,
                           runs_dir=tmp_path / place, **SMALL))  # fmt: skip
     there, here = found[1:]
     assert [one.mean("validation") for one in there.standings] == [one.mean("validation") for one in here.standings]
@@ -232,7 +232,7 @@ def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="judged on validation"):
             vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
         with pytest.raises(ConfigurationError, match="judged on validation"):
-            search("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
+            vary("lenet", ["activation=relu,tanh"], search="optuna", runs_dir=tmp_path, **(SMALL | more))
 
 
 def test_momentum_settles_nesterov_anew(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ConfigurationError, match="pip install 'lenext\\[tune\\]'"):
-        search("lenet", ["activation=relu,tanh"], trials=1, runs_dir=tmp_path, **SMALL)
+        vary("lenet", ["activation=relu,tanh"], search="optuna", trials=1, runs_dir=tmp_path, **SMALL)
 
 
 def test_threads_of_one_variation_are_not_those_of_another_nor_of_the_caller(tmp_path: Path) -> None:

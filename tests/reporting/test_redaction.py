@@ -14,8 +14,7 @@ from markupsafe import Markup
 import lenext
 from lenext.comparison.lessons import lesson
 from lenext.comparison.race import race
-from lenext.comparison.search import search
-from lenext.comparison.variations import vary
+from lenext.comparison.vary import vary
 from lenext.reporting.page import template_environment
 from lenext.reporting.redaction import redact_paths
 from lenext.workflows.audit import audit
@@ -152,6 +151,6 @@ def test_no_page_tells_a_place(home: Path, photos: Callable[..., Path]) -> None:
 def test_a_search_tells_no_place(home: Path) -> None:
     pytest.importorskip("optuna")
     database = f"sqlite:///{home / 'study.db'}"
-    search("lenet", ["learning_rate=0.01..0.1"], data="digits", trials=2, database=database, name="s", epochs=1,
-         train_samples=100, quiet=True)  # fmt: skip
+    vary("lenet", ["learning_rate=0.01..0.1"], search="optuna", data="digits", trials=2, database=database, name="s",
+         epochs=1, train_samples=100, quiet=True)  # fmt: skip
     assert_private(sorted(Path().rglob("*.html")), home)

@@ -94,20 +94,18 @@ def vary(
     settings: Any = SettingsWithoutSeed(),  # noqa: B008
 ) -> None:
     """Change a network or its recipe, option by option, and see what each change gains and costs."""
-    common: dict[str, Any] = {
-        "data": data, "recipe": recipe, "name": name, "runs_dir": runs_dir or "runs", "label_column": label_column,
-        "data_dir": data_dir, "offline": offline, **explicit_settings(settings),
-    }  # fmt: skip
     if search == "optuna":
         refuse("on --search optuna, which trains each trial once", seeds=seeds)
-        from lenext.comparison.search import search as work
+    else:
+        refuse(f"on --search {search}", trials=trials, database=database)
+    from lenext.comparison.vary import vary as work
 
-        work(network, options or [], trials=20 if trials is None else trials, database=database, **common)
-        return
-    refuse(f"on --search {search}", trials=trials, database=database)
-    from lenext.comparison.variations import vary as vary_network
-
-    vary_network(network, options or [], search=search, seeds=1 if seeds is None else seeds, **common)
+    work(
+        network, options or [], data=data, search=search, seeds=1 if seeds is None else seeds,
+        trials=20 if trials is None else trials, database=database, recipe=recipe, name=name,
+        runs_dir=runs_dir or "runs", label_column=label_column, data_dir=data_dir, offline=offline,
+        **explicit_settings(settings),
+    )  # fmt: skip
 
 
 @app.command

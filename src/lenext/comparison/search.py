@@ -11,73 +11,41 @@ from pathlib import Path
 from typing import Any
 
 from lenext.comparison import study
-from lenext.comparison.engine import run_comparison
-from lenext.comparison.plan import Contestant, Plan, choose_data
-from lenext.comparison.specification import Comparison
+from lenext.comparison.plan import Contestant, Plan
 from lenext.comparison.standings import Standing, rank_standings
 from lenext.comparison.trials import Outcome, Trial, find_outcome, format_error, lock_trial, name_numbered, train_trial
-from lenext.comparison.values import Choices, apply_values, format_value, format_values, parse_choices, scale_tuple
+from lenext.comparison.values import Choices, apply_values, format_value, format_values, scale_tuple
 from lenext.comparison.variations import BASE, Variations, check_has_validation
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
 from lenext.training.metrics import Record
 from lenext.workflows.context import Context
 from lenext.workflows.costs import Cost, Timing, build_jobs, measure_costs
 from lenext.workflows.prepare import load_data
-from lenext.workflows.train import absolute_path
 
 
 class PrunedError(LenextError):
     """The end of a trial that promises too little to continue."""
 
 
-def search(
-    network: str,
-    options: Sequence[str],
-    *,
-    data: str = "",
-    trials: int = 20,
-    database: str = "",
-    recipe: str = "",
-    name: str = "",
-    runs_dir: str | Path = "runs",
-    label_column: str = "",
-    data_dir: str | Path | None = None,
-    offline: bool = False,
-    quiet: bool = False,
-    **settings: Any,
-) -> Comparison:
-    """Let Optuna choose among the options by validation accuracy; weak trials are pruned, the best reads the test set.
-
-    Options are `KEY=V1,V2` or `KEY=LOW..HIGH`. The same request continues until there are `trials`, over all processes.
-    `database` is a URL, so that several machines may take part, each with the same `name`; by default it is a file in
-    the folder, which several processes of this machine may share. The other arguments are those of `vary`.
-
-    Raises:
-        ConfigurationError: The options cannot be searched.
-        RunError: The database is locked, broken or of another version.
-    """
-    if not parse_choices(network, options) or trials < 1:
-        raise ConfigurationError("a search needs --option KEY=LOW..HIGH or KEY=V1,V2, and at least one of --trials")
-    study.check_installed()
-    data = absolute_path(choose_data(recipe, data))
-    specification = Search(
-        network, tuple(options), data, "optuna", 1, recipe, label_column, trials, database, name, settings=settings
-    )
-    return run_comparison(specification, runs_dir, name, Context(data_dir, offline, Console(quiet)))
-
-
 @dataclass(frozen=True)
 class Search(Variations):
-    """Variations that Optuna chooses. Its fields are the arguments of `search`."""
+    """Variations that Optuna chooses. Its fields are the arguments of `vary`."""
 
     trials: int = 20
     database: str = ""
     name: str = ""
     kind, baseline, incidental = "search", "", ("trials", "name")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seeds != 1:
+            raise ConfigurationError("seeds: a search trains each trial once; leave it out")
+        if self.trials < 1:
+            raise ConfigurationError(f"trials={self.trials}: at least 1")
+        study.check_installed()
 
     def request(self) -> dict[str, Any]:
         return super().request() | {"database": study.mask_password(self.database)}

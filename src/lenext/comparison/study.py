@@ -83,11 +83,7 @@ def explain_error(error: BaseException) -> str:
 def next_trial(study: Any, folder: Path, max_trials: int, *, alone: bool) -> Any | None:
     """Return a trial that a killed process left, else a new one; None once there are `max_trials`.
 
-    Args:
-        study: The open study.
-        folder: The folder of the search.
-        max_trials: The number of trials in all.
-        alone: Whether only processes that use this folder use the database; they ask one at a time.
+    `alone` tells that all processes which use the database use this folder, too; they ask one at a time.
     """
     from optuna.trial import Trial, TrialState
 

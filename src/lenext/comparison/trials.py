@@ -122,14 +122,7 @@ def run_trials(
     """Do the trials that are not done yet, in this order; a failure is an outcome, too.
 
     A trial that was killed or stopped resumes from its checkpoint. Several processes may do this at once: each takes
-    trials that no other process trains, and waits for the rest.
-
-    Args:
-        trials: All trials of the comparison.
-        folder: Each trial has its run folder in it.
-        context: Where data are found; each outcome is printed.
-        read_test: Whether each trial measures the test set at its end.
-        forecast: The expected time of the trainings.
+    trials that are free, and waits for the rest. `read_test` has each trial measure the test set at its end.
     """
     outcomes: dict[int, Outcome] = {}
     forecast = forecast or Forecast({})

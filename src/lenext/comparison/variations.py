@@ -1,7 +1,4 @@
-"""`vary`: one network, changed option by option or recipe key by recipe key, and what each change gains and costs.
-
-All variations have the same split, order and epochs. They are judged on validation; only the best reads the test set.
-"""
+"""Variations of a network: all combinations of options, or one change at a time."""
 
 import itertools
 import math
@@ -9,64 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
-from lenext.comparison.engine import run_comparison
-from lenext.comparison.plan import Contestant, Plan, check_seeds, choose_data, fingerprint_sources
-from lenext.comparison.specification import Comparison, Specification
+from lenext.comparison.plan import Contestant, Plan, check_seeds, fingerprint_sources
+from lenext.comparison.specification import Specification
 from lenext.comparison.standings import Standing, name_guessing
 from lenext.comparison.statistics import describe_difference, paired_difference
 from lenext.comparison.values import Choices, apply_values, format_value, format_values, parse_choices, value_in
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
-from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
 from lenext.training.settings import split_by_recipe
-from lenext.workflows.context import Context
 from lenext.workflows.prepare import build_experiment
-from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
+from lenext.workflows.train import default_name, with_absolute_paths
 
 MAX_VARIATIONS = 500
 BASE = "base"
 SAME_AS_BASE = "the network is like this already, so the base shows it"
-
-
-def vary(
-    network: str,
-    options: Sequence[str],
-    *,
-    data: str = "",
-    search: Literal["grid", "one"] = "grid",
-    seeds: int = 1,
-    recipe: str = "",
-    name: str = "",
-    runs_dir: str | Path = "runs",
-    label_column: str = "",
-    data_dir: str | Path | None = None,
-    offline: bool = False,
-    quiet: bool = False,
-    **settings: Any,
-) -> Comparison:
-    """Train a network in all combinations of these options, or changed one at a time, beside the unchanged network.
-
-    The same request again resumes its comparison. Combinations that cannot work are left out before anything is
-    trained, with the doctor's reason.
-
-    Options are `KEY=V1,V2`, of the network's constructor or of the recipe; see `parse_choices`. `search` is `grid` for
-    all combinations, or `one` for each value alone against the base (an ablation). The other arguments are those of
-    `race`.
-
-    Raises:
-        ConfigurationError: An option does not exist, or nothing is left to compare.
-    """
-    choices = parse_choices(network, options)
-    if not choices:
-        raise ConfigurationError("vary what? Give --option KEY=V1,V2, e.g. --option depths=3,5,7")
-    if ranges := [choice.key for choice in choices if choice.range]:
-        raise ConfigurationError(f"{ranges[0]}: a range is for --search optuna; separate values by commas")
-    data = absolute_path(choose_data(recipe, data))
-    specification = Variations(network, tuple(options), data, search, seeds, recipe, label_column, settings=settings)
-    return run_comparison(specification, runs_dir, name, Context(data_dir, offline, Console(quiet)))
 
 
 @dataclass(frozen=True)
@@ -86,6 +42,10 @@ class Variations(Specification):
 
     def __post_init__(self) -> None:
         check_seeds(self.seeds, self.settings)
+        if not self.choices:
+            raise ConfigurationError("vary what? Give --option KEY=V1,V2, e.g. --option depths=3,5,7")
+        if self.search != "optuna" and (ranges := [choice.key for choice in self.choices if choice.range]):
+            raise ConfigurationError(f"{ranges[0]}: a range is for --search optuna; separate values by commas")
 
     def request(self) -> dict[str, Any]:
         return super().request() | {"sources": fingerprint_sources(self.data, self.recipe, self.network)}
