@@ -69,9 +69,9 @@ def test_where_no_size_works_none_is_told() -> None:
 
 
 def test_what_comes_out_must_be_logits() -> None:
-    with pytest.raises(ConfigurationError, match=r"logits \(1, 5\) are needed"):
+    with pytest.raises(ConfigurationError, match=r"need logits \(1, 5\)"):
         check_network(create("lenet"), (1, 28, 28), 5)
-    with pytest.raises(ConfigurationError, match="gives a tuple"):
+    with pytest.raises(ConfigurationError, match="returns a tuple"):
         check_network(Pair(), (1, 2, 2), 5)
 
 

@@ -152,7 +152,7 @@ def test_other_data_are_matched_by_class_names(run: Run, tmp_path: Path) -> None
 
 
 def test_a_run_that_is_there_is_never_touched(run: Run) -> None:
-    with pytest.raises(RunError, match="is there already"):
+    with pytest.raises(RunError, match="exists already"):
         lenext.train("lenet", "digits", runs_dir=run.path.parent, name=run.path.name, quiet=True)
     second = lenext.train("lenet", "digits", runs_dir=run.path.parent, epochs=1, quiet=True)
     assert second.path.name == "lenet-digits-2"
@@ -171,7 +171,7 @@ def test_twenty_images_and_a_network_of_ones_own(photos: Photos, tmp_path: Path)
     settings = {"image_size": 32, "epochs": 15, "batch_size": 4, "quiet": True}
     run = lenext.train(f"{file}:Net", root, runs_dir=tmp_path / "runs", **settings)  # type: ignore[arg-type]
     assert run.results["test"]["accuracy"] == 1.0
-    with pytest.raises(RunError, match="give --network"):  # weights alone never have a file run
+    with pytest.raises(RunError, match="pass --network"):  # weights alone never have a file run
         lenext.val(run, quiet=True)
     assert lenext.val(run, network=f"{file}:Net", quiet=True).accuracy == 1.0
     predictions = lenext.predict(run, root / "up", root / "down", network=f"{file}:Net")
