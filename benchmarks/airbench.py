@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 import lenext
-from lenext.comparison.budget import FORWARD_PASSES_PER_STEP
 from lenext.foundation.device import Compute
 from lenext.inspection.summary import summarize
+from lenext.workflows.budget import FORWARD_PASSES_PER_STEP
 
 TO_CPU = {
     'torch.device("cuda")': 'torch.device("cpu")',

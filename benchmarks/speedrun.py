@@ -19,12 +19,12 @@ from typing import Any
 import torch
 
 from benchmarks.harness import report
-from lenext.comparison.budget import FORWARD_PASSES_PER_STEP
 from lenext.inspection.summary import summarize
 from lenext.runs.folder import Run
 from lenext.runs.weights import load, restore_network
 from lenext.training.epoch_plan import images_of_epoch
 from lenext.training.schedule import schedule_of_run
+from lenext.workflows.budget import FORWARD_PASSES_PER_STEP
 
 
 def theirs(file: Path, seed: int) -> dict[str, Any]:

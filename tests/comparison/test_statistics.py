@@ -6,7 +6,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from lenext.comparison.budget import Budget
 from lenext.comparison.statistics import (
     Difference,
     describe_difference,
@@ -15,6 +14,7 @@ from lenext.comparison.statistics import (
     standard_deviation,
 )
 from lenext.foundation.errors import ConfigurationError
+from lenext.workflows.budget import Budget
 
 FIGURES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_size=8)
 

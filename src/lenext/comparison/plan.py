@@ -11,9 +11,8 @@ from lenext.comparison.forecast import Forecast
 from lenext.comparison.standings import Standing
 from lenext.comparison.trials import Outcome, Trial, find_outcome
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.foundation.files import expand_path, read_regular, sha256, write_atomic
+from lenext.foundation.files import read_regular, write_atomic
 from lenext.foundation.locks import lock_file
-from lenext.models.user_network import is_user_network
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
 from lenext.training.recipes import load_recipe
@@ -142,18 +141,6 @@ def lock_planning(folder: Path) -> Iterator[None]:
     """Wait until no other process plans a comparison in this folder."""
     with lock_file(folder / ".settling.lock", folder, wait=True, keep=False):
         yield
-
-
-def fingerprint_sources(data: str, recipe: str, *networks: str) -> list[str]:
-    """Return what a request depends on besides its words: recipe files, user-defined networks, data files."""
-    fingerprints = []
-    code = [network.rpartition(":")[0] or network for network in networks if is_user_network(network)]
-    for text in (*code, recipe):
-        if text and (path := expand_path(text)).is_file():
-            fingerprints.append(f"{path.name} {sha256(path)[:16]}")
-    if (path := expand_path(data)).is_file():
-        fingerprints.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
-    return fingerprints
 
 
 def choose_data(recipe: str, data: str) -> str:

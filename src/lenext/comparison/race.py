@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lenext.comparison.budget import FORWARD_PASSES_PER_STEP, Budget
 from lenext.comparison.engine import run_comparison
-from lenext.comparison.plan import Contestant, Plan, check_seeds, choose_data, fingerprint_sources
+from lenext.comparison.plan import Contestant, Plan, check_seeds, choose_data
 from lenext.comparison.specification import Comparison, Specification
 from lenext.comparison.standings import Standing, compare_neighbours, name_guessing
 from lenext.data.dataset import Dataset
@@ -18,8 +17,10 @@ from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe, group_of
 from lenext.training.recipes import OF_NETWORKS, PHOTOGRAPHS, load_recipe
+from lenext.workflows.budget import FORWARD_PASSES_PER_STEP, Budget
 from lenext.workflows.context import Context
 from lenext.workflows.costs import Timing
+from lenext.workflows.fingerprint import fingerprint_sources
 from lenext.workflows.job import Job
 from lenext.workflows.prepare import merge_experiment_keys, resolve_image_size
 from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
@@ -117,7 +118,7 @@ class Race(Specification):
         return next(iter(self.experiments().values()))
 
     def experiments(self) -> dict[str, Experiment]:
-        """Return each network's experiment with the keys of its own recipe."""
+        """Return each network's experiment with the keys that its recipe sets for how it learns."""
         keys = load_recipe(self.recipe) if self.recipe else {}
         experiments = {}
         for network in self.networks:

@@ -83,7 +83,7 @@ def explain_error(error: BaseException) -> str:
 def next_trial(study: Any, folder: Path, max_trials: int, *, alone: bool) -> Any | None:
     """Return a trial that a killed process left, else a new one; None once there are `max_trials`.
 
-    `alone` tells that all processes which use the database use this folder, too; they ask one at a time.
+    `alone`: all processes that use the database use this folder, too, and ask one at a time.
     """
     from optuna.trial import Trial, TrialState
 

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from lenext.training.experiment import Experiment
 from lenext.training.metrics import Record
 from lenext.training.notices import Samples, at_chance
 from lenext.workflows.context import Context
-from lenext.workflows.fingerprint import MAY_CHANGE
+from lenext.workflows.fingerprint import differing_keys
 from lenext.workflows.resume import resume_run
 from lenext.workflows.train import absolute_network, run_experiment
 from lenext.workflows.use import val
@@ -165,19 +165,6 @@ def find_outcome(trial: Trial, folder: Path) -> Outcome | None:
         return Outcome(trial, run) if run.is_finished(experiment) else None
     except LenextError as error:
         return Outcome(trial, failure=str(error))
-
-
-def differing_keys(experiment: Experiment, expected: Experiment) -> list[str]:
-    """Return the keys in which a run's experiment is not the trial's, but for each `auto` that `train` resolves."""
-    ours, theirs = ({**asdict(item), **asdict(item.recipe)} for item in (experiment, expected))
-    for keys in (ours, theirs):
-        keys["options"] = str({key: list(v) if isinstance(v, tuple) else v for key, v in keys["options"].items()})
-        keys["network"] = Path(keys["network"]).name
-    return sorted(
-        key
-        for key in ours.keys() - {*MAY_CHANGE, "recipe"}
-        if ours[key] != theirs[key] and "auto" not in (ours[key], theirs[key])
-    )
 
 
 def try_trial(trial: Trial, folder: Path, context: Context, read_test: bool) -> Outcome | None:

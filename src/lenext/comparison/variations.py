@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lenext.comparison.plan import Contestant, Plan, check_seeds, fingerprint_sources
+from lenext.comparison.plan import Contestant, Plan, check_seeds
 from lenext.comparison.specification import Specification
 from lenext.comparison.standings import Standing, name_guessing
 from lenext.comparison.statistics import describe_difference, paired_difference
@@ -17,6 +17,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.training.experiment import Experiment
 from lenext.training.settings import split_by_recipe
+from lenext.workflows.fingerprint import fingerprint_sources
 from lenext.workflows.prepare import build_experiment
 from lenext.workflows.train import default_name, with_absolute_paths
 

@@ -1,7 +1,7 @@
-"""The results that the course documents print, each with all that it takes to run it again as it was run.
+"""The results that the course documents print, each with all that it takes to repeat it.
 
-Accuracies are in per cent, by epoch. D3's are as printed: it divides by 79 batches of 128 images, not by the 10,000
-that there are, so that 60.40 % stands there as 59.73. Its training accuracy is a second pass in evaluation mode, D4's
+Accuracies are in per cent, by epoch. D3's are as printed: it divides by 79 batches of 128 images, not by their
+10,000, so that 60.40 % stands there as 59.73. Its training accuracy is a second pass in evaluation mode, D4's
 a running mean while the weights change.
 """
 

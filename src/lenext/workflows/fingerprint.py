@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from lenext.data.dataset import Dataset, Split
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
-from lenext.foundation.files import open_regular
+from lenext.foundation.files import expand_path, open_regular, sha256
+from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
@@ -149,3 +150,25 @@ def flat_keys(experiment: Mapping[str, Any]) -> dict[str, Any]:
 def file_name(network: str) -> str:
     """Return FILE.py:Class without the folder, which may be another one now."""
     return network.rpartition(os.sep)[2]
+
+
+def differing_keys(experiment: Experiment, expected: Experiment) -> list[str]:
+    """Return the keys in which a run's experiment is not the expected one, but for each `auto` that was resolved."""
+    ours, theirs = flat_keys(asdict(experiment)), flat_keys(asdict(expected))
+    for keys in (ours, theirs):
+        keys["options"] = {key: list(v) if isinstance(v, tuple) else v for key, v in keys["options"].items()}
+    return sorted(
+        key for key in ours.keys() - MAY_CHANGE if ours[key] != theirs[key] and "auto" not in (ours[key], theirs[key])
+    )
+
+
+def fingerprint_sources(data: str, recipe: str, *networks: str) -> list[str]:
+    """Return what a request depends on besides its words: recipe files, user-defined networks, data files."""
+    fingerprints = []
+    code = [network.rpartition(":")[0] or network for network in networks if is_user_network(network)]
+    for text in (*code, recipe):
+        if text and (path := expand_path(text)).is_file():
+            fingerprints.append(f"{path.name} {sha256(path)[:16]}")
+    if (path := expand_path(data)).is_file():
+        fingerprints.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return fingerprints

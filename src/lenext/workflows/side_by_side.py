@@ -1,4 +1,4 @@
-"""`compare`: several runs on one page, side by side."""
+"""`compare` of finished runs: their curves and figures on one page, side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,26 +10,33 @@ from lenext.reporting.console import format_duration
 from lenext.reporting.page import render
 from lenext.reporting.svg import SERIES_CLASSES, Chart, Line
 from lenext.runs.folder import Run
+from lenext.training.metrics import Record
 from lenext.workflows.use import open_weights
 
 
 def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:
-    """Write a page with the curves of several runs over each other and their figures in a table; returns its path.
+    """Write a page with the curves of several runs over each other and their figures in a table.
 
-    A run that is broken is shown as such. Raises ConfigurationError for fewer than two.
+    A broken run has a row that says what is wrong.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigurationError: There are fewer than two runs.
     """
     if len(runs) < 2:
-        raise ConfigurationError("compare needs two runs or more; `lenext list runs` shows those there are")
+        raise ConfigurationError("compare needs two runs or more; `lenext list runs` lists them")
     opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    rows = [row_of(run) for run in opened]
+    rows = [summarize_run(run) for run in opened]
     path = expand_path(out)
     make_folder(path.parent)
-    shown = [(row["name"], row["records"]) for row in rows if row["records"]]
+    records = [(row["name"], row["records"]) for row in rows if row["records"]]
     charts = [
-        Chart("Validation loss", lines(shown, "val_loss"), from_zero=True),
-        Chart("Validation accuracy", lines(shown, "val_accuracy"), percent=True),
-        Chart("Training loss", lines(shown, "train_loss"), from_zero=True),
-        Chart("Training accuracy", lines(shown, "train_accuracy"), percent=True),
+        Chart("Validation loss", metric_lines(records, "val_loss"), from_zero=True),
+        Chart("Validation accuracy", metric_lines(records, "val_accuracy"), percent=True),
+        Chart("Training loss", metric_lines(records, "train_loss"), from_zero=True),
+        Chart("Training accuracy", metric_lines(records, "train_accuracy"), percent=True),
     ]
     same = len({(row["data"], row["split"]) for row in rows}) == 1
     write_atomic(
@@ -38,21 +45,17 @@ def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:
     return path
 
 
-def lines(runs: Sequence[tuple[str, Sequence[Any]]], name: str) -> list[Line]:
-    """One figure of several runs by epoch."""
-    return [
-        Line(
-            called,
-            [float(one.epoch) for one in records],
-            [getattr(one, name) for one in records],
-            SERIES_CLASSES[at % len(SERIES_CLASSES)],
-        )
-        for at, (called, records) in enumerate(runs)
-    ]
+def metric_lines(runs: Sequence[tuple[str, Sequence[Record]]], metric: str) -> list[Line]:
+    """Return a metric by epoch, a line for each run."""
+    lines = []
+    for index, (name, records) in enumerate(runs):
+        epochs, values = [float(record.epoch) for record in records], [getattr(record, metric) for record in records]
+        lines.append(Line(name, epochs, values, SERIES_CLASSES[index % len(SERIES_CLASSES)]))
+    return lines
 
 
-def row_of(run: Run) -> dict[str, Any]:
-    """What a run comes to; of a broken one, why."""
+def summarize_run(run: Run) -> dict[str, Any]:
+    """Return a run's row of the table; of a broken run, with the reason."""
     row: dict[str, Any] = dict.fromkeys(("network", "data", "split", "time", "epochs", "broken"), "")
     row |= {"name": run.path.name, "records": [], "parameters": None, "validation": None, "test": None}
     try:
@@ -63,8 +66,8 @@ def row_of(run: Run) -> dict[str, Any]:
         row["validation"] = (results.get("validation") or {}).get("accuracy")
         row["test"] = (results.get("test") or {}).get("accuracy")
         row["time"] = format_duration(float(results["training_seconds"])) if "training_seconds" in results else ""
-        module, _ = open_weights(run)
-        row["parameters"] = sum(one.numel() for one in module.parameters())
+        network, _ = open_weights(run)
+        row["parameters"] = sum(parameter.numel() for parameter in network.parameters())
     except (LenextError, AttributeError, TypeError, ValueError) as error:
         row["broken"] = " ".join(str(error).split())
     return row
