@@ -25,8 +25,8 @@ from tests.recovery.fork_server import ForkServer
 
 torch.set_num_threads(1)
 if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
-hypothesis.settings.register_profile("steady", deadline=None)  # a busy machine is no fault of the code
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+hypothesis.settings.register_profile("steady", deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("steady")
 
 
@@ -58,20 +58,20 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    """Scikit-learn's digits, 28 x 28."""
+    """Load scikit-learn's digits, 28 x 28."""
     return lenext.load("digits")
 
 
 @pytest.fixture(scope="session")
 def few(digits: Dataset) -> Dataset:
-    """130 digits, with a test set: enough for two batches of 64."""
+    """Return 130 digits with a test set: enough for two batches of 64."""
     rows = torch.arange(130)
     assert digits.test is not None
     return Dataset("few", digits.classes, digits.train.take(rows), test=digits.test.take(rows[:40]))
 
 
 def draw_image(label: int, size: tuple[int, int], seed: int) -> Image.Image:
-    """A noisy colour image whose upper half is bright for label 0 and whose lower half is for label 1."""
+    """Return a noisy colour image whose upper half is bright for label 0, and the lower half for label 1."""
     width, height = size
     noise = np.random.default_rng(seed).integers(0, 60, (height, width, 3), dtype=np.uint8)
     half = height // 2
@@ -81,7 +81,7 @@ def draw_image(label: int, size: tuple[int, int], seed: int) -> Image.Image:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of class folders: `photos("train/up", "train/down", count=10)`; returns its path."""
+    """Return a function that makes a folder of class folders: `photos("train/up", "train/down", count=10)`."""
 
     def make(*folders: str, count: int = 10, root: str = "photos") -> Path:
         base = tmp_path / root
@@ -99,7 +99,7 @@ def photos(tmp_path: Path) -> Callable[..., Path]:
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """Logs nothing."""
+    """A request handler that logs nothing."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -107,7 +107,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ThreadingHTTPServer]]:
-    """Starts a real HTTPS server on this machine, with a certificate of a made-up authority: `https(Handler)`."""
+    """Return a function that starts an HTTPS server with a self-made certificate: `https(Handler)`."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
@@ -117,16 +117,16 @@ def https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     started: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
 
     def start(handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
-        made = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        made.asked = []  # type: ignore[attr-defined]
-        made.socket = context.wrap_socket(made.socket, server_side=True)
-        thread = threading.Thread(target=made.serve_forever)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.asked = []  # type: ignore[attr-defined]
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        started.append((made, thread))
-        return made
+        started.append((server, thread))
+        return server
 
     yield start
-    for made, thread in started:
-        made.shutdown()
+    for server, thread in started:
+        server.shutdown()
         thread.join()
-        made.server_close()
+        server.server_close()

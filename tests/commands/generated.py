@@ -1,8 +1,8 @@
-"""Command lines drawn from the options themselves: `python -m tests.commands.generated FOLDER SEED COUNT`.
+"""Random command lines from the declared options: `python -m tests.commands.generated FOLDER SEED COUNT`.
 
-Each runs in a process of its own. Whatever is typed: no traceback, exit code 0, 2 or 130 (a run that takes long is
-stopped by Ctrl-C), nothing left behind by a refusal, and no refusal that computes for more than three seconds. Prints
-what does otherwise, and ends with 1 then.
+Each runs in a separate process. Whatever is typed, there must be no traceback and an exit code of 0, 2 or 130 (a run
+that takes long is stopped by Ctrl-C); a refusal must leave no files and compute for at most three seconds. Exits with 1
+after printing the command lines that break a rule.
 """
 
 import os
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.commands.options import Option, commands
+from tests.recovery.fork_server import IMPORTED_LATE
 
 PATIENCE = 6.0  # seconds after which a command is stopped
 GRACE = 30.0  # seconds that it then has
@@ -68,66 +69,66 @@ SMALL = {"--train-samples": "40", "--epochs": "1", "--seeds": "1", "--trials": "
 
 
 class Words:
-    """Draws words of a command line."""
+    """Random command lines and their parts."""
 
     def __init__(self, seed: int) -> None:
         self.draw = np.random.default_rng(seed)
 
-    def one(self, words: Sequence[str]) -> str:
+    def pick(self, words: Sequence[str]) -> str:
         return words[int(self.draw.integers(len(words)))]
 
     def chance(self, share: float) -> bool:
         return bool(self.draw.random() < share)
 
     def value(self, option: Option) -> str:
-        """A value for an option: mostly one that it may take."""
+        """Draw a value for an option, usually a valid one."""
         if self.chance(0.03):
-            return self.one(HOSTILE)
+            return self.pick(HOSTILE)
         if option.choices() and self.chance(0.8):
-            return self.one(option.choices())
+            return self.pick(option.choices())
         about = ABOUT.get(option.name.strip("-").lower())
         if about and self.chance(0.95):
-            return self.one(NAMES[about][:4] if self.chance(0.75) else NAMES[about])
+            return self.pick(NAMES[about][:4] if self.chance(0.75) else NAMES[about])
         if option.name in SMALL and self.chance(0.7):
             return SMALL[option.name]
         numeric = int in option.members() or float in option.members()
         if numeric and self.chance(0.6):
-            return self.one(NUMBERS[1:6] if int in option.members() else NUMBERS[6:10])
-        return self.one(NUMBERS if numeric or self.chance(0.3) else [*HOSTILE, *NAMES[self.one(list(NAMES))]])
+            return self.pick(NUMBERS[1:6] if int in option.members() else NUMBERS[6:10])
+        return self.pick(NUMBERS if numeric or self.chance(0.3) else [*HOSTILE, *NAMES[self.pick(list(NAMES))]])
 
-    def line(self, known: dict[tuple[str, ...], list[Option]]) -> list[str]:
-        """A command line: a verb, its arguments, some of its options; now and then something else."""
-        verbs = list(known)
+    def line(self, commands: dict[tuple[str, ...], list[Option]]) -> list[str]:
+        """Draw a command line: a verb, its arguments, some of its options; rarely something invalid."""
+        verbs = list(commands)
         verb = verbs[int(self.draw.integers(len(verbs)))]
-        line = list(verb) if not self.chance(0.02) else [self.one(HOSTILE)]
-        options = known[verb]
+        line = list(verb) if not self.chance(0.02) else [self.pick(HOSTILE)]
+        options = commands[verb]
         for option in (one for one in options if one.positional):
             many = 2 if option.name.lower() in ("contestants", "runs", "images") else 1
             line += [self.value(option) for _ in range(many) if not self.chance(0.02)]
         named = [one for one in options if not one.positional]
-        for option in named:  # what keeps a training short
+        for option in named:  # that keep a training short
             if option.name in SMALL and self.chance(0.9):
                 line += [option.name, SMALL[option.name]]
         for _ in range(int(self.draw.integers(0, 4))):
             if named:
                 option = named[int(self.draw.integers(len(named)))]
-                name = option.name if not self.chance(0.01) else option.name + self.one(["x", "=", " "])
+                name = option.name if not self.chance(0.01) else option.name + self.pick(["x", "=", " "])
                 line += [name] if option.flag and not self.chance(0.02) else [name, self.value(option)]
         self.draw.shuffle(line[len(verb) :])
         return [word.replace("\0", "") for word in line]
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file and folder, with its size and the time of its last change."""
-    found = {}
+    """Return every file and folder with its size and the time of its last change."""
+    states = {}
     for path in folder.rglob("*"):
         state = path.lstat()
-        found[str(path.relative_to(folder))] = (0, 0) if path.is_dir() else (state.st_size, state.st_mtime_ns)
-    return found
+        states[str(path.relative_to(folder))] = (0, 0) if path.is_dir() else (state.st_size, state.st_mtime_ns)
+    return states
 
 
 def start(line: list[str], place: Path) -> int:
-    """Fork a process that runs the command, with its output in files outside of the place."""
+    """Fork a process that runs the command, with its output in files outside `place`; return its id."""
     if number := os.fork():
         return number
     code = 1
@@ -150,7 +151,7 @@ def start(line: list[str], place: Path) -> int:
 
 
 def finish(number: int) -> tuple[int, float, bool]:
-    """Wait for a process, stop one that takes long: its exit code, its seconds of computing, whether it was stopped."""
+    """Wait for a process, stopping it if it takes long; return exit code, CPU seconds, and whether it was stopped."""
     begun, stopped = time.monotonic(), 0
     while True:
         ended, status, usage = os.wait4(number, os.WNOHANG)
@@ -166,7 +167,7 @@ def finish(number: int) -> tuple[int, float, bool]:
 
 
 def complaint(line: list[str], template: Path, place: Path) -> tuple[str, str]:
-    """What is wrong with how a command ended, empty where nothing is; and how it ended."""
+    """Run a command; return what is wrong with how it ended, or an empty text, and how it ended."""
     if not place.exists():
         shutil.copytree(template, place, symlinks=True, copy_function=copy)
     before = tree(place)
@@ -195,7 +196,7 @@ def complaint(line: list[str], template: Path, place: Path) -> tuple[str, str]:
 
 
 def copy(source: str, target: str) -> str:
-    """Copy a file as a hard link would be: quickly; a pipe is made anew."""
+    """Copy a file, or make a new pipe in place of a pipe."""
     if not os.path.isfile(source):
         os.mkfifo(target)
         return target
@@ -203,7 +204,7 @@ def copy(source: str, target: str) -> str:
 
 
 def prepare(template: Path) -> None:
-    """The place in which all commands run: runs, data, images, a network, and what is none of these."""
+    """Make the folder in which all commands run: runs, data, images, a network, and invalid files."""
     from PIL import Image
 
     from lenext.cli import run
@@ -247,13 +248,14 @@ def main(folder: Path, seed: int, count: int) -> int:
     torch.set_num_threads(1)
     if not template.exists():
         prepare(template)
-    for module in ("lenext.workflows.audit", "lenext.comparison.search", "lenext.workflows.show", "sklearn.manifold"):
+    late = (*IMPORTED_LATE, "lenext.workflows.audit", "lenext.comparison.search", "lenext.workflows.show")
+    for module in (*late, "sklearn.manifold"):
         import_module(module)
-    known, kinds = commands(), Counter[str]()
+    options, kinds = commands(), Counter[str]()
     place.parent.mkdir(exist_ok=True)
     begun, failures = time.monotonic(), 0
     for number in range(count):
-        line = Words(seed * 1_000_003 + number).line(known)
+        line = Words(seed * 1_000_003 + number).line(options)
         wrong, kind = complaint(line, template, place)
         kinds[kind] += 1
         if wrong:

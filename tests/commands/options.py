@@ -1,4 +1,4 @@
-"""The options of the command line, read off the command line itself."""
+"""The verbs of the command line and their options, as the command line application declares them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from lenext.verbs import VERBS
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a verb: its first name (or that of a positional argument), its type, whether it is a flag."""
+    """An option or positional argument of a verb: its first name, its type, and whether it is a flag."""
 
     name: str
     hint: Any
@@ -20,21 +20,24 @@ class Option:
     flag: bool
 
     def choices(self) -> list[str]:
-        """The words that a Literal allows, in unions too."""
+        """Return the values that a Literal allows, also in a union."""
         hints = [self.hint, *get_args(self.hint)]
         return [str(word) for hint in hints if get_origin(hint) is Literal for word in get_args(hint)]
 
     def members(self) -> list[Any]:
-        """The plain types that it may be."""
+        """Return the plain types that the value may have."""
         hints = get_args(self.hint) if get_origin(self.hint) not in (None, Literal) else [self.hint]
         return [hint for hint in hints if hint in (int, float, str, Path, bool)]
 
 
 def commands() -> dict[tuple[str, ...], list[Option]]:
-    """Every verb, with the sub-verbs of `list` and `show`, and its options."""
+    """Return every verb, including the sub-verbs of `list` and `show`, with its options."""
     for room in {verb.room for verb in VERBS.values()}:
         import_module(f"lenext.cli.{room}")
-    return {words: [option_of(one) for one in found if "*" not in one.names] for words, found in walk(app, ())}
+    return {
+        words: [option_of(argument) for argument in arguments if "*" not in argument.names]
+        for words, arguments in walk(app, ())
+    }
 
 
 def walk(verb: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

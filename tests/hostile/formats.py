@@ -1,4 +1,4 @@
-"""For each format that strangers send: a good file of it, and what reads it here."""
+"""The file formats that strangers may send: for each a valid file, and the function of lenext that reads it."""
 
 import gzip
 import io
@@ -39,8 +39,14 @@ TINY = {"in_channels": 1, "num_classes": 3, "widths": [2, 3, 4, 5]}
 
 @dataclass(frozen=True)
 class Format:
-    """make: writes good files into a folder, and returns those that are to be spoilt. read: what a person does with
-    them. text: whether mutations are of words rather than bytes. finish: makes a spoilt file whole again in form."""
+    """A file format.
+
+    Attributes:
+        make: Writes valid files into a folder and returns those to corrupt.
+        read: Reads a file as a user would.
+        text: Whether to mutate words rather than bytes.
+        finish: Restores the outer form of a corrupted file, such as its signature.
+    """
 
     make: Callable[[Path], list[Path]]
     read: Callable[[Path], object]
@@ -140,7 +146,7 @@ PREPARE = Preprocessing(1, (28, 28), "crop", (28, 28), "interpolate", Normalizat
 
 
 def signed(kind: str, sign: bool) -> Format:
-    """Our own files; signed anew after they were spoilt, as a stranger would, or not."""
+    """Return the format of lenext's files. sign: sign them again after corruption, as an attacker would."""
 
     def make(folder: Path) -> list[Path]:
         if kind == "weights":
@@ -155,7 +161,7 @@ def signed(kind: str, sign: bool) -> Format:
 
 
 def sign_again(path: Path) -> None:
-    """Give a spoilt file the SHA_PATTERN-256 that it should have."""
+    """Give a corrupted file the SHA-256 of its content."""
     import hashlib
 
     from lenext.runs.signed import SHA_PATTERN, ZEROS
@@ -169,7 +175,7 @@ def sign_again(path: Path) -> None:
 
 
 def descriptions() -> Format:
-    """Weights whose description is spoilt, as text, and signed."""
+    """Return the format of weights whose description is corrupted as text and signed again."""
 
     def make(folder: Path) -> list[Path]:
         path = folder / "d.json"
@@ -236,7 +242,7 @@ def run_folders() -> Format:
 
 
 def check(error: LenextError) -> None:
-    """One line, of bearable length."""
+    """Check that a message is one line of limited length."""
     said = str(error)
     if "\n" in said or len(said) > 2000 or not said.strip():
         raise AssertionError(f"not one line: {said!r}")

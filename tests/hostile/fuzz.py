@@ -1,8 +1,8 @@
-"""A process that reads spoilt files: `python -m tests.hostile.fuzz FOLDER SEED COUNT FORMAT...`.
+"""A process that reads corrupted files: `python -m tests.hostile.fuzz FOLDER SEED COUNT FORMAT...`.
 
-Each file must be read, or refused by an error of our own in one line, within a second of computing; no more than 512 MB
-may be needed above what there was at the start; nothing may be run, and nothing written outside of the folder. Ends
-with 0, or tells the first file that does otherwise, which is left in the folder.
+Each file must be read, or refused by a LenextError of one line, within a second of computing and with at most 512 MB
+more than at the start; nothing may be executed, and nothing written outside the folder. Exits with 0, or with 1 after
+printing the first file that breaks a rule, which stays in the folder.
 """
 
 import faulthandler
@@ -26,7 +26,7 @@ FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Po
 
 
 class Hang(BaseException):
-    """Too long."""
+    """Raised when reading a file takes too long."""
 
 
 def hang(*_: object) -> None:
@@ -34,7 +34,7 @@ def hang(*_: object) -> None:
 
 
 class Watch:
-    """Notes what Python tells of forbidden acts, while it is on."""
+    """An audit hook that records forbidden actions while it is on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.on, self.seen = f"{folder.resolve()}{os.sep}", False, ""
@@ -43,7 +43,7 @@ class Watch:
     def look(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
             return
-        asks_git = event == "subprocess.Popen" and arguments[0] == "git"  # which commit one works at
+        asks_git = event == "subprocess.Popen" and arguments[0] == "git"  # for the commit in environment.json
         if event in FORBIDDEN and not asks_git and not str(arguments[:1]).count(self.folder):
             self.seen = f"{event} {arguments}"
         if event == "open" and isinstance(arguments[0], str) and isinstance(arguments[2], int):
@@ -52,14 +52,14 @@ class Watch:
                 self.seen = f"writes {arguments[0]}"
 
 
-def spoil(content: bytes, draw: np.random.Generator, text: bool) -> bytes:
-    """One to six mutations of bytes, or of words."""
+def corrupt(content: bytes, draw: np.random.Generator, text: bool) -> bytes:
+    """Return the content with one to six mutations of bytes, or of words."""
     changed = bytearray(content)
     for _ in range(int(draw.integers(1, 7))):
         if not changed:
             break
         at = int(draw.integers(0, len(changed)))
-        if draw.random() < 0.5:  # headers are where it matters
+        if draw.random() < 0.5:  # prefer the header
             at = min(at, int(draw.integers(0, 300)))
         length = int(draw.integers(1, 9))
         if text and draw.random() < 0.7:
@@ -82,16 +82,18 @@ def spoil(content: bytes, draw: np.random.Generator, text: bool) -> bytes:
             case 5:
                 changed[at:at] = changed[at : at + int(draw.integers(1, 50))]
             case 6:
-                other = int(draw.integers(0, len(changed)))
-                changed[at : at + length] = changed[other : other + length]
+                start = int(draw.integers(0, len(changed)))
+                changed[at : at + length] = changed[start : start + length]
             case _:
                 del changed[at:]
     return bytes(changed)
 
 
 def attempt(form: Format, path: Path) -> str:
-    """What is wrong with how a file was read; empty where nothing is."""
-    signal.setitimer(signal.ITIMER_PROF, SECONDS * (4 if path.parent.name == "r" else 1))  # a run is trained, too
+    """Read a file; return what went wrong, or an empty text."""
+    signal.setitimer(
+        signal.ITIMER_PROF, SECONDS * (4 if path.parent.name == "r" else 1)
+    )  # of a run folder, training is resumed as well
     try:
         form.read(path)
     except LenextError as error:
@@ -108,38 +110,38 @@ def attempt(form: Format, path: Path) -> str:
     return ""
 
 
-def peak() -> float:
-    """Megabytes that this process has needed at the most."""
+def peak_megabytes() -> float:
+    """Return the peak memory of this process in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def read_spoilt(name: str, seed: int, count: int, folder: Path, watch: Watch) -> int:
-    """As many spoilt files of a format; 1 where one is not read as it should be."""
+def read_corrupted(name: str, seed: int, count: int, folder: Path, watch: Watch) -> int:
+    """Read `count` corrupted files of a format; return 1 if one of them breaks a rule, else 0."""
     folder.mkdir()
     form, draw = ALL[name], np.random.default_rng((seed, *name.encode()))
     targets = form.make(folder)
     good = {path: path.read_bytes() for path in targets}
-    whole = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} if name == "run" else good
+    originals = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} if name == "run" else good
     for path in targets:
-        form.read(path)  # once, so that everything is imported
-    before = peak()
+        form.read(path)  # imports everything
+    before = peak_megabytes()
     for number in range(count):
         path = targets[number % len(targets)]
-        path.write_bytes(spoil(good[path], draw, form.text))
+        path.write_bytes(corrupt(good[path], draw, form.text))
         if form.finish:
             form.finish(path)
         watch.on = True
         wrong = attempt(form, path)
         watch.on = False
         wrong = wrong or watch.seen
-        if peak() - before > MEGABYTES:
-            wrong = wrong or f"needed {peak() - before:.0f} MB"
+        if peak_megabytes() - before > MEGABYTES:
+            wrong = wrong or f"needed {peak_megabytes() - before:.0f} MB"
         if wrong:
             sys.stdout.write(f"{name}, seed {seed}, file {number}: {wrong}; it is {path}\n")
             return 1
-        for one, content in whole.items():
-            one.write_bytes(content)
-    sys.stdout.write(f"{name}: {count} files, {peak() - before:.0f} MB more at the most\n")
+        for original, content in originals.items():
+            original.write_bytes(content)
+    sys.stdout.write(f"{name}: {count} files, {peak_megabytes() - before:.0f} MB more at most\n")
     return 0
 
 
@@ -148,4 +150,4 @@ if __name__ == "__main__":
     signal.signal(signal.SIGPROF, hang)
     place, first, files = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     watched = Watch(place)
-    sys.exit(max(read_spoilt(one, first, files, place / one, watched) for one in sys.argv[4:]))
+    sys.exit(max(read_corrupted(name, first, files, place / name, watched) for name in sys.argv[4:]))

@@ -1,4 +1,4 @@
-"""Spoilt files of every format from strangers, read in processes of their own that are watched (see `fuzz`)."""
+"""Corrupted files of every format, read in separate, monitored processes (see `fuzz`)."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from tests.hostile.formats import ALL
 
 
 def fuzz(folder: Path, seed: int, count: int, *names: str) -> None:
-    """Read so many spoilt files of each of these formats."""
+    """Read `count` corrupted files of each of these formats."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.hostile.fuzz", str(folder), str(seed), str(count), *names]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]

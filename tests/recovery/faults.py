@@ -1,4 +1,4 @@
-"""What can go wrong, put into a process before it works: deaths, full disks, numbers that are none, slow phases."""
+"""Faults to inject into a process before it runs: kills, full disks, numbers that are not finite, slow phases."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def die() -> None:
 
 
 def die_after_save(count: int) -> None:
-    """Once so many checkpoints are written."""
+    """Die after the given number of checkpoints is written."""
     real, left = checkpoint.save, [count]
 
     def save(*arguments: Any, **more: Any) -> Path:
@@ -37,7 +37,7 @@ def die_after_save(count: int) -> None:
 
 
 def die_in_save(number: int, step: int) -> None:
-    """In the `number`th checkpoint, before its `step`th call that changes the disk, or half-way through its writing."""
+    """Die in the `number`th save, before its `step`th call that changes the disk, or halfway through writing."""
     real, saves, steps = checkpoint.save, [0], [0]
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def die_in_save(number: int, step: int) -> None:
         return path
 
     class Half:
-        """A file of which half is written before the end."""
+        """A file that is half written when the process dies."""
 
         def __init__(self, file: Any) -> None:
             self.file = file
@@ -141,12 +141,12 @@ class Compiling(torch.nn.Module):
 
 
 def note_samples(path: str) -> None:
-    """Write the sample ids of each training batch, as they are taken, into a file."""
+    """Append the sample ids of each training batch to a file."""
     note_and_die(path, -1)
 
 
 def note_and_die(path: str, left: int) -> None:
-    """The same, and die once so many steps, with the checkpoint after each, are done."""
+    """Append the sample ids of each training batch to a file, and die after `left` steps."""
     plan_text.forecast = lambda job: "not known"
     real = trainer.Trainer.batches
 
@@ -164,8 +164,7 @@ def note_and_die(path: str, left: int) -> None:
 
 
 def hang_reading(after: int) -> None:
-    """After so many images, one is never read, as on a disk that is gone; what waits for it gives up sooner than
-    usual."""
+    """Let the read after `after` images never return, as on a lost disk; whoever waits for it gives up early."""
     real, left = images.read_image, [after]
 
     def read(*arguments: Any, **more: Any) -> Any:
@@ -180,7 +179,7 @@ def hang_reading(after: int) -> None:
 
 
 def keep_in_files() -> None:
-    """Images stay in their files, as those of large data sets do."""
+    """Keep images in their files, as for large datasets."""
     folder.MAX_BYTES_IN_MEMORY = 0
 
 
@@ -191,10 +190,10 @@ def print_as(encoding: str) -> None:
 
 
 def print_into(path: str) -> None:
-    """Standard output goes where nothing can be written."""
+    """Send standard output to a file that cannot be written."""
     os.dup2(os.open(path, os.O_WRONLY), 1)
 
 
 def ignore(name: str) -> None:
-    """A signal that is ignored from the beginning."""
+    """Ignore a signal from the start."""
     signal.signal(getattr(signal, name), signal.SIG_IGN)

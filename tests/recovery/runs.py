@@ -1,4 +1,4 @@
-"""What tests of recovery train, and how they compare what came of it."""
+"""The runs that tests of recovery train, and the comparison of their outcomes."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import numpy as np
 from lenext.runs.folder import Run
 
 MORE = ("--train-samples", 200, "--checkpoint-minutes", 1e-9, "--threads", 1)
-"""Of the digits; a checkpoint at every step."""
+"""Arguments of all runs: few digits, and a checkpoint at every step."""
 
 RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
     "lenet": (8, ("lenet", "--batch-size", 32)),
@@ -28,30 +28,30 @@ RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
     ),
     "early-stopping": (40, ("lenet", "--batch-size", 32, "--early-stopping", 3, "--balanced-sampling")),
 }  # fmt: skip
-"""Epochs and arguments of each."""
+"""Epochs and arguments of each run."""
 
 
 def command(name: str, run: str, epochs: int = 0) -> tuple[object, ...]:
-    """What begins one of them as runs/`run`."""
+    """Return the arguments that start one of RUNS as the folder runs/`run`."""
     usual, arguments = RUNS[name]
     return ("train", *arguments, *MORE, "--epochs", epochs or usual, "--name", run)
 
 
 def outcome(path: Path) -> dict[str, str]:
-    """All that a finished run's figures are in, but for the seconds they took."""
+    """Return everything that a finished run consists of, except for times."""
     run = Run(path)
-    found = {which: hashlib.sha256(run.weights(which).read_bytes()).hexdigest() for which in ("best", "last")}
-    found["predictions"] = (path / "predictions.csv").read_text()
-    found["records"] = "\n".join(
+    parts = {which: hashlib.sha256(run.weights(which).read_bytes()).hexdigest() for which in ("best", "last")}
+    parts["predictions"] = (path / "predictions.csv").read_text()
+    parts["records"] = "\n".join(
         ",".join(cell for at, cell in enumerate(line.split(",")) if at != 1)
         for line in (path / "results.csv").read_text().splitlines()
     )
-    found["test"] = json.dumps(run.results["test"]) + str(run.results["test_reads"]) + str(run.results["best_epoch"])
-    return found
+    parts["test"] = json.dumps(run.results["test"]) + str(run.results["test_reads"]) + str(run.results["best_epoch"])
+    return parts
 
 
 def damage(path: Path, draw: np.random.Generator) -> None:
-    """Flip a bit, cut a file off, or zero a page of it."""
+    """Flip a bit of a file, truncate it, or zero one of its pages."""
     content = bytearray(path.read_bytes())
     place = int(draw.integers(0, len(content)))
     match int(draw.integers(0, 3)):
