@@ -58,7 +58,8 @@ def test_an_interrupt_within_a_destructor_is_heeded(capsys: pytest.CaptureFixtur
 
     def work() -> None:
         Interrupted()
-        time.sleep(30)
+        for _ in range(300):  # a single sleep of 30 seconds would not be interrupted
+            time.sleep(0.1)
 
     with pytest.raises(KeyboardInterrupt), interrupts_in_callbacks():
         work()

@@ -14,15 +14,15 @@ SMALLEST = ["alexnet", "vgg11", "vgg11_bn", "googlenet", "resnet18", "densenet12
 
 
 def both(name: str) -> tuple[nn.Module, Any]:
-    """Ours and theirs, with the same random weights; each loads the other's strictly."""
+    """Return lenext's network and torchvision's with the same random weights; each loads the other's strictly."""
     torch.manual_seed(0)
-    builder = getattr(torchvision_models(), name)
-    if name == "googlenet":
-        ours, theirs = create(name, auxiliary=True), builder(aux_logits=True, init_weights=False)
-    else:
-        ours, theirs = create(name), builder()
+    builder, googlenet = getattr(torchvision_models(), name), name == "googlenet"
+    ours = create(name, auxiliary=True) if googlenet else create(name)
+    with torch.device("meta"):  # no time for random weights that are replaced
+        theirs = builder(aux_logits=True, init_weights=False) if googlenet else builder()
     assert list(ours.state_dict()) == list(theirs.state_dict())
-    theirs.load_state_dict(ours.state_dict(), strict=True)
+    weights = {key: tensor.clone() for key, tensor in ours.state_dict().items()}
+    theirs.load_state_dict(weights, strict=True, assign=True)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     return ours, theirs
 
