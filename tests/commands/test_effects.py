@@ -1,4 +1,4 @@
-"""An option has an effect or is refused: each option of each verb changes what comes of a command, or ends it with 2.
+"""Each option of each verb changes the outcome of a command or is refused with exit code 2.
 
 An option that is added to the command line fails here until it has a row that shows its effect.
 """
@@ -40,7 +40,7 @@ REPRODUCE = "reproduce D3/convnext --scale 0.5 --epochs 1 --offline --data-dir d
 
 @dataclass(frozen=True)
 class Case:
-    """base: a command without the option; given: what is added to it, in the place of what it `replaces` there."""
+    """A command without an option, the option to add to it, and the part of the command that it replaces, if any."""
 
     base: str
     given: str
@@ -301,7 +301,7 @@ TIMES = re.compile(r"\d[\d.,]*\s*(ms|s|min|h)\b( \d+ s)?|until \d\d:\d\d")
 
 
 def outcome(words: str, place: Path, at: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, ...]:
-    """What comes of a command in a copy of `place`: exit code, what is printed, and the files; but for times."""
+    """Run a command in a copy of `place`; return exit code, output and changed files, without times."""
     shutil.copytree(place, at)
     before = Path.cwd()
     os.chdir(at)
@@ -315,7 +315,7 @@ def outcome(words: str, place: Path, at: Path, capsys: pytest.CaptureFixture[str
 
 
 def files(at: Path, place: Path) -> list[tuple[str, str]]:
-    """Names and contents of the files that are new or changed, but for what tells times."""
+    """Return names and hashes of the new and changed files, without times."""
     found = []
     for path in (path for path in at.rglob("*") if path.is_file()):
         name = str(path.relative_to(at))
@@ -343,24 +343,36 @@ def test_every_option_has_a_case() -> None:
 ALL = [(verb, option, one) for (verb, option), some in CASES.items() for one in some]
 
 
+@pytest.fixture(scope="module")
+def base_outcomes() -> dict[str, tuple[Any, ...]]:
+    """Outcomes by command, as many cases have the same command without the option."""
+    return {}
+
+
 @pytest.mark.parametrize(("verb", "option", "one"), ALL, ids=[f"{one.base} {one.given}" for _, _, one in ALL])
 def test_an_option_has_an_effect_or_is_refused(
-    verb: str, option: str, one: Case, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    verb: str, option: str, one: Case, place: Path, base_outcomes: dict[str, tuple[Any, ...]],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    work = place.with_name(f"{place.name}-work")  # the same place for both, as some names are printed in full
+
     def unreachable(*_: object) -> Callable[..., Any]:
         raise OSError("no network in a test")
 
     monkeypatch.setattr("lenext.foundation.download.open_https", unreachable)
-    monkeypatch.setenv("LENEXT_DATA", str(tmp_path / "cache"))
+
+    def run(words: str) -> tuple[Any, ...]:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        return outcome(words, place, work / "here", capsys)
+
+    monkeypatch.setenv("LENEXT_DATA", str(work / "cache"))
     assert one.base.startswith(verb)
     assert option in one.given.replace("--no-", "--")
     assert not one.replaces or one.replaces in one.base
     given = one.base.replace(one.replaces, one.given) if one.replaces else f"{one.base} {one.given}"
-    (tmp_path / "work").mkdir()  # the same place for both, as some names are printed whole
-    without = outcome(one.base, place, tmp_path / "work" / "here", capsys)
-    shutil.rmtree(tmp_path / "work" / "here")
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)
-    with_it = outcome(given, place, tmp_path / "work" / "here", capsys)
+    if one.base not in base_outcomes:
+        base_outcomes[one.base] = run(one.base)
+    with_it = run(given)
     assert with_it[0] in (0, 2)
-    assert with_it != without, f"{given}: as without it"
+    assert with_it != base_outcomes[one.base], f"{given}: the same outcome without the option"

@@ -1,4 +1,4 @@
-"""Each key of a recipe changes what comes of a training, or is refused: in `train`, `lr-find`, `compare` and `vary`.
+"""Each key of a recipe changes the outcome of a training or is refused: in `train`, `lr-find`, `compare` and `vary`.
 
 A key that is added to the recipe fails here until it has a row that shows its effect.
 """
@@ -65,7 +65,7 @@ def unbalanced(digits: Dataset) -> Dataset:
 
 
 def trained(settings: dict[str, Any], data: Dataset, folder: Path) -> tuple[Any, ...]:
-    """What comes of a training: figures, weights, predictions, checkpoints, machine; or that it was refused."""
+    """Train; return records, weights, predictions, checkpoints, machine and notes, or the refusal."""
     usual: dict[str, Any] = {"data": data, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "label_smoothing": 0.0,
                              "shift": 0, "learning_rate": 0.05}  # fmt: skip
     try:
@@ -134,7 +134,7 @@ def test_a_key_without_effect_is_refused(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_is_in_every_experiment_of_a_comparison(key: str) -> None:
-    """What a trial is made from is what it trains: `run_experiment` takes the experiment as it is."""
+    """A trial trains the experiment that it is made from: `run_experiment` takes it unchanged."""
     context, value = KEYS[key]
     settings = {name: one for name, one in (context | {key: value}).items() if name != "data"}
     if key == "seed":
