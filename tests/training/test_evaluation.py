@@ -85,7 +85,7 @@ def test_few_large_images_and_many_small_ones_are_measured_together() -> None:
     from lenext.foundation.normalization import Normalization
 
     def size(side: int) -> int:
-        plain = Normalization.fixed("unit", 3)
+        plain = Normalization.from_scaling("unit", 3)
         return evaluation_batch_size(Preprocessing(3, (side, side), "crop", (side, side), "interpolate", plain), CPU)
 
     assert [size(side) for side in (4, 32, 224)] == [1024, 64, 8]
