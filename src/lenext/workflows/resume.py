@@ -122,7 +122,7 @@ def resume_run(
         if run.results:  # of fewer epochs; only the number of readings of the test set is kept
             run.write_json("results.json", {"test_reads": run.test_reads})
         stop.at_once = False
-        session.carry_out(stop)
+        session.train(stop)
         if report:
             write_report(run, experiment, replace(context, dataset=dataset))
     return run

@@ -61,6 +61,9 @@ class Session:
         self.exempt = set(not_finite(job.network))  # a mask of the user's own network, perhaps
         self.seconds_before = 0.0  # of training in earlier processes
         self.saved = self.begun = time.perf_counter()
+        self.board: TensorBoardWriter | None = None
+        if job.recipe.tensorboard:
+            self.board = TensorBoardWriter(run.path / "tensorboard", console.print)
 
     @property
     def seconds(self) -> float:
@@ -102,77 +105,81 @@ class Session:
                 "are free there; make room, or give another --runs-dir"
             )
 
-    def carry_out(self, stop: StopSignal) -> None:
-        """Train, then measure. Raises StoppedError when a signal ended training."""
-        stopped = self.train(stop)
-        weights.save(self.run.weights("last"), self.state.trained, self.job.description)
-        records, best = self.state.records, self.state.best
-        if records:
-            rates = learning_rate_curve(self.job.settings.schedule, records)
-            write_training_curves(self.run, records, self.job.title, best.epoch if best else None, rates)
-        if not stopped:
-            stop.at_once = True  # a resume repeats what comes now
-            if not stop:
-                finish_run(self.job, self.run, self.console, self.state, self.seconds_before, self.reads_test)
-                return
-        epochs = f"{len(records)} of {self.job.settings.schedule.length.epochs} epochs"
-        self.console.print(f"\nstopped after {epochs}; `lenext resume {shlex.quote(str(self.run.path))}` continues")
-        raise StoppedError(stop.number)
+    def train(self, stop: StopSignal) -> None:
+        """Train to the end, then measure; write records, checkpoints, weights and results.
 
-    def train(self, stop: StopSignal) -> bool:
-        """Train, and write records, checkpoints and the best weights; return whether a signal stopped it."""
-        job, state, settings = self.job, self.state, self.job.settings
+        Raises:
+            StoppedError: A signal stopped training; a checkpoint is saved.
+        """
+        schedule, sampling = self.job.settings.schedule, self.job.settings.sampling
         keep_freed_memory_until_exit()
-        save_seconds = 60 * job.recipe.checkpoint_minutes
         self.saved = self.begun = time.perf_counter()
-        board = TensorBoardWriter(self.run.path / "tensorboard", self.console.print) if job.recipe.tensorboard else None
-        with self.console.epoch_bar(settings.schedule.length.epochs, settings.sampling.samples) as bar:
+        with self.console.epoch_bar(schedule.length.epochs, sampling.samples) as bar:
             for event in self.events():
+                is_stopped = bool(stop)
                 if isinstance(event, Step):
                     bar.show_step(event)
-                    is_due = 0 < save_seconds < time.perf_counter() - self.saved
-                    if event.phase == "train" and (
-                        event.is_last or is_due
-                    ):  # before validation, which a resume repeats
-                        self.save()
+                    self.after_step(event, is_stopped)
                 else:
-                    is_best = event is state.best and event.val_accuracy is not None
-                    self.write_epoch(event, is_best)
+                    is_best = event is self.state.best and event.val_accuracy is not None
                     bar.show_record(event, is_best)
-                    if board:
-                        board.write_record(event)
-                    self.after_epoch(event)
-                if stop:
-                    if isinstance(event, Step) and event.phase == "train" and not event.is_last:
-                        self.save()  # elsewhere there is the checkpoint of the epoch's end
+                    self.after_epoch(event, is_best)
+                if is_stopped:
                     break
-        if board:
-            board.close()
         self.seconds_before, self.begun = self.seconds, time.perf_counter()
-        if not stop and state.best and stopped_early(state, settings.schedule):
-            epochs, best = state.epoch - state.best.epoch, state.best.epoch
-            self.console.print(f"stopped early: {epochs} epochs without a better validation than in epoch {best}")
-        return bool(stop)
+        self.write_end()
+        if not stop:
+            stop.at_once = True  # a resume repeats what comes now
+        if stop:
+            epochs = f"{len(self.state.records)} of {schedule.length.epochs} epochs"
+            self.console.print(f"\nstopped after {epochs}; `lenext resume {shlex.quote(str(self.run.path))}` continues")
+            raise StoppedError(stop.number)
+        finish_run(self.job, self.run, self.console, self.state, self.seconds_before, self.reads_test)
 
-    def write_epoch(self, record: Record, is_best: bool) -> None:
-        """Write the records, and the weights of the best epoch."""
+    def after_step(self, step: Step, is_stopped: bool) -> None:
+        """Save a checkpoint at the end of an epoch, when one is due, and before stopping."""
+        save_seconds = 60 * self.job.recipe.checkpoint_minutes
+        is_due = 0 < save_seconds < time.perf_counter() - self.saved
+        if step.phase == "train" and (step.is_last or is_due or is_stopped):  # a resume repeats validation
+            self.save()
+
+    def after_epoch(self, record: Record, is_best: bool) -> None:
+        """Write the records and the weights of the best epoch, call the watcher, and print what is to be noted."""
         if is_best:
             weights.save(self.run.weights("best"), self.state.trained, self.job.description)
             checkpoint.keep_best(self.run.weights("best"), self.run.checkpoints, record.epoch)
         self.run.write_records(self.state.records)
-
-    def after_epoch(self, record: Record) -> None:
-        """Call the watcher, and print what the records give reason to note."""
+        if self.board:
+            self.board.write_record(record)
         if self.watch:
             self.watch(record)
+        if notice := self.notice():
+            self.console.print(f"note: {notice}")
+
+    def notice(self) -> str:
+        """Return what to do about a network that does not learn; empty when it does."""
         job = self.job
         counts = job.data.train.labels.bincount()
         has_norms = any("Norm" in type(module).__name__ for module in job.network.modules())
         validation = len(job.data.validation) if job.data.validation else 0
         largest_share = float(counts.max() / counts.sum())
         samples = Samples(len(job.data.classes), largest_share, job.settings.sampling.samples, validation)
-        if notice := chance_notice(self.state.records, samples, job.recipe, job.settings.sampling.batches, has_norms):
-            self.console.print(f"note: {notice}")
+        return chance_notice(self.state.records, samples, job.recipe, job.settings.sampling.batches, has_norms)
+
+    def write_end(self) -> None:
+        """Write the last weights and the curves, and print why training ended early."""
+        state, schedule = self.state, self.job.settings.schedule
+        if self.board:
+            self.board.close()
+        weights.save(self.run.weights("last"), state.trained, self.job.description)
+        if not state.records:
+            return
+        rates = learning_rate_curve(schedule, state.records)
+        best_epoch = state.best.epoch if state.best else None
+        write_training_curves(self.run, state.records, self.job.title, best_epoch, rates)
+        if best_epoch is not None and stopped_early(state, schedule):
+            epochs = state.epoch - best_epoch
+            self.console.print(f"stopped early: {epochs} epochs without a better validation than in epoch {best_epoch}")
 
     def events(self) -> Iterator[Step | Record]:
         """Yield the events of training; an error is in the log before it is raised."""

@@ -140,7 +140,7 @@ def run_experiment(
             console.print()
             session = Session(job, run, console, reads_test=read_test, watch=watch)
             session.write_facts(context.data_dir)
-            session.carry_out(stop)
+            session.train(stop)
             if report:
                 write_report(run, experiment, replace(context, dataset=dataset))
     return run
