@@ -50,17 +50,17 @@ if TYPE_CHECKING:
     from lenext.training.state import TrainingState as TrainingState
     from lenext.workflows import show as show
     from lenext.workflows.audit import audit as audit
+    from lenext.workflows.evaluate import val as val
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.networks import diagram as diagram
     from lenext.workflows.networks import summary as summary
+    from lenext.workflows.predict import predict as predict
     from lenext.workflows.rates import lr_find as lr_find
     from lenext.workflows.report import report as report
     from lenext.workflows.resume import resume as resume
     from lenext.workflows.show import explain as explain
     from lenext.workflows.side_by_side import compare as compare
     from lenext.workflows.train import train as train
-    from lenext.workflows.use import predict as predict
-    from lenext.workflows.use import val as val
 
 HOMES = {
     "DATASETS": "data",
@@ -88,7 +88,7 @@ HOMES = {
     "lesson": "comparison.lessons",
     "load": "data",
     "lr_find": "workflows.rates",
-    "predict": "workflows.use",
+    "predict": "workflows.predict",
     "race": "comparison.race",
     "report": "workflows.report",
     "reproduce": "comparison.reproduce",
@@ -97,7 +97,7 @@ HOMES = {
     "summary": "workflows.networks",
     "timed": "foundation.timing",
     "train": "workflows.train",
-    "val": "workflows.use",
+    "val": "workflows.evaluate",
     "vary": "comparison.vary",
 }
 """The module of each public name, imported on first use: `import lenext` alone loads nothing heavy."""

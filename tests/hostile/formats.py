@@ -27,8 +27,8 @@ from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.runs.signed import write_signed
 from lenext.workflows.listing import list_runs
+from lenext.workflows.open_weights import open_weights
 from lenext.workflows.prepare import build_experiment, resolve_image_size
-from lenext.workflows.use import open_weights
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
 DRAW = np.random.default_rng(0)

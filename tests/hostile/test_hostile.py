@@ -29,7 +29,7 @@ from lenext.models.pretrained import read_state
 from lenext.runs import weights
 from lenext.runs.signed import write_signed
 from lenext.training.experiment import read_experiment
-from lenext.workflows.use import open_weights
+from lenext.workflows.open_weights import open_weights
 from tests.hostile.formats import PREPARE, TINY, tiny
 
 MEGABYTES = 512

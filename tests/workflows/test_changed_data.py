@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from lenext.foundation.errors import DataError, RunError
+from lenext.workflows.evaluate import val
 from lenext.workflows.report import report
 from lenext.workflows.resume import resume
 from lenext.workflows.show import embedding
 from lenext.workflows.train import train
-from lenext.workflows.use import val
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
 DRAW = np.random.default_rng(0)

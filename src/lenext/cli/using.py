@@ -28,7 +28,7 @@ def val(
     opening: Annotated[WeightsOptions, Parameter(name="*")] = WeightsOptions(),  # noqa: B008
 ) -> None:
     """Evaluate a run on its validation set, or on another split or dataset."""
-    from lenext.workflows.use import val as work
+    from lenext.workflows.evaluate import val as work
 
     work(run, split=split, data=data, **vars(opening))
 
@@ -48,7 +48,7 @@ def predict(
     opening: Annotated[WeightsOptions, Parameter(name="*")] = WeightsOptions(),  # noqa: B008
 ) -> None:
     """Predict the most probable classes of images."""
-    from lenext.workflows.use import predict as work
+    from lenext.workflows.predict import predict as work
 
     found = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
     rows = [one for one in found if not isinstance(one, LenextError)]

@@ -22,8 +22,8 @@ from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
 from lenext.workflows.context import Context
+from lenext.workflows.open_weights import open_weights
 from lenext.workflows.prepare import open_data, resolve_image_size
-from lenext.workflows.use import open_weights
 
 BASE_KEYS: dict[str, Any] = {  # plain gradient descent, so that only what the lesson varies makes a difference
     "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0, "schedule": "constant",

@@ -23,10 +23,10 @@ from lenext.training.experiment import Experiment
 from lenext.training.metrics import Record
 from lenext.training.notices import Samples, at_chance
 from lenext.workflows.context import Context
+from lenext.workflows.evaluate import val
 from lenext.workflows.fingerprint import differing_keys
 from lenext.workflows.resume import resume_run
 from lenext.workflows.train import absolute_network, run_experiment
-from lenext.workflows.use import val
 
 LOCKS_FOLDER = ".locks"
 MAX_NAME_CHARACTERS = 80

@@ -12,8 +12,8 @@ from lenext.runs.folder import Run
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.runs.weights import Description
 from lenext.workflows.context import Context
+from lenext.workflows.open_weights import open_weights
 from lenext.workflows.prepare import open_data
-from lenext.workflows.use import open_weights
 
 
 @dataclass

@@ -11,7 +11,7 @@ from lenext.reporting.page import render
 from lenext.reporting.svg import SERIES_CLASSES, Chart, Line
 from lenext.runs.folder import Run
 from lenext.training.metrics import Record
-from lenext.workflows.use import open_weights
+from lenext.workflows.open_weights import open_weights
 
 
 def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:

@@ -1,0 +1,57 @@
+"""Opening trained weights: a run's, those of a file, or published ones."""
+
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.foundation.files import expand_path
+from lenext.models import MODELS, create, find_pretrained_variant
+from lenext.models.pretrained import IMAGENET_PIXELS, imagenet_classes
+from lenext.runs import weights
+from lenext.runs.folder import Run
+from lenext.runs.weights import Description
+
+WhichWeights = Literal["best", "last"]
+
+
+def open_weights(
+    model: str | Path | Run, which: WhichWeights | None = None, network: nn.Module | str = ""
+) -> tuple[nn.Module, Description]:
+    """Return a network with its trained weights, and what it was trained for.
+
+    Args:
+        model: A run, its folder, or a file of weights.
+        which: Which of a run's weights; None for the best.
+        network: The user's own network, when the weights are of one: a module, or FILE.py:Class, which is run.
+
+    Raises:
+        RunError: There is no such run, or it has no such weights.
+        ConfigurationError: `which` is given for a file of weights.
+    """
+    if isinstance(model, str | Path) and str(model) in MODELS and not expand_path(model).exists():
+        raise RunError(f"{model} is a network, not a run; --pretrained uses its published weights")
+    path = model.path if isinstance(model, Run) else expand_path(model)
+    if path.is_dir():
+        path = Run.open(path).weights(which or "best")
+        if not path.is_file():
+            raise RunError(f"{path}: there are no {which or 'best'} weights yet; the run did not get that far")
+    elif not path.exists():
+        raise RunError(f"{path}: there is no such run or weights file; `lenext list runs` lists the runs")
+    elif which:
+        raise ConfigurationError(f"weights={which}: {path} is one file of weights already; leave it out")
+    tensors, description = weights.load(path)
+    return weights.restore_network(tensors, description, path, network), description
+
+
+def open_published(
+    name: str, data_dir: str | Path | None = None, offline: bool = False
+) -> tuple[nn.Module, Description]:
+    """Return a network by name with its published weights, for the classes of ImageNet."""
+    variant = find_pretrained_variant(name)
+    network = create(name, pretrained=True, data_dir=data_dir, offline=offline)
+    stored_size, image_size = (variant.shorter_side,) * 2, (IMAGENET_PIXELS,) * 2
+    images = Preprocessing(3, stored_size, "crop", image_size, "crop", variant.normalization)
+    return network, Description(name, {}, imagenet_classes(), images)
