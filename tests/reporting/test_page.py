@@ -22,7 +22,7 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
 from lenext.runs.saved_predictions import SavedPredictions, read_predictions
 from lenext.training.metrics import Record
-from lenext.training.notices import Samples, noticed
+from lenext.training.notices import Samples, final_notices
 from lenext.workflows.report import report
 
 NAMES = ("<script>alert(1)</script>", "שלום", '🌻 sun & "moon"', "a'b", *"456789")
@@ -228,7 +228,7 @@ def test_a_page_that_tells_of_calibration_does_not_say_that_nothing_is_odd(digit
     run = lenext.train("lenet", digits, epochs=6, label_smoothing=0.4, runs_dir=tmp_path, quiet=True)
     page = (run.path / "report.html").read_text()
     assert answers_of(run).calibration_error > 0.1
-    assert "No problem was noticed" not in page
+    assert "No problem was final_notices" not in page
     assert "underconfident" in page
     assert "label_smoothing=0.4" in page
 
@@ -249,7 +249,7 @@ def record(epoch: int, train: float, val: float | None, loss: float = 0.1) -> Re
     ],
 )
 def test_what_is_noticed(records: list[Record], expected: str) -> None:
-    notices = " ".join(noticed(records, Samples(10, 0.1, 50_000, 10_000)))
+    notices = " ".join(final_notices(records, Samples(10, 0.1, 50_000, 10_000)))
     assert expected in notices
     assert bool(expected) == bool(notices)
 

@@ -15,8 +15,8 @@ from lenext.training.notices import (
     calibration_notice,
     chance_notice,
     collapse_notice,
+    final_notices,
     gap_notice,
-    noticed,
 )
 from lenext.training.recipe import Recipe
 
@@ -90,8 +90,8 @@ def test_a_guesser_is_noticed_as_often_as_the_bound_says(classes: int, count: in
 
     def share_noticed(accuracy: float) -> float:
         rights = zip(draw.binomial(count, accuracy, 2000), draw.binomial(count, accuracy, 2000), strict=True)
-        noticed = [at_chance(record(1, held / count, loss, seen / count), samples) for held, seen in rights]
-        return float(np.mean(noticed))
+        final_notices = [at_chance(record(1, held / count, loss, seen / count), samples) for held, seen in rights]
+        return float(np.mean(final_notices))
 
     assert 0.89 <= share_noticed(1 / classes) <= 0.97  # 0.95 ** 2 or more: counts are whole
     assert share_noticed(min(2 / classes, (1 + 1 / classes) / 2)) <= 0.01
@@ -107,7 +107,7 @@ def test_few_samples_conclude_nothing(classes: int, count: int, accuracy: float)
 def test_notices_bear_any_figures(a: float, b: float, loss: float, train: int, validation: int) -> None:
     samples = Samples(10, 0.1, train, validation)
     some = [record(1, a, loss, b), record(2, b, loss, a)]
-    noticed(some, samples)
+    final_notices(some, samples)
     chance_notice(some, samples, Recipe(), 100, normed=False)
 
 

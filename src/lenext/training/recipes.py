@@ -1,6 +1,6 @@
-"""Recipes by name: those that the networks have of their own, and those that the documents used. Each sets some keys.
+"""Recipes by name: those of the networks, and those of the course documents. Each sets some keys.
 
-Which setting wins: the option given, then `--recipe`, then the network's own recipe, then the field's default.
+An option wins over `--recipe`, which wins over the network's own recipe, which wins over the default of a key.
 """
 
 from pathlib import Path
@@ -72,14 +72,14 @@ AS_TAUGHT: dict[str, Any] = {
     "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "flip": False, "shift": 0, "random_crop": 1.0,
     "color_jitter": 0.0, "label_smoothing": 0.0, "gradient_clip": 0.0,
 }  # fmt: skip
-"""The documents use none of these, whatever a network's own recipe says."""
+"""The documents use none of these, unlike the networks' own recipes."""
 
 RECIPES: dict[str, dict[str, Any]] = {
     "quick": {"epochs": 3},
     "adamw": {
         "optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup_epochs": 1.0,
     },
-    # Chosen by validation on 5,000 images of CIFAR-10, but for the number of epochs: docs/speedrun.md.
+    # Chosen by validation on 5,000 images of CIFAR-10, except the number of epochs: docs/speedrun.md.
     "speedrun": {
         "optimizer": "muon", "learning_rate": 0.015, "keep_weight_norms": True, "newton_schulz_steps": 3,
         "momentum": 0.6,
@@ -111,12 +111,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 NETWORKS = {"speedrun": "airbench94"}
-"""The network that a recipe is made for, which it has where none is named."""
+"""The network of a recipe, when none is named."""
 
 ABOUT = {
     "quick": "three epochs, to see whether everything works",
-    "speedrun": "CIFAR-10 to 94 % as fast as can be, with airbench94; all images train, last weights",
-    "adamw": "AdamW with warm-up and a cosine, for networks that plain descent does not suit",
+    "speedrun": "CIFAR-10 to 94 % as fast as possible, with airbench94; no validation, last weights",
+    "adamw": "AdamW with warmup and a cosine schedule, for networks that plain SGD does not suit",
     "d0": "as document D0 trains: raw pixels, file order, SGD 0.001, 45 epochs",
     "d1": "as document D1 trains: Xavier, SGD 0.01, batches of 256 at 224 px",
     "d3": "as document D3 trains: AdamW 0.001 for 5 epochs, an unstratified fifth for validation",
@@ -125,7 +125,7 @@ ABOUT = {
 
 
 def load_recipe(name: str) -> dict[str, Any]:
-    """What a recipe sets: `{"recipe": {...}}`, and for a YAML file also the network and data that it names."""
+    """Return what a recipe sets: `{"recipe": {...}}`, and for a YAML file also the network and data that it names."""
     if name in RECIPES:
         return {"recipe": RECIPES[name]} | ({"network": NETWORKS[name]} if name in NETWORKS else {})
     path = Path(name).expanduser()
@@ -134,5 +134,5 @@ def load_recipe(name: str) -> dict[str, Any]:
     if path.is_file():
         return read_experiment(path)
     if path.suffix in (".yaml", ".yml"):
-        raise ConfigurationError(f"{name}: there is no such recipe file")
+        raise ConfigurationError(f"{name}: no such recipe file")
     raise ConfigurationError(unknown_name("recipe", name, RECIPES, "A YAML file works too"))

@@ -1,7 +1,7 @@
-"""Selective data: an epoch takes the training images that were hardest when they were last seen.
+"""Data selection: an epoch takes the training samples with the largest loss when last seen.
 
-As of selective backprop (Jiang et al., arXiv:1910.00762) and the data filtering of airbench96 (Jordan 2024), but
-without a pass of its own, nor a second network: the losses are those of training, as they come.
+This is selective backprop (Jiang et al., arXiv:1910.00762) and the data filtering of airbench96 (Jordan 2024) without
+an extra pass and without a second network: the losses are those of training.
 """
 
 from collections.abc import Mapping

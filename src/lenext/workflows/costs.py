@@ -18,7 +18,7 @@ from lenext.foundation.timing import synchronize
 from lenext.inspection.summary import summarize
 from lenext.training.experiment import Experiment
 from lenext.training.settings import split_by_recipe
-from lenext.workflows.batch_size import BY_WEIGHT
+from lenext.workflows.batch_size import BYTES_PER_PARAMETER
 from lenext.workflows.context import Context
 from lenext.workflows.job import Job, prepare_job
 from lenext.workflows.machine import machine
@@ -112,7 +112,7 @@ def measure_costs(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[s
         summary = summarize(job.network, job.settings.images.input_shape)
         memory = (
             summary.training_bytes + summary.evaluation_bytes
-        ) * sampling.batch_size + BY_WEIGHT * summary.parameters
+        ) * sampling.batch_size + BYTES_PER_PARAMETER * summary.parameters
         if timing == "in turn" and not steps[name]:
             raise ConfigurationError(f"{name}: its steps could not be timed; give --epochs instead of a time")
         step = median(steps[name]) if steps[name] else None

@@ -1,4 +1,4 @@
-"""What makes a run the run that it is: its experiment, its samples, the parts of its network."""
+"""The identity of a run: its experiment, its samples, the parts of its network."""
 
 import hashlib
 import os
@@ -32,10 +32,10 @@ MAY_CHANGE = {
     "test_data",
     "pretrained",
 }
-"""Keys that another machine, another place of the same files, or more epochs may ask for."""
+"""Keys that may change in a run: for another machine, moved files, or more epochs."""
 
 
-WHOLE_BYTES = 1 << 20  # of an image file that count at its beginning, and as many at its end
+HASHED_BYTES = 1 << 20  # at the beginning of an image file, and as many at its end
 
 
 def fingerprints(data: Dataset) -> dict[str, str]:
@@ -43,19 +43,21 @@ def fingerprints(data: Dataset) -> dict[str, str]:
     return {name: split_fingerprint(name, split, data.source) for name, split in data.splits().items()}
 
 
-def combined(each: Mapping[str, str]) -> str:
+def combine_fingerprints(each: Mapping[str, str]) -> str:
     """Return one fingerprint, a SHA-256, for those of all splits."""
-    return hashlib.sha256("\n".join(f"{name} {one}" for name, one in each.items()).encode()).hexdigest()
+    lines = (f"{name} {fingerprint}" for name, fingerprint in each.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def split_fingerprint(name: str, split: Split, source: Mapping[str, str]) -> str:
-    """Return what tells a split from others: ids, labels and content, as a SHA-256.
+    """Return the fingerprint of a split: a SHA-256 over its ids, labels and content.
 
     Images in files count by their files, which no version of a decoder changes; others by their pixels.
 
     Args:
-        name: of the split; a test set may be of another source than the rest.
-        source: of the data set.
+        name: Of the split; a test set may be of another source than the rest.
+        split: The samples.
+        source: Of the dataset.
     """
     digest = hashlib.sha256("\n".join(map(str, split.ids.tolist())).encode())
     digest.update(split.labels.numpy().tobytes())
@@ -69,31 +71,35 @@ def split_fingerprint(name: str, split: Split, source: Mapping[str, str]) -> str
 
 
 def image_files(name: str, split: Split, source: Mapping[str, str]) -> list[Path]:
-    """Return the files that a split's images come from; none where they are not of a folder."""
+    """Return the files of a split's images; none when they are not of a folder."""
     if isinstance(split.images, ImageFiles):
         return [Path(path) for path in split.images.paths]
-    apart = "test_" if name == "test" and "test_kind" in source else ""
-    if source.get(f"{apart}kind") != "folder":
+    prefix = "test_" if name == "test" and "test_kind" in source else ""
+    if source.get(f"{prefix}kind") != "folder":
         return []
-    return [Path(source[f"{apart}path"], sample) for sample in split.ids.tolist()]
+    return [Path(source[f"{prefix}path"], sample) for sample in split.ids.tolist()]
 
 
 def file_content(path: Path) -> bytes:
-    """Return a file's size and what is in it; of a large one its beginning and end. Raises DataError."""
+    """Return a file's size and a hash of its content; of a large one its beginning and end. Raises DataError."""
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(WHOLE_BYTES)
-            if size > WHOLE_BYTES:
-                file.seek(-WHOLE_BYTES, os.SEEK_END)
-                content += file.read(WHOLE_BYTES)
+            content = file.read(HASHED_BYTES)
+            if size > HASHED_BYTES:
+                file.seek(-HASHED_BYTES, os.SEEK_END)
+                content += file.read(HASHED_BYTES)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
     return size.to_bytes(8, "little") + hashlib.sha256(content).digest()
 
 
 def parts_of(network: nn.Module) -> set[str]:
-    """The names of all that a checkpoint has of a network. Raises ConfigurationError for state that is no tensor."""
+    """Return the names of all parts of a network that a checkpoint holds.
+
+    Raises:
+        ConfigurationError: A part of its state is not a tensor.
+    """
     for name, value in network.state_dict().items():
         if not isinstance(value, Tensor):
             raise ConfigurationError(f"{type(network).__name__}: its {name} is no tensor, so no checkpoint can hold it")

@@ -1,4 +1,4 @@
-"""The machine a run is made on: what is kept with the run, and what `checks` shows."""
+"""The machine: what a run keeps of it, and what `checks` prints."""
 
 import platform
 import subprocess
@@ -18,27 +18,27 @@ PACKAGES = ("lenext", "torch", "numpy", "pillow", "safetensors", "scikit-learn",
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what results depend on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that results depend on."""
+    installed = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 def commit() -> str | None:
-    """The commit of the folder one works in, if it is under git."""
+    """Return the git commit of the working directory, if there is one."""
     try:
-        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return asked.stdout.strip() or None
+    return result.stdout.strip() or None
 
 
 def processor() -> str:
-    """The CPU's name; empty where the system does not tell."""
+    """Return the name of the CPU; empty when the system does not say."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
@@ -47,7 +47,7 @@ def processor() -> str:
 
 
 def environment(compute: Compute) -> dict[str, Any]:
-    """Versions, device, threads, precision and memory format in use; a run keeps it."""
+    """Return versions, device, threads, precision and memory format; a run keeps them."""
     return {
         "versions": versions(),
         "platform": platform.platform(),
@@ -62,23 +62,23 @@ def environment(compute: Compute) -> dict[str, Any]:
 
 
 def machine(compute: Compute) -> str:
-    """In a line: what it computes on."""
-    found = environment(compute)
-    return f"{found['device_name'] or found['platform']}; {compute.describe()}"
+    """Return what the machine computes on, in one line."""
+    facts = environment(compute)
+    return f"{facts['device_name'] or facts['platform']}; {compute.describe()}"
 
 
-def data_found(data_dir: Path) -> dict[str, str]:
-    """For each published data set, where it lies, or that it would be fetched."""
-    found = {}
+def locate_datasets(data_dir: Path) -> dict[str, str]:
+    """Return the folder of each published dataset, or that it would be downloaded."""
+    places = {}
     for name, entry in DATASETS.items():
         finder = cifar.find_folder if name == "cifar10" else idx.find_folder
-        place = finder(data_dir / entry.folder if name != "cifar10" else data_dir) if entry.folder else None
-        found[name] = str(place) if place else ("comes with scikit-learn" if not entry.folder else "not here yet")
-    return found
+        folder = finder(data_dir / entry.folder if name != "cifar10" else data_dir) if entry.folder else None
+        places[name] = str(folder) if folder else ("comes with scikit-learn" if not entry.folder else "not here yet")
+    return places
 
 
 def checks(data_dir: str | Path | None = None) -> dict[str, str]:
-    """What a person asks first when something is slow or missing: versions, device, precision, threads, data."""
+    """Return what to look at when something is slow or missing: versions, device, precision, threads, data."""
     folder = Path(data_dir).expanduser() if data_dir else cache_folder()
     devices = ["cpu"]
     devices += ["cuda"] if torch.cuda.is_available() else []
@@ -93,4 +93,4 @@ def checks(data_dir: str | Path | None = None) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "data folder": str(folder),
     }
-    return facts | data_found(folder)
+    return facts | locate_datasets(folder)

@@ -1,4 +1,4 @@
-"""From what a person asked for to an Experiment, its data and its network, checked against each other."""
+"""From the user's arguments to an Experiment, its data and its network, checked against each other."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,16 +26,27 @@ from lenext.training.settings import resolve_images, split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import split_fingerprint
 
+MAX_PADDING = 8  # pixels, up to which padding is proposed
+SMALL_IMAGE_PIXELS = 64
+
 
 def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
-    """Put together what is given: the settings win over the recipe, it over the network's own, that over defaults.
+    """Return the experiment of a user's arguments.
 
-    outer: keys of an Experiment but `recipe`; those that are empty are not given. Raises ConfigurationError.
+    `settings` win over `recipe`, which wins over the network's own recipe, which wins over the defaults.
+
+    Args:
+        recipe: A name of RECIPES, a YAML file, or a Recipe.
+        outer: Keys of an Experiment other than `recipe`; an empty one is not set.
+        settings: Keys of a Recipe.
+
+    Raises:
+        ConfigurationError: A key or a value does not exist, or keys do not fit together.
     """
     base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else load_recipe(recipe)
     if is_user_network(str(base.get("network", ""))) and not outer.get("network"):
         raise ConfigurationError(
-            f"{recipe}: its network is code of its own; name it too, {base['network']}, and that file is run"
+            f"{recipe}: its network is a Python file; name it too, {base['network']}, and that file is run"
         )
     experiment = Experiment(**merge_experiment_keys(base, outer))
     if isinstance(recipe, Recipe):
@@ -50,24 +61,24 @@ def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: M
 
 
 def merge_experiment_keys(base: Mapping[str, Any], outer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keys of an Experiment but `recipe`: those in `outer` that are not empty, then those that a recipe names.
+    """Return keys of an Experiment other than `recipe`: those set in `outer`, then those of a recipe's file.
 
-    Options that a recipe names are for its network alone.
+    Options of the recipe's file are for its own network only.
     """
-    chosen = {key: value for key, value in base.items() if key != "recipe"}
-    stays = not outer.get("network") or outer["network"] == chosen.get("network")
-    options = (chosen.get("options", {}) if stays else {}) | outer.get("options", {})
-    return chosen | {key: value for key, value in outer.items() if value} | {"options": options}
+    keys = {key: value for key, value in base.items() if key != "recipe"}
+    keeps_network = not outer.get("network") or outer["network"] == keys.get("network")
+    options = (keys.get("options", {}) if keeps_network else {}) | outer.get("options", {})
+    return keys | {key: value for key, value in outer.items() if value} | {"options": options}
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe that a network has of its own, or one by name."""
-    own = name in MODELS
-    return build_experiment("" if own else name, {"network": name} if own else {}, {}).recipe
+    """Return the recipe of a network, or a recipe by its name."""
+    is_network = name in MODELS
+    return build_experiment("" if is_network else name, {"network": name} if is_network else {}, {}).recipe
 
 
 def resolve_image_size(experiment: Experiment) -> Experiment:
-    """`image_size=auto` replaced by the size that the named network is made for; options checked."""
+    """Return the experiment with checked options, and the network's design size for `image_size=auto`."""
     recipe, network = experiment.recipe, experiment.network
     if experiment.pretrained and recipe.initialization != "default":
         raise ConfigurationError(f"initialization={recipe.initialization}: it would overwrite the pretrained weights")
@@ -79,7 +90,7 @@ def resolve_image_size(experiment: Experiment) -> Experiment:
     for key in experiment.options:
         if key in SET_BY_DATA:
             hint = "give --image-size" if key == "image_size" else "leave the option out"
-            raise ConfigurationError(f"{network}: {key} follows from the data; {hint}")
+            raise ConfigurationError(f"{network}: {key} is set by the data; {hint}")
     options = variant.convert_options(network, experiment.options)
     if recipe.image_size == "auto":
         recipe = recipe.with_keys({"image_size": variant.image_size})
@@ -94,7 +105,7 @@ def load_data(experiment: Experiment, context: Context) -> Dataset:
         map(is_image_folder, filter(None, (experiment.data, experiment.test_data)))
     ):
         raise DataError(
-            f"on_bad_image={experiment.on_bad_image}: {experiment.data} is no folder of images; leave it out"
+            f"on_bad_image={experiment.on_bad_image}: {experiment.data} is not a folder of images; leave it out"
         )
     return load(
         experiment.data,
@@ -127,35 +138,35 @@ def context_of(run: Run, context: Context) -> Context:
 
 
 def check_unchanged(run: Run, name: str, split: Split, data: Dataset) -> None:
-    """Raise DataError where a split is not that of the run's training."""
-    known = run.read_json("split.json").get("fingerprints", {}).get(name)
-    if known is not None and known != split_fingerprint(name, split, data.source):
-        apart = "test_" if name == "test" and "test_kind" in data.source else ""
-        where = data.source.get(f"{apart}path", data.name)
+    """Raise DataError when the samples of a split are not those of the run's training."""
+    fingerprint = run.read_json("split.json").get("fingerprints", {}).get(name)
+    if fingerprint is not None and fingerprint != split_fingerprint(name, split, data.source):
+        prefix = "test_" if name == "test" and "test_kind" in data.source else ""
+        source = data.source.get(f"{prefix}path", data.name)
         raise DataError(
-            f"{where}: its {name} samples have changed since the run was made; restore them, or give --data"
+            f"{source}: its {name} samples have changed since the run was made; restore them, or give --data"
         )
 
 
 def network_options(experiment: Experiment, channels: int, classes: int, size: int) -> dict[str, Any]:
-    """All that the network is built with: the options, and what follows from the data."""
-    follows = {"in_channels": channels, "num_classes": classes, "image_size": size}
+    """Return all arguments of the network's constructor: the options, and what the data set."""
+    from_data = {"in_channels": channels, "num_classes": classes, "image_size": size}
     if not is_user_network(experiment.network):
-        known = find_variant(experiment.network).parameters()
-        follows = {key: value for key, value in follows.items() if key in known}
-    return {**experiment.options, **follows}
+        parameters = find_variant(experiment.network).parameters()
+        from_data = {key: value for key, value in from_data.items() if key in parameters}
+    return {**experiment.options, **from_data}
 
 
 def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
-    """How the data's images go into the network; published weights bring their own normalization and channels."""
-    found = resolve_images(experiment.recipe, data)
+    """Return how images reach the network; published weights bring their own normalization and channels."""
+    images = resolve_images(experiment.recipe, data)
     if experiment.pretrained != "imagenet":
-        return found
+        return images
     if experiment.recipe.scaling != "standardize":
         raise ConfigurationError(
             f"scaling={experiment.recipe.scaling}: published weights bring their own; leave it out"
         )
-    return replace(found, normalization=find_pretrained_variant(experiment.network).normalization, network_channels=3)
+    return replace(images, normalization=find_pretrained_variant(experiment.network).normalization, network_channels=3)
 
 
 def build_network(experiment: Experiment, options: Mapping[str, Any], context: Context) -> nn.Module:
@@ -164,7 +175,7 @@ def build_network(experiment: Experiment, options: Mapping[str, Any], context: C
     if experiment.pretrained:
         if is_user_network(experiment.network):
             if experiment.pretrained == "imagenet":
-                raise ConfigurationError(f"{experiment.network}: a network of your own has no published weights")
+                raise ConfigurationError(f"{experiment.network}: a user-defined network has no published weights")
             load_state(network, read_state(expand_path(experiment.pretrained)), experiment.network)
         else:
             weights: Literal[True] | str = True if experiment.pretrained == "imagenet" else experiment.pretrained
@@ -175,17 +186,17 @@ def build_network(experiment: Experiment, options: Mapping[str, Any], context: C
 
 
 def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Module:
-    """The named network, its weights drawn from the recipe's seed."""
+    """Build the named network, with weights from the recipe's seed."""
     torch.manual_seed(mix_seeds(experiment.recipe.seed))
     if is_user_network(experiment.network):
-        own = {key: value for key, value in options.items() if key in experiment.options}
-        follows = {key: int(value) for key, value in options.items() if key not in own}
-        return create_user_network(experiment.network, own, follows)
+        given = {key: value for key, value in options.items() if key in experiment.options}
+        from_data = {key: int(value) for key, value in options.items() if key not in experiment.options}
+        return create_user_network(experiment.network, given, from_data)
     return create(experiment.network, **options)
 
 
 def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Try a blank image; where it fails, say at which layer, and the least image size that works."""
+    """Try a blank image; an error names the layer that fails, and the smallest image size that works."""
     name = experiment.network or type(network).__name__
     channels, height, _ = input_shape
     try:
@@ -197,10 +208,10 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
         def build(size: int) -> nn.Module:
             return draw_network(experiment, network_options(experiment, channels, classes, size))
 
-        least = smallest_size(build, channels, classes, above=height)
-        hint = f"; the least size above it that works is --image-size {least}" if least else ""
-        hint += f" (or --resize pad --image-size {least})" if least and least - height <= 8 else ""
-        if height <= 64 and (small := small_image_variant(experiment.network)):
+        size = smallest_size(build, channels, classes, above=height)
+        hint = f"; the smallest size above it that works is --image-size {size}" if size else ""
+        hint += f" (or --resize pad --image-size {size})" if size and size - height <= MAX_PADDING else ""
+        if height <= SMALL_IMAGE_PIXELS and (small := small_image_variant(experiment.network)):
             hint += f"; {small} is made for small images"
         raise ConfigurationError(f"{name} {error}{hint}") from error
     except ConfigurationError as error:
@@ -208,6 +219,6 @@ def check_fit(network: nn.Module, experiment: Experiment, input_shape: tuple[int
 
 
 def small_image_variant(network: str) -> str:
-    """The variant of a network's family that is made for small images; empty where it is that one already."""
+    """Return the variant of a network's family for small images; empty when it is that variant."""
     family = FAMILIES.get(MODELS.get(network, ""), ())
-    return next((one for one in family if one != network and find_variant(one).kind == "small images"), "")
+    return next((name for name in family if name != network and find_variant(name).kind == "small images"), "")

@@ -1,4 +1,4 @@
-"""`lr-find`: which learning rate to begin with, for a network on some data."""
+"""`lr-find`: suggest a learning rate for a network on some data."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,10 +32,22 @@ def lr_find(
     quiet: bool = False,
     **settings: Any,
 ) -> RateSearch:
-    """Train a copy of the network while the rate rises, draw the loss by the rate into `out`, and suggest one.
+    """Train a copy of a network while the learning rate rises, draw the loss by the rate, and suggest a rate.
 
-    network, data, recipe, options, settings: as for `train`, but for keys that have no effect here. Raises LenextError
-    for whatever the user can mend.
+    Args:
+        network: As for `train`.
+        data: As for `train`.
+        recipe: As for `train`.
+        options: Arguments of the network's constructor.
+        label_column: Of a CSV file.
+        out: The file of the figure.
+        data_dir: Where published data are kept.
+        offline: Whether the network must not be used.
+        quiet: Whether nothing is printed.
+        settings: Keys of a Recipe, except those that have no effect here.
+
+    Raises:
+        LenextError: The user can fix it.
     """
     for key in settings:
         if key in NOT_FOR_FEW_STEPS:
@@ -48,10 +60,10 @@ def lr_find(
         set_thread_count(experiment.recipe.threads)
         context = Context(data_dir, offline)
         job = prepare_job(experiment, split_by_recipe(load_data(experiment, context), experiment.recipe), context)
-        found = find_learning_rate(job.network, job.data, job.recipe, images=job.settings.images)
-        save_figure(learning_rate_search(found, job.title), path)
+        search = find_learning_rate(job.network, job.data, job.recipe, images=job.settings.images)
+        save_figure(learning_rate_search(search, job.title), path)
     with Console(quiet) as console:
         now = float(experiment.recipe.learning_rate)
-        console.print(f"{job.title}: a learning rate of {found.suggestion:.2g} is suggested; the recipe has {now:g}")
-        console.print(f"--learning-rate {found.suggestion:.2g} tries it; the curve is in {path}")
-    return found
+        console.print(f"{job.title}: a learning rate of {search.suggestion:.2g} is suggested; the recipe has {now:g}")
+        console.print(f"--learning-rate {search.suggestion:.2g} tries it; the curve is in {path}")
+    return search

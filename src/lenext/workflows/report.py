@@ -31,7 +31,7 @@ from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
-from lenext.training.notices import Samples, calibration_notice, noticed
+from lenext.training.notices import Samples, calibration_notice, final_notices
 from lenext.training.schedule import learning_rate_curve, schedule_of_run
 from lenext.workflows.context import Context
 from lenext.workflows.opened_run import OpenedRun
@@ -187,7 +187,7 @@ class Report:
         recipe, sizes = self.experiment.recipe, self.split.get("samples", {})
         trained = recipe.samples_per_epoch(sizes["train"]) if "train" in sizes else 0
         samples = Samples(max(len(self.classes), 2), largest_share, trained, sizes.get("validation", 0))
-        notices = noticed(self.records, samples)
+        notices = final_notices(self.records, samples)
         if self.answers is not None and len(self.answers):
             confidence, accuracy = self.answers.confidence_and_accuracy
             error, by_chance = self.answers.calibration_error, self.answers.calibration_error_by_chance

@@ -1,4 +1,4 @@
-"""`resume`: a run that was stopped, killed, or is to have more epochs, goes on from its newest good checkpoint."""
+"""`resume`: continue a run that was stopped or killed, or give it more epochs, from its newest good checkpoint."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
 from lenext.workflows.train import absolute_network
 
-MATTERS = ("versions", "platform", "device", "device_name", "precision", "memory_format", "threads")
+BIT_CONDITIONS = ("versions", "platform", "device", "device_name", "precision", "memory_format", "threads")
 """What the bits of a result depend on, besides the recipe and the data."""
 
 
@@ -45,17 +45,26 @@ def resume(
     read_test: bool = True,
     watch: Callable[[Record], None] | None = None,
 ) -> Run:
-    """Go on with a run exactly where its newest good checkpoint was made, to the same bits as if it had never stopped.
+    """Continue a run exactly where its newest good checkpoint was saved, to the same bits as if it had never stopped.
 
-    epochs: as many in all, where it is to have more than its recipe says; its schedule is that of so many from there on
-    network: of a run whose network was a module, or FILE.py:Class, which is run
-    data: of a run whose data were a Dataset
-    data_dir, offline: as for `load`; without data_dir it is the run's
-    quiet, report, read_test, watch: as for `train`
+    The same bits need the same machine, versions, device and threads; a difference is reported. A run that has ended
+    is left alone.
 
-    The same bits need the same machine, versions, device and threads; where these differ, it says so. A run that has
-    ended is left alone. Raises LenextError for what the user can mend: a run whose recipe or data were changed, one
-    that another process trains, one with no good checkpoint left.
+    Args:
+        run: A run or its folder.
+        epochs: In all, when it is to have more than its recipe says; the schedule is that of the new number.
+        network: The module, or FILE.py:Class, of a run whose network is the user's own.
+        data: The Dataset of a run whose data were made in Python.
+        data_dir: Where published data are kept; the run's own folder by default.
+        offline: Whether the network must not be used.
+        quiet: Whether nothing is printed; or the console to print to.
+        report: As for `train`.
+        read_test: As for `train`.
+        watch: As for `train`.
+
+    Raises:
+        LenextError: The run's recipe or data have changed, another process trains it, or no good checkpoint is left.
+        StoppedError: As for `train`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     experiment = with_epochs(run, run.experiment, epochs)
@@ -101,15 +110,15 @@ def resume_run(
             remove_leftovers(folder)
         threads = experiment.recipe.threads
         set_thread_count(first_environment.get("threads", threads) if threads == "auto" else threads)
-        found = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
+        newest = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
         dataset = load_data(experiment, context)
         data = split_by_recipe(dataset, experiment.recipe)
-        job = prepare_job(experiment, data, context, load_weights=found is None)
+        job = prepare_job(experiment, data, context, load_weights=newest is None)
         console.open_log(run.path / "train.log")
         session = Session(job, run, console, reads_test=read_test, watch=watch)
-        if found:
-            session.restore(found[1])
-            tell(console, run, session, first_environment)
+        if newest:
+            session.restore(newest[1])
+            report_resumption(console, run, session, first_environment)
         else:
             if run.records or run.results or run.weights().exists():
                 raise RunError(
@@ -142,7 +151,7 @@ def why_done(run: Run) -> str:
 
 
 def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experiment:
-    """The run's experiment with so many epochs."""
+    """Return the run's experiment with this number of epochs."""
     if epochs is None:
         return experiment
     if epochs < experiment.recipe.epochs:
@@ -151,35 +160,39 @@ def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experim
 
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
-    """What was made in Python, or is code, has to be given again; nothing else may be."""
+    """Check that what was made in Python, or is code, is given again, and nothing else."""
     own = is_user_network(experiment.network)
     if isinstance(network, str) and own and class_of(network) != class_of(experiment.network):
-        raise RunError(f"{run.path}: a network of your own; give --network {experiment.network}, and that file is run")
+        raise RunError(
+            f"{run.path}: its network is your own code; give --network {experiment.network}, and that file is run"
+        )
     if not experiment.network and not isinstance(network, nn.Module):
-        raise RunError(f"{run.path}: its network was made in Python; go on there, with resume(..., network=...)")
+        raise RunError(f"{run.path}: its network was made in Python; resume it there, with resume(..., network=...)")
     if network and experiment.network and not own:
         raise RunError(f"{run.path}: its network is {experiment.network}; leave the other out")
     if experiment.data.startswith(IN_PYTHON_PREFIX) != (data is not None):
         raise RunError(
             f"{run.path}: its data are {experiment.data}; leave the others out"
             if data is not None
-            else f"{run.path}: its data were made in Python; go on there, with resume(..., data=...)"
+            else f"{run.path}: its data were made in Python; resume it there, with resume(..., data=...)"
         )
 
 
 def class_of(network: str) -> str:
-    """The class in FILE.py:Class, wherever the file is."""
+    """Return the class in FILE.py:Class, wherever the file is."""
     return network.rpartition(":")[2] if is_user_network(network) else ""
 
 
-def tell(console: Console, run: Run, session: Session, then: Mapping[str, Any]) -> None:
-    """Say where it goes on, and what differs from the machine that it was begun on; keep both with the run."""
-    state, now = session.state, environment(session.job.compute)
+def report_resumption(console: Console, run: Run, session: Session, first: Mapping[str, Any]) -> None:
+    """Print where the run continues, and how the machine differs from the first one; keep both with the run."""
+    state, present = session.state, environment(session.job.compute)
     place = f"epoch {state.epoch + 1} of {session.job.recipe.epochs}, after {state.progress.position} steps"
-    console.print(f"{run.path}: going on in {place}")
-    differing = [f"{key} {then.get(key)} -> {now[key]}" for key in MATTERS if then.get(key) != now[key]]
+    console.print(f"{run.path}: resumed in {place}")
+    differing = [
+        f"{key} {first.get(key)} -> {present[key]}" for key in BIT_CONDITIONS if first.get(key) != present[key]
+    ]
     if differing:
-        console.print(f"note: not the machine it was begun on, so bits may differ: {'; '.join(differing)}")
+        console.print(f"note: not the machine on which it began, so bits may differ: {'; '.join(differing)}")
     console.print()
-    history = [*then.get("resumed", []), {"at": place, "command": now["command"], "differing": differing}]
-    run.write_json("environment.json", {**then, "resumed": history})
+    history = [*first.get("resumed", []), {"at": place, "command": present["command"], "differing": differing}]
+    run.write_json("environment.json", {**first, "resumed": history})

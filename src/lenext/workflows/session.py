@@ -23,7 +23,13 @@ from lenext.training.metrics import Record
 from lenext.training.notices import Samples, chance_notice
 from lenext.training.schedule import learning_rate_curve
 from lenext.training.state import Step, TrainingState
-from lenext.workflows.fingerprint import check_same_training, combined, fingerprints, parts_of, training_identity
+from lenext.workflows.fingerprint import (
+    check_same_training,
+    combine_fingerprints,
+    fingerprints,
+    parts_of,
+    training_identity,
+)
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
 from lenext.workflows.results import finish_run
@@ -223,7 +229,7 @@ class Session:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint belongs to."""
-        return training_identity(self.job.experiment, self.job.description, combined(self.fingerprints))
+        return training_identity(self.job.experiment, self.job.description, combine_fingerprints(self.fingerprints))
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from a checkpoint. Raises RunError when the run or its data have changed since."""

@@ -1,4 +1,4 @@
-"""`train`: from a name and some data to a run on disk."""
+"""`train`: from a network and data to a run on disk."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -52,21 +52,31 @@ def train(
     watch: Callable[[Record], None] | None = None,
     **settings: Any,
 ) -> Run:
-    """Train a network on data and leave a run: weights, records, images, predictions for the test set.
+    """Train a network on data, and leave a run: weights, records, figures, predictions for the test set.
 
-    network: a name of MODELS, `FILE.py:Class`, or a module (lenet where nothing says otherwise)
-    data: a name of DATASETS, a path, or a Dataset (the digits where nothing says otherwise)
-    recipe: a name of RECIPES, a YAML file, or a Recipe; `settings` are keys of a Recipe and win over it
-    name, runs_dir: where the run goes; without a name it is NETWORK-DATA with the next free suffix
-    options: of the network's constructor
-    pretrained: True for published ImageNet weights, or a file of weights; freeze: parts that are not to learn,
-        comma-separated, `backbone` for all but the last layer
-    test_data, label_column, on_bad_image, data_dir, offline: as for `load`
-    quiet: print nothing; report: write the page; read_test: measure the test set at the end, once
-    watch: called after each epoch; what it raises ends the training, which can be gone on with
+    Args:
+        network: A name of MODELS, `FILE.py:Class`, or a module; lenet by default.
+        data: A name of DATASETS, a path, or a Dataset; the digits by default.
+        recipe: A name of RECIPES, a YAML file, or a Recipe.
+        name: Of the run's folder; NETWORK-DATA with the next free number by default.
+        runs_dir: Where the run's folder is made.
+        options: Arguments of the network's constructor.
+        pretrained: True for published ImageNet weights, or a file of weights.
+        freeze: Parts that do not learn, comma-separated; `backbone` for all but the last layer.
+        test_data: A separate test set, as `data`.
+        label_column: Of a CSV file.
+        on_bad_image: `stop`, or `skip` images that cannot be read.
+        data_dir: Where published data are kept.
+        offline: Whether the network must not be used.
+        quiet: Whether nothing is printed; or the console to print to.
+        report: Whether the page is written at the end.
+        read_test: Whether the test set is measured, once, at the end.
+        watch: Called after each epoch; an exception from it ends the training, which can be resumed.
+        settings: Keys of a Recipe; they win over `recipe`.
 
-    Raises LenextError for whatever the user can mend. On Ctrl-C or SIGTERM a checkpoint is saved, from which `resume`
-    goes on, then StoppedError, a KeyboardInterrupt.
+    Raises:
+        LenextError: The user can fix it.
+        StoppedError: Ctrl-C or SIGTERM stopped the training, and `resume` continues it; it is a KeyboardInterrupt.
     """
     outer = {
         "network": network if isinstance(network, str) else "",
@@ -147,8 +157,7 @@ def run_experiment(
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
-    """The same with paths that hold from any folder."""
-
+    """Return the experiment with paths that hold from any folder."""
     network = absolute_network(experiment.network)
     data = experiment.data if experiment.data in DATASETS else absolute_path(experiment.data)
     weights = absolute_path(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
@@ -158,18 +167,18 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
 
 
 def absolute_network(network: str) -> str:
-    """FILE.py:Class with the whole path; other names as they are."""
+    """Return FILE.py:Class with its absolute path, and any other name unchanged."""
     file, colon, name = network.rpartition(":")
     return f"{absolute_path(file)}{colon}{name}" if is_user_network(network) else network
 
 
 def absolute_path(path: str) -> str:
-    """The whole path of a file or folder; what is none as it is."""
+    """Return the absolute path of an existing file or folder, and any other text unchanged."""
     return str(expand_path(path).resolve()) if path and "://" not in path and expand_path(path).exists() else path
 
 
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
-    """NETWORK-DATA, out of the last parts of paths."""
-    called = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
+    """Return NETWORK-DATA, from the last parts of paths."""
+    name = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
     data = experiment.data.removeprefix(IN_PYTHON_PREFIX).rstrip("/").split("?")[0]
-    return f"{called}-{Path(data).stem or 'data'}".lower().replace(" ", "_")
+    return f"{name}-{Path(data).stem or 'data'}".lower().replace(" ", "_")
