@@ -37,12 +37,12 @@ def pays_to_compile(network: str, samples: int, compute: Compute) -> bool:
     return pays and compute.device.type == "cpu" and has_compiler()
 
 
-def compile_step(step: nn.Module, how: Literal["no", "yes", "cuda_graphs"], compute: Compute) -> nn.Module:
+def compile_step(step: nn.Module, mode: Literal["no", "yes", "cuda_graphs"], compute: Compute) -> nn.Module:
     """Return a training step, compiled as the recipe asks. Raises ConfigurationError where the machine cannot."""
-    if how == "no":
+    if mode == "no":
         return step
     device = compute.device.type
-    if how == "cuda_graphs" and device != "cuda":
+    if mode == "cuda_graphs" and device != "cuda":
         raise ConfigurationError(
             f"compile=cuda_graphs: it needs an NVIDIA GPU, and this runs on {device}; give yes or no"
         )
@@ -50,5 +50,5 @@ def compile_step(step: nn.Module, how: Literal["no", "yes", "cuda_graphs"], comp
         raise ConfigurationError(
             "compile=yes: on a CPU it needs a C++ compiler and Python's headers (g++, python3-dev); give no"
         )
-    mode = "reduce-overhead" if how == "cuda_graphs" else None
-    return torch.compile(step, mode=mode)  # type: ignore[return-value]
+    torch_mode = "reduce-overhead" if mode == "cuda_graphs" else None
+    return torch.compile(step, mode=torch_mode)  # type: ignore[return-value]

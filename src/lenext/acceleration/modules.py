@@ -1,4 +1,4 @@
-"""What is known of the modules of a network, on which running copies of it side by side depends."""
+"""Modules that are known to be safe to run in several threads."""
 
 from torch import nn
 

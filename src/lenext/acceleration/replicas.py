@@ -1,4 +1,4 @@
-"""A batch computed in parts side by side, each by a replica of the network on cores of its own.
+"""A batch computed in parts side by side, each by a replica of the network on separate cores.
 
 On a CPU this keeps more of it at work than sharing out each operation: while one replica waits for memory, another one
 multiplies. Batch norm is then over a replica's part of the batch (ghost batch norm, Hoffer et al., arXiv:1705.08741).
@@ -29,7 +29,7 @@ PartResult = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 class Replicas(nn.Module):
     """A network and its loss as one module, which shares each batch among replicas of the network.
 
-    The replicas share the network's parameters and have buffers of their own: these begin each batch as the network's,
+    The replicas share the network's parameters and have separate buffers: these begin each batch as the network's,
     and the network's become their mean. Gradients are the mean over all samples, in one order, so that bits repeat.
     """
 

@@ -25,9 +25,9 @@ def models(*, json: AsJson = False) -> None:
 @listing.command
 def datasets(*, data_dir: DataDir = None, json: AsJson = False) -> None:
     """The datasets with a name, and where they are stored."""
-    from lenext.workflows.machine import data_found
+    from lenext.workflows.machine import locate_datasets
 
-    places = data_found(data_dir or cache_folder())
+    places = locate_datasets(data_dir or cache_folder())
     rows = [{"name": name, "about": entry.about, "where": places[name]} for name, entry in DATASETS.items()]
     print_rows(rows, json)
 

@@ -50,11 +50,11 @@ def predict(
     """Predict the most probable classes of images."""
     from lenext.workflows.predict import predict as work
 
-    found = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
-    rows = [one for one in found if not isinstance(one, LenextError)]
-    for one in found:
-        if isinstance(one, LenextError):
-            write_error(f"left out: {one}")
+    results = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
+    rows = [result for result in results if not isinstance(result, LenextError)]
+    for result in results:
+        if isinstance(result, LenextError):
+            write_error(f"left out: {result}")
     if format == "json":
         print_json([dataclasses.asdict(row) for row in rows])
         return
@@ -71,11 +71,11 @@ def predict(
         )  # fmt: skip
         write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
         return
-    here = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
+    folder = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
     print_rows(
         [
             {
-                "image": os.path.relpath(row.path, here) if here else row.path,
+                "image": os.path.relpath(row.path, folder) if folder else row.path,
                 "most probable": ", ".join(f"{c} {p:.1%}" for c, p in zip(row.classes, row.probabilities, strict=True)),
             }
             for row in rows

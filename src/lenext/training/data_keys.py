@@ -12,7 +12,7 @@ Flip = bool | Literal["auto", "alternating"]
 
 @dataclass(frozen=True)
 class ImageKeys:
-    """How images are brought to the network."""
+    """The size and scaling of images."""
 
     image_size: int | Auto = key(
         "auto",
@@ -33,7 +33,7 @@ class ImageKeys:
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """Which samples train, validate and test."""
+    """The split into training, validation and test samples."""
 
     train_samples: int | Literal["all"] = key(
         "all", "Number of training samples to use, drawn as split says; all: every one.", Limits(2)
@@ -70,7 +70,7 @@ class SplitKeys:
 
 @dataclass(frozen=True)
 class SamplingKeys:
-    """Which samples an epoch visits, in which order."""
+    """The samples of an epoch, and their order."""
 
     shuffle: bool = key(True, "Shuffle the training samples in every epoch; no: keep the order of the data.")
     balanced_sampling: bool = key(False, "Balanced sampling: draw every class equally often, with replacement.")
@@ -90,7 +90,7 @@ class SamplingKeys:
 
 @dataclass(frozen=True)
 class AugmentationKeys:
-    """How training images are changed."""
+    """Changes to training images."""
 
     flip: Flip = key(
         "auto",

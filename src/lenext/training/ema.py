@@ -9,7 +9,7 @@ from torch import nn
 
 
 class ExponentialMovingAverage:
-    """The moving average of a network's weights and statistics, as a network of its own.
+    """The moving average of a network's weights and statistics, as a separate network.
 
     Early on it forgets faster: the decay is at most (1 + updates) / (10 + updates).
     """

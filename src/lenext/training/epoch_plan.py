@@ -19,7 +19,7 @@ STEP_SEEDS = 1  # the position of the seeds of steps among the random numbers of
 
 @dataclass(frozen=True, eq=False)
 class EpochPlan:
-    """What an epoch does.
+    """The steps of an epoch, before they are taken.
 
     Attributes:
         epoch: From 1.
@@ -127,7 +127,7 @@ def share_updates(weights: list[float], accumulate_batches: int) -> tuple[list[f
     """Return the share of each batch in its update, and whether the update comes after it.
 
     The sum of the gradients is that of one large batch: a batch counts by its samples (or their class weights). The
-    last batches of an epoch make an update of their own.
+    last batches of an epoch make an update.
 
     Args:
         weights: What each batch of the epoch counts.

@@ -85,7 +85,7 @@ def evaluate_split(
 def logits_of_split(
     network: nn.Module, split: Split, images: Preprocessing, compute: Compute, tta: TestTimeAugmentation
 ) -> Iterator[Tensor]:
-    """Yield the logits of each batch of a split, in order; on a CPU each thread computes batches of its own."""
+    """Yield the logits of each batch of a split, in order; on a CPU each thread computes whole batches."""
     batch_size = evaluation_batch_size(images, compute)
     if not can_run_in_parallel(network, compute):
         for batch in batches(split, images, compute, batch_size):

@@ -75,11 +75,11 @@ class StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse duplicate keys."""
         keys = [self.construct_object(key) for key, _ in node.value]
-        known: set[object] = set()
+        earlier: set[object] = set()
         for key in keys:
-            if not isinstance(key, Hashable) or key in known:
+            if not isinstance(key, Hashable) or key in earlier:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is set twice", node.start_mark)
-            known.add(key)
+            earlier.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -121,8 +121,8 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except (OSError, UnicodeDecodeError) as error:
         is_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         reason = getattr(error, "strerror", None) or error
-        what = "larger than any recipe" if is_large else f"cannot be read ({reason})"
-        raise ConfigurationError(f"{path}: {what}; a recipe is lines of `key: value`") from error
+        problem = "larger than any recipe" if is_large else f"cannot be read ({reason})"
+        raise ConfigurationError(f"{path}: {problem}; a recipe is lines of `key: value`") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

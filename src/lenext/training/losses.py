@@ -1,4 +1,4 @@
-"""What is minimized: `loss(network, images, labels) -> (loss, logits)`, the only place that sees all three."""
+"""Losses: `loss(network, images, labels) -> (loss, logits)`, the only place that sees all three."""
 
 from collections.abc import Callable
 

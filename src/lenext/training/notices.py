@@ -189,15 +189,15 @@ def calibration_notice(error: float, by_chance: float, confidence: float, accura
         return ""
     excess = confidence - accuracy
     if abs(excess) < error / 2:
-        what, cause = "its probabilities are off, some too high and some too low", ""
+        statement, cause = "its probabilities are off, some too high and some too low", ""
     elif excess > 0:
-        what = "it is more sure than it is right (overconfident)"
+        statement = "it is more sure than it is right (overconfident)"
         cause = "; the usual cause is overfitting, against which fewer epochs, augmentation or label_smoothing=0.1 help"
     else:
-        what = "it is less sure than it is right (underconfident)"
+        statement = "it is less sure than it is right (underconfident)"
         softened = [f"{key}={value:g}" for key in TARGET_SOFTENING_KEYS if (value := getattr(recipe, key))]
         cause = f"; the likely cause is {' and '.join(softened)}, which softens the targets" if softened else ""
     return (
-        f"{what}: the mean probability of its answers is {confidence:.1%}, and {accuracy:.1%} are right (expected "
+        f"{statement}: the mean probability of its answers is {confidence:.1%}, and {accuracy:.1%} are right (expected "
         f"calibration error {error:.1%}){cause}. The accuracy stands; the probabilities are not chances of being right"
     )

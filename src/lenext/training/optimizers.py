@@ -45,7 +45,7 @@ def build_optimizers(network: nn.Module, settings: OptimizerSettings, compute: C
     last_weight = f"{find_head(network)}.weight" if has_weights else ""
     matrices = [parameter for name, parameter in learning.items() if parameter.ndim > 1 and name != last_weight]
     of_muon = {id(parameter) for parameter in matrices}
-    others = [parameter for parameter in learning.values() if id(parameter) not in of_muon]
+    rest = [parameter for parameter in learning.values() if id(parameter) not in of_muon]
     has_fast_bf16 = compute.device.type != "cpu" or compute.precision == "bf16"
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
@@ -59,7 +59,7 @@ def build_optimizers(network: nn.Module, settings: OptimizerSettings, compute: C
             dtype=torch.bfloat16 if has_fast_bf16 else torch.float32,
         )
         optimizers.append(muon)
-    return [*optimizers, build_optimizer("adamw", others, settings, compute)] if others else optimizers
+    return [*optimizers, build_optimizer("adamw", rest, settings, compute)] if rest else optimizers
 
 
 def build_optimizer(

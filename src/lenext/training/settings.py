@@ -20,7 +20,7 @@ from lenext.training.training_keys import Initialization, Optimizer, Schedule
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """Which samples an epoch visits, in which order.
+    """The samples of an epoch, and their order.
 
     Attributes:
         batch_size: Samples per batch.
@@ -48,7 +48,7 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """How long training is, and how it changes on the way.
+    """The length of training, and how it changes with time.
 
     Attributes:
         length: The updates per epoch and in all.
@@ -89,7 +89,7 @@ class ScheduleSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How gradients change the weights; the keys of the recipe without `auto`."""
+    """The change of the weights by their gradients: keys of the recipe without `auto`."""
 
     name: Optimizer
     learning_rate: float
@@ -122,7 +122,7 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class LossSettings:
-    """What is minimized; the keys of the recipe."""
+    """The quantity that is minimized: keys of the recipe."""
 
     label_smoothing: float
     class_weights: bool
@@ -137,7 +137,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How accuracy is measured.
+    """The measurement of accuracy.
 
     Attributes:
         training_samples: Whether the training samples are measured again after each epoch.
@@ -150,7 +150,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """Where and how the arithmetic is done.
+    """The device and its arithmetic.
 
     Attributes:
         compute: Device, precision and memory format.
@@ -165,7 +165,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained on a dataset on this machine."""
+    """The settings of a training: a recipe resolved for a dataset and a machine."""
 
     images: Preprocessing
     augmentation: Augmentation
@@ -254,7 +254,7 @@ def split_by_recipe(data: Dataset, recipe: Recipe) -> Dataset:
     """Return the data with the validation and test splits that the recipe asks for."""
     if recipe.select_on_test and not data.is_split:
         if data.test is None:
-            raise DataError(f"select_on_test: {data.name} has no test set of its own")
+            raise DataError(f"select_on_test: {data.name} has no test set")
         data = replace(data, validation=data.test)
     return split_dataset(
         data,

@@ -23,7 +23,7 @@ Phase = Literal["train", "validation", "train again"]
 
 @dataclass(frozen=True)
 class Step:
-    """Where training is after a batch, and how that batch went.
+    """One batch: its place in training, and its metrics.
 
     Attributes:
         phase: Training, validation, or the training samples measured again.
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass
 class EpochProgress:
-    """How far the current epoch is.
+    """The progress of the current epoch.
 
     Attributes:
         position: The number of batches done.

@@ -109,7 +109,7 @@ class Trainer:
 
 
 def build_step(single_step: Objective, settings: Settings) -> nn.Module:
-    """Return the module that computes the loss of a full batch: as it is, compiled, or shared among replicas."""
+    """Return the module that computes the loss of a full batch: plain, compiled, or shared among replicas."""
     machine, batch_size = settings.machine, settings.sampling.batch_size
     if machine.replicas == 1:
         return compile_step(single_step, machine.compile, machine.compute)

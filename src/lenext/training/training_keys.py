@@ -15,7 +15,7 @@ Schedule = Literal["constant", "linear", "cosine", "one_cycle"]
 
 @dataclass(frozen=True)
 class ScheduleKeys:
-    """How long training is, and how the learning rate changes."""
+    """The length of training, and its learning rate."""
 
     epochs: int = key(10, "Number of epochs: passes over the training samples.", Limits(1))
     steps: int | Literal["all"] = key(
@@ -48,7 +48,7 @@ class ScheduleKeys:
         """Refuse keys of the schedule that do not fit together."""
         if self.warmup_epochs and self.schedule == "one_cycle":
             raise ConfigurationError(
-                "warmup_epochs: one_cycle has a warmup of its own; give schedule=cosine or constant with it"
+                "warmup_epochs: one_cycle has its own warmup; give schedule=cosine or constant with it"
             )
         if self.warmup_epochs > self.epochs:
             raise ConfigurationError(f"warmup_epochs={self.warmup_epochs}: more than the {self.epochs} epochs")
@@ -56,7 +56,7 @@ class ScheduleKeys:
 
 @dataclass(frozen=True)
 class OptimizerKeys:
-    """How gradients change the weights."""
+    """The change of the weights by their gradients."""
 
     optimizer: Optimizer = key(
         "sgd", "Optimizer: sgd, adamw, or muon (with AdamW for norms, biases and the last layer)."
@@ -105,7 +105,7 @@ class OptimizerKeys:
 
 @dataclass(frozen=True)
 class LossKeys:
-    """What is minimized."""
+    """The quantity that is minimized."""
 
     label_smoothing: float = key(
         0.0, "Label smoothing: fraction of the target spread evenly over all classes; 0: off.", FRACTION
@@ -115,7 +115,7 @@ class LossKeys:
 
 @dataclass(frozen=True)
 class EvaluationKeys:
-    """How accuracy is measured."""
+    """The measurement of accuracy."""
 
     evaluate_training: bool = key(False, "Evaluate the training samples, too, after every epoch, in evaluation mode.")
     tta: TestTimeAugmentation = key(
@@ -127,7 +127,7 @@ class EvaluationKeys:
 
 @dataclass(frozen=True)
 class MachineKeys:
-    """Where training runs, and what it saves on the way."""
+    """The device and its arithmetic, and what is saved during training."""
 
     device: Device = key("auto", "Device to train on; auto: cuda, else mps, else cpu.")
     precision: Precision = key(

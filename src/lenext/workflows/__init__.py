@@ -1,1 +1,1 @@
-"""What the verbs do, as functions: train, val, predict, checks. They say what they do, and return it."""
+"""The verbs as functions: they print what they do, and return the result."""

@@ -11,7 +11,7 @@ from lenext.reporting.console import Console
 
 @dataclass(frozen=True)
 class Context:
-    """Where data are found, where output goes, and objects made in Python.
+    """The surroundings of a training: its data folder, its console, and objects made in Python.
 
     Attributes:
         data_dir: The folder of the published data sets; None for the default.

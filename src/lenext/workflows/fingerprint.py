@@ -141,9 +141,9 @@ def check_same_training(run: Run, saved: Mapping[str, Any], present: Mapping[str
                 f"{run.path / 'recipe.yaml'}: {key} was {before.get(key)} when training stopped, now it is "
                 f"{after.get(key)}; put it back, or train again"
             )
-    for key, what in (("network", "the classes or the pixels' mean and deviation"), ("samples", "the samples")):
+    for key, content in (("network", "the classes or the pixels' mean and deviation"), ("samples", "the samples")):
         if saved.get(key) != present[key]:
-            raise RunError(f"{data}: {what} have changed since training stopped; restore the data")
+            raise RunError(f"{data}: {content} have changed since training stopped; restore the data")
 
 
 def flat_keys(experiment: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,12 +41,12 @@ class Job:
 
     @property
     def recipe(self) -> Recipe:
-        """How it is trained."""
+        """The recipe."""
         return self.experiment.recipe
 
     @property
     def compute(self) -> Compute:
-        """Where it is trained."""
+        """The device and its arithmetic."""
         return self.settings.machine.compute
 
     @property
@@ -101,8 +101,8 @@ def resolve_compile(experiment: Experiment, samples: int, compute: Compute) -> L
     if recipe.compile != "auto":
         return recipe.compile
     steps_differ = recipe.progressive_resizing < 1 or recipe.freeze_stem_after < 1 or recipe.mixup or recipe.cutmix
-    seen = recipe.samples_per_epoch(samples) * recipe.epochs
-    pays = recipe.replicas == 1 and not steps_differ and pays_to_compile(experiment.network, seen, compute)
+    total = recipe.samples_per_epoch(samples) * recipe.epochs
+    pays = recipe.replicas == 1 and not steps_differ and pays_to_compile(experiment.network, total, compute)
     return "yes" if pays else "no"
 
 

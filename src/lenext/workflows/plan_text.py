@@ -1,4 +1,4 @@
-"""What a training will do, in words, before it begins."""
+"""The plan of a training, in words, before it begins."""
 
 from collections.abc import Sequence
 

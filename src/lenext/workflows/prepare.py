@@ -1,4 +1,4 @@
-"""From the user's arguments to an Experiment, its data and its network, checked against each other."""
+"""Preparation: from the user's arguments to an Experiment, its data and its network, checked against each other."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -189,9 +189,9 @@ def draw_network(experiment: Experiment, options: Mapping[str, Any]) -> nn.Modul
     """Build the named network, with weights from the recipe's seed."""
     torch.manual_seed(mix_seeds(experiment.recipe.seed))
     if is_user_network(experiment.network):
-        given = {key: value for key, value in options.items() if key in experiment.options}
+        chosen = {key: value for key, value in options.items() if key in experiment.options}
         from_data = {key: int(value) for key, value in options.items() if key not in experiment.options}
-        return create_user_network(experiment.network, given, from_data)
+        return create_user_network(experiment.network, chosen, from_data)
     return create(experiment.network, **options)
 
 

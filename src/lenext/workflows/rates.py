@@ -63,7 +63,9 @@ def lr_find(
         search = find_learning_rate(job.network, job.data, job.recipe, images=job.settings.images)
         save_figure(learning_rate_search(search, job.title), path)
     with Console(quiet) as console:
-        now = float(experiment.recipe.learning_rate)
-        console.print(f"{job.title}: a learning rate of {search.suggestion:.2g} is suggested; the recipe has {now:g}")
+        present = float(experiment.recipe.learning_rate)
+        console.print(
+            f"{job.title}: a learning rate of {search.suggestion:.2g} is suggested; the recipe has {present:g}"
+        )
         console.print(f"--learning-rate {search.suggestion:.2g} tries it; the curve is in {path}")
     return search

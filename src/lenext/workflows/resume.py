@@ -161,14 +161,14 @@ def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experim
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
     """Check that what was made in Python, or is code, is given again, and nothing else."""
-    own = is_user_network(experiment.network)
-    if isinstance(network, str) and own and class_of(network) != class_of(experiment.network):
+    is_user = is_user_network(experiment.network)
+    if isinstance(network, str) and is_user and class_of(network) != class_of(experiment.network):
         raise RunError(
             f"{run.path}: its network is your own code; give --network {experiment.network}, and that file is run"
         )
     if not experiment.network and not isinstance(network, nn.Module):
         raise RunError(f"{run.path}: its network was made in Python; resume it there, with resume(..., network=...)")
-    if network and experiment.network and not own:
+    if network and experiment.network and not is_user:
         raise RunError(f"{run.path}: its network is {experiment.network}; leave the other out")
     if experiment.data.startswith(IN_PYTHON_PREFIX) != (data is not None):
         raise RunError(

@@ -228,7 +228,7 @@ class Session:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint belongs to."""
+        """The identity of the training, which its checkpoints hold."""
         return training_identity(self.job.experiment, self.job.description, combine_fingerprints(self.fingerprints))
 
     def restore(self, saved: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How long a training will take, from a few steps of a copy of its network."""
+"""Forecast of the time of a training, from a few steps of a copy of its network."""
 
 import copy
 import math
@@ -68,10 +68,9 @@ def step_times(job: Job) -> list[float]:
             if not isinstance(event, Step) or event.phase == "validation":
                 break
             float(event.loss)  # waits for the device
-            now = time.perf_counter()
-            times.append(now - last)
-            last = now
-            if len(times) == MAX_TIMED_STEPS or now - begun > MAX_TIMED_SECONDS:
+            times.append(time.perf_counter() - last)
+            last = time.perf_counter()
+            if len(times) == MAX_TIMED_STEPS or last - begun > MAX_TIMED_SECONDS:
                 break
     except TrainingError:
         pass  # training will report it, with what it has saved by then
