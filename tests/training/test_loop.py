@@ -13,13 +13,13 @@ from torch import nn
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
-from lenext.training import loop
 from lenext.training.loop import evaluate, events, fit
 from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
 from lenext.training.schedule import learning_rate
 from lenext.training.settings import ScheduleSettings, resolve, split_by_recipe
 from lenext.training.state import Step, TrainingState
+from lenext.training.trainer import Trainer
 
 QUICK = Recipe(epochs=2, batch_size=64, device="cpu", shift=1)
 
@@ -299,5 +299,9 @@ def test_an_automatic_batch_size_is_for_train(few: Dataset) -> None:
         list(fit(network(), few, replace(QUICK, batch_size="auto")))
 
 
-def test_the_loop_stays_on_one_screen() -> None:
-    assert len(inspect.getsource(loop.events).splitlines()) <= 60
+def test_the_training_step_can_be_read_at_a_glance() -> None:
+    """Forward, backward, update and metrics in one function of at most 25 lines."""
+    source = inspect.getsource(Trainer.train_epoch)
+    assert len(source.splitlines()) <= 25
+    for part in ("self.forward(batch)", "state.update(", "batch_metrics("):
+        assert part in source

@@ -21,8 +21,8 @@ STANDARD_ERRORS = 1.645  # the same, of a normal distribution
 OVERFITTING_GAP = 0.08  # of accuracy, between training and validation
 COLLAPSED_SHARE = 0.7  # of the best accuracy
 MIN_CALIBRATION_ERROR = 0.03
-"""Expected calibration error from which it is reported: networks after temperature scaling have 1 to 2 %, many before it
-4 to 10 % (Guo et al., arXiv:1706.04599, table 1)."""
+"""Expected calibration error from which it is reported. Networks after temperature scaling have 1 to 2 %, many before
+it 4 to 10 % (Guo et al., arXiv:1706.04599, table 1)."""
 
 TARGET_SOFTENING_KEYS = ("label_smoothing", "mixup", "cutmix")  # keys of a recipe that spread the targets over classes
 

@@ -63,7 +63,7 @@ class Recipe(  # dataclass takes the fields of the last base first
     SplitKeys,
     ImageKeys,
 ):
-    """A recipe: how to train. A key that is `auto` is resolved by the network, the data, the optimizer or the machine."""
+    """A recipe: how to train. The network, the data, the optimizer or the machine replaces a key that is `auto`."""
 
     def __post_init__(self) -> None:
         for name in key_names():
