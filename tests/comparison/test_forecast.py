@@ -19,7 +19,7 @@ from lenext.workflows.costs import Cost, build_jobs, measure_costs
 SECONDS = st.floats(0.1, 1e4)
 
 
-def test_by_hand() -> None:
+def test_remaining_seconds_by_hand() -> None:
     forecast = Forecast({"a": 10.0, "b": 30.0, "c": None})
     assert forecast.remaining_seconds(["a", "b", "b"]) == 70
     forecast.record_time("a", 12.0)
@@ -33,20 +33,21 @@ def test_by_hand() -> None:
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=9), st.floats(0.5, 2), st.floats(0, 50), st.integers(1, 5))
-def test_after_a_round_of_all_the_rest_is_known(each: list[float], pace: float, more: float, rounds: int) -> None:
-    """Whatever the machine's pace and what each has beyond its steps: a round that was seen foretells the others."""
+def test_one_round_predicts_the_rest(each: list[float], pace: float, loading: float, rounds: int) -> None:
+    """A finished round predicts the others, whatever the machine's pace and the time of loading."""
     names = [str(at) for at in range(len(each))]
     forecast = Forecast(dict(zip(names, each, strict=True)))
     for name, one in zip(names, each, strict=True):
-        forecast.record_time(name, pace * one + more)
-    left = forecast.remaining_seconds(names * rounds)
-    assert left is not None
-    assert left >= rounds * (pace * sum(each) + more * len(each)) * (1 - 1e-9)  # a share below zero counts as none
+        forecast.record_time(name, pace * one + loading)
+    remaining = forecast.remaining_seconds(names * rounds)
+    assert remaining is not None
+    least = rounds * (pace * sum(each) + loading * len(each))
+    assert remaining >= least * (1 - 1e-9)  # a share below zero counts as none
     if pace >= 1:
-        assert left == pytest.approx(rounds * (pace * sum(each) + more * len(each)))
+        assert remaining == pytest.approx(least)
 
 
-def test_a_training_is_its_epochs_or_its_steps() -> None:
+def test_the_time_of_a_training_follows_from_its_epochs_or_steps() -> None:
     cost = Cost(1, 1, 1, 0.1, step=0.5, epoch=60.0, batches=100)
     recipe = Recipe().with_keys({"epochs": 3})
     assert Contestant("a", Experiment(recipe=recipe), cost).seconds == 180
@@ -57,8 +58,8 @@ def test_a_training_is_its_epochs_or_its_steps() -> None:
     assert Contestant("a", Experiment(recipe=recipe), Cost(1, 1, 1, 0.1)).seconds is None  # a plan from before
 
 
-def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
-    """Of training, to a step; with the validation that comes on top: a third of the time of a ninth of the images."""
+def test_a_budget_of_time_is_the_expected_time(digits: Dataset) -> None:
+    """The budget is spent to a step; validation comes on top: a ninth of the images at a third of the time."""
     recipe = Recipe().with_keys({"epochs": 1, "validation_fraction": 0.1, "threads": 1})
     experiments = {"lenet": Experiment(network="lenet", data="digits", recipe=recipe.with_defaults())}
     jobs, _ = build_jobs(experiments, digits, Context(offline=True))
@@ -71,14 +72,14 @@ def test_a_budget_of_time_is_what_is_expected(digits: Dataset) -> None:
     assert 20 - step <= one.seconds <= 20 * 1.1
 
 
-def test_it_is_told_and_a_network_that_cannot_be_timed_is_no_reason_to_stop(
+def test_the_time_is_printed_and_a_network_that_cannot_be_timed_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common: dict[str, Any] = {"seeds": 2, "epochs": 1, "train_samples": 200, "runs_dir": tmp_path}
     race("lenet", "lenet5", data="digits", **common)
-    said = capsys.readouterr().out
-    assert "for 4 trainings" in said
-    lines = [line for line in said.splitlines() if line.startswith("[")]
+    output = capsys.readouterr().out
+    assert "for 4 trainings" in output
+    lines = [line for line in output.splitlines() if line.startswith("[")]
     assert ["left" in line for line in lines] == [True, True, True, False]
     race("lenet", "lenet5", data="digits", **common)
     again = capsys.readouterr().out
@@ -93,11 +94,11 @@ def test_it_is_told_and_a_network_that_cannot_be_timed_is_no_reason_to_stop(
         "        return self.body(x) if self.calls < 2 else {}[0]\n"
     )
     found = race("lenet", f"{tmp_path / 'sour.py'}:Sour", data="digits", image_size=28, **common)
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert found.standings[1].failures
     assert "KeyError" in found.standings[1].failures[0]
-    assert "time  " not in said
-    assert "left" not in next(line for line in said.splitlines() if line.startswith("[1/4]"))
+    assert "time  " not in output
+    assert "left" not in next(line for line in output.splitlines() if line.startswith("[1/4]"))
 
 
 def test_a_contestant_that_stays_at_chance_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,43 +19,43 @@ from tests.recovery.fork_server import ForkServer
 KILLS = 20
 
 
-def killed_again_and_again(
-    fork_server: ForkServer, arguments: list[object], place: Path, seconds: Callable[[], float]
-) -> int:
-    """Start the command, kill it after a while, and so on; then let it end. Returns how many kills hit it."""
-    hits = 0
+def kill_repeatedly(fork_server: ForkServer, arguments: list[object], place: Path, seconds: Callable[[], float]) -> int:
+    """Start the command and kill it after a while, many times; then let it end. Returns how many kills hit it."""
+    kills = 0
     for _ in range(10 * KILLS):
-        if hits == KILLS:
+        if kills == KILLS:
             break
         number = fork_server.start(*arguments, cwd=place)
         time.sleep(seconds())
         with suppress(ProcessLookupError):
             kill(number, signal.SIGKILL)
         ended = fork_server.wait(number)
-        hits += ended == -signal.SIGKILL
+        kills += ended == -signal.SIGKILL
         if ended == 0:
             break
     assert fork_server.run(*arguments, cwd=place) == 0, (place / "err").read_text()
-    return hits
+    return kills
 
 
 @pytest.mark.slow
 def test_a_race(fork_server: ForkServer, tmp_path: Path) -> None:
-    more = ("--epochs", 12, "--train-samples", 600, "--seeds", 3, "--data", "digits", "--runs-dir")
+    options = ("--epochs", 12, "--train-samples", 600, "--seeds", 3, "--data", "digits", "--runs-dir")
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    assert fork_server.run("compare", "lenet", "lenet5", *more, calm, cwd=tmp_path) == 0
+    assert fork_server.run("compare", "lenet", "lenet5", *options, calm, cwd=tmp_path) == 0
     draw = Random(0)
-    hits = killed_again_and_again(
-        fork_server, ["compare", "lenet", "lenet5", *more, rough], tmp_path, lambda: draw.uniform(0.05, 1.5)
+    kills = kill_repeatedly(
+        fork_server, ["compare", "lenet", "lenet5", *options, rough], tmp_path, lambda: draw.uniform(0.05, 1.5)
     )
-    assert hits == KILLS
-    (one,), (other,) = (list(folder.glob("race-*")) for folder in (calm, rough))
-    assert figures(one, "race.csv") == figures(other, "race.csv")
+    assert kills == KILLS
+    (calm_folder,), (rough_folder,) = (list(folder.glob("race-*")) for folder in (calm, rough))
+    assert figures(calm_folder, "race.csv") == figures(rough_folder, "race.csv")
     trials = [f"{name}-seed{seed}" for name in ("lenet", "lenet5") for seed in range(3)]
-    assert sorted(path.parent.name for path in other.glob("*/results.json")) == trials
+    assert sorted(path.parent.name for path in rough_folder.glob("*/results.json")) == trials
     for name in trials:
-        left, right = ((folder / name / "weights" / "best.safetensors").read_bytes() for folder in (one, other))
-        assert left == right
+        calm_weights, rough_weights = (
+            (folder / name / "weights" / "best.safetensors").read_bytes() for folder in (calm_folder, rough_folder)
+        )
+        assert calm_weights == rough_weights
 
 
 @pytest.mark.slow
@@ -66,8 +66,8 @@ def test_a_search(fork_server: ForkServer, tmp_path: Path) -> None:
         "vary", "lenet", "--search", "optuna", "--trials", trials, "--option", "learning_rate=1e-4..1e-1", "--option",
         "activation=relu,tanh", "--epochs", 10, "--train-samples", 600, "--runs-dir", tmp_path / "runs",
     ]  # fmt: skip
-    hits = killed_again_and_again(fork_server, command, tmp_path, lambda: draw.uniform(0.3, 2.0))
-    assert hits >= KILLS // 2  # each kill finds less to do
+    kills = kill_repeatedly(fork_server, command, tmp_path, lambda: draw.uniform(0.3, 2.0))
+    assert kills >= KILLS // 2  # each kill finds less to do
     (folder,) = (tmp_path / "runs").glob("search-*")
     with sqlite3.connect(folder / "study.db") as database:
         states = Counter(state for (state,) in database.execute("SELECT state FROM trials"))
@@ -86,7 +86,7 @@ def test_a_search(fork_server: ForkServer, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
-    """Each trial is done by one of them."""
+    """Two processes share the trials: each trial is trained by one of them."""
     command: list[object] = [
         "vary", "lenet", "--option", "activation=relu,tanh", "--option", "pooling=max,average", "--epochs", 4,
         "--train-samples", 600, "--runs-dir", tmp_path / "runs",
@@ -97,8 +97,8 @@ def test_two_processes_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
         place.mkdir()
         numbers.append(fork_server.start(*command, cwd=place))
     assert [fork_server.wait(number) for number in numbers] == [0, 0]
-    said = [(place / "out").read_text() for place in places]
-    done = [len(re.findall(r"of training(?:; about .* left)?$", text, re.MULTILINE)) for text in said]
+    outputs = [(place / "out").read_text() for place in places]
+    done = [len(re.findall(r"of training(?:; about .* left)?$", text, re.MULTILINE)) for text in outputs]
     assert sum(done) == 4
     (folder,) = (tmp_path / "runs").glob("vary-*")
     assert len(list(folder.glob("*/results.json"))) == 4

@@ -1,4 +1,4 @@
-"""A race is fair, is found again, and says what came of it."""
+"""A race is fair, is found again, and reports what its figures support."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ NETWORKS = ("lenet", "lenet_32px")
 
 
 def figures(folder: Path, name: str = "race.csv") -> list[dict[str, str]]:
-    """The table, without the time, which no two runs have alike."""
+    """Return the CSV without the time, which differs in every run."""
     with (folder / name).open() as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
@@ -40,7 +40,7 @@ def runs_of(folder: Path) -> dict[str, Run]:
     return {path.parent.name: Run(path.parent) for path in sorted(folder.glob("*/recipe.yaml"))}
 
 
-def test_all_have_the_same_but_for_how_they_learn(raced: Any) -> None:
+def test_all_have_the_same_but_for_optimizer_and_rates(raced: Any) -> None:
     runs = runs_of(raced.path)
     assert len(runs) == 4
     assert len({json.dumps(run.read_json("split.json")) for run in runs.values()}) == 1
@@ -73,10 +73,10 @@ def test_the_table_and_the_page_hold_the_runs(raced: Any) -> None:
     better, worse = sorted(NETWORKS, key=lambda name: -sum(by_seed[name].values()))
     difference = paired_difference(by_seed[better], by_seed[worse])
     assert difference is not None
-    said = f"{100 * abs(difference.mean):.2f} ± {100 * (difference.half_width or 0):.2f}"
+    interval = f"{100 * abs(difference.mean):.2f} ± {100 * (difference.half_width or 0):.2f}"
     page = raced.page.read_text()
-    assert any(said in line for line in raced.conclusions)
-    assert said in page
+    assert any(interval in line for line in raced.conclusions)
+    assert interval in page
     for name in NETWORKS:
         mean = 50 * sum(by_seed[name].values())
         assert f"{mean:.2f} ±" in page
@@ -94,9 +94,9 @@ def test_the_same_request_is_done_once(raced: Any, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("(done before)") == 4
 
 
-def test_elsewhere_it_gives_the_same_figures(raced: Any, tmp_path: Path) -> None:
-    other = race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=tmp_path, **SMALL)
-    assert figures(other.path) == figures(raced.path)
+def test_another_folder_gives_the_same_figures(raced: Any, tmp_path: Path) -> None:
+    other_race = race(*NETWORKS, data="digits", seeds=2, epochs=3, runs_dir=tmp_path, **SMALL)
+    assert figures(other_race.path) == figures(raced.path)
 
 
 @pytest.mark.parametrize("budget", ["2s", "20G"])
@@ -133,18 +133,17 @@ class Sour(torch.nn.Module):
 
 
 def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
-    more: dict[str, Any] = {"data": "digits", "seeds": 1, "budget": "20G", "epochs": None}
-    more.pop("epochs")
+    options: dict[str, Any] = {"data": "digits", "seeds": 1, "budget": "20G"}
     steps = []
     for accumulate in (1, 2):
-        found = race("lenet", "lenet5", runs_dir=tmp_path, accumulate_batches=accumulate, **more, **SMALL)
+        found = race("lenet", "lenet5", runs_dir=tmp_path, accumulate_batches=accumulate, **options, **SMALL)
         steps.append([one.experiment.recipe.steps for one in Plan.load(found.path).contestants])
     for once, twice in zip(*steps, strict=True):
         assert isinstance(once, int)
         assert twice == once // 2
 
 
-def test_a_folder_with_another_run_is_not_taken_for_the_trial(tmp_path: Path) -> None:
+def test_a_folder_with_another_run_is_not_the_trial(tmp_path: Path) -> None:
     recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trial = Trial("a", Experiment(network="lenet", recipe=recipe))
     (first,) = run_trials([trial], tmp_path, Context())
@@ -157,7 +156,7 @@ def test_a_folder_with_another_run_is_not_taken_for_the_trial(tmp_path: Path) ->
     assert again.test == first.test
 
 
-def test_whatever_a_network_raises_is_told(tmp_path: Path) -> None:
+def test_whatever_a_network_raises_is_reported(tmp_path: Path) -> None:
     text = BROKEN.replace("return y / 0 if self.calls > 2 else y", "return y if self.calls < 4 else {}[0]")
     (tmp_path / "sour.py").write_text(text)
     found = race("lenet", f"{tmp_path / 'sour.py'}:Sour", data="digits", seeds=1, epochs=3, runs_dir=tmp_path,
@@ -168,13 +167,20 @@ def test_whatever_a_network_raises_is_told(tmp_path: Path) -> None:
 def test_a_changed_network_is_another_race(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(BROKEN.replace("y / 0 if self.calls > 2 else y", "y"))
-    more: dict[str, Any] = {"data": "digits", "seeds": 1, "epochs": 1, "runs_dir": tmp_path, "image_size": 28, **SMALL}
-    first = race("lenet", f"{path}:Sour", **more)
+    options: dict[str, Any] = {
+        "data": "digits",
+        "seeds": 1,
+        "epochs": 1,
+        "runs_dir": tmp_path,
+        "image_size": 28,
+        **SMALL,
+    }
+    first = race("lenet", f"{path}:Sour", **options)
     path.write_text(path.read_text().replace("return y", "return 2 * y"))
-    assert race("lenet", f"{path}:Sour", **more).path != first.path
+    assert race("lenet", f"{path}:Sour", **options).path != first.path
 
 
-def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_failure_is_reported_and_the_others_are_trained(tmp_path: Path) -> None:
     (tmp_path / "sour.py").write_text(BROKEN)
     sour = f"{tmp_path / 'sour.py'}:Sour"
     found = race("lenet", sour, data="digits", seeds=2, epochs=2, runs_dir=tmp_path, image_size=28, **SMALL)
@@ -187,7 +193,7 @@ def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("networks", "more", "said"),
+    ("networks", "options", "message"),
     [
         (("lenet",), {}, "two networks or more"),
         (("lenet", "lenet"), {}, "named twice"),
@@ -199,28 +205,28 @@ def test_who_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
         (("lenet", "lenet5"), {"epoch": 3}, "epochs"),
     ],
 )
-def test_what_cannot_be_raced(tmp_path: Path, networks: tuple[str, ...], more: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        race(*networks, data="digits", runs_dir=tmp_path, **(SMALL | more))
+def test_what_cannot_be_raced(tmp_path: Path, networks: tuple[str, ...], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        race(*networks, data="digits", runs_dir=tmp_path, **(SMALL | options))
     assert not list(tmp_path.glob("*/plan.json"))
 
 
-def test_the_least_that_is_told_works(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError) as told:
+def test_the_least_budget_that_is_named_works(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as error:
         race("lenet", "lenet5", data="digits", budget="1G", runs_dir=tmp_path, quiet=True)
-    least = re.search(r"about (\w[\w.]*),", str(told.value))
-    assert least
-    assert race("lenet", "lenet5", data="digits", seeds=1, budget=least[1], runs_dir=tmp_path, **SMALL).standings
+    least_budget = re.search(r"about (\w[\w.]*),", str(error.value))
+    assert least_budget
+    assert race("lenet", "lenet5", data="digits", seeds=1, budget=least_budget[1], runs_dir=tmp_path, **SMALL).standings
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("{", "cannot be read"), ('{"version": 0}', "of version 0"), ("[]", "cannot be read"),
+    ("content", "message"), [("{", "cannot be read"), ('{"version": 0}', "of version 0"), ("[]", "cannot be read"),
                           ('{"version": 2, "contestants": [], "request": {}}', "nothing is compared")]
 )  # fmt: skip
-def test_a_broken_plan(tmp_path: Path, content: str, said: str) -> None:
+def test_a_broken_plan(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "plan.json").write_text(content)
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         race("lenet", "lenet5", data="digits", name="mine", runs_dir=tmp_path, **SMALL)
 
 
@@ -230,13 +236,13 @@ def test_another_request_of_the_same_name(raced: Any) -> None:
 
 
 def test_two_processes_share_the_trials(tmp_path: Path) -> None:
-    """A trial that another is at is waited for, and then taken as it is."""
+    """A trial that another process trains is waited for, and then kept."""
     recipe = Recipe().with_keys({"epochs": 1, "train_samples": 100})
     trials = [Trial("a", Experiment(network="lenet", recipe=recipe)), Trial("b", Experiment(network="lenet5"))]
-    with lock_trial(tmp_path, trials[0].name) as mine:
-        assert mine
-        with lock_trial(tmp_path, trials[0].name) as other:
-            assert not other
+    with lock_trial(tmp_path, trials[0].name) as is_ours:
+        assert is_ours
+        with lock_trial(tmp_path, trials[0].name) as is_free:
+            assert not is_free
     (outcome,) = run_trials(trials[:1], tmp_path, Context())
     assert outcome.run is not None
     assert trials[1].name == "b-seed0"

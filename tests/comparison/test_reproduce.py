@@ -25,19 +25,19 @@ from tests.data.makers import write_idx_folder
 
 def test_the_figures_are_those_of_the_documents() -> None:
     """Against the documents in other words: lengths, bests, D3's divisor, epochs at chance."""
-    assert [round(one * 10112 / 10000, 2) for one in PUBLISHED["D3/convnext"].held_out] == [
+    assert [round(entry * 10112 / 10000, 2) for entry in PUBLISHED["D3/convnext"].held_out] == [
         45.86,
         53.35,
         56.62,
         57.72,
         60.40,
     ]
-    for name, one in PUBLISHED.items():
-        if one.held_out:
-            epochs = reproduce.published_epochs(one)
-            assert len(one.held_out) == len(one.training) == epochs, name
-            assert one.held_out[-1] == one.figure
-    assert {name: one.best for name, one in PUBLISHED.items() if one.figure} == {
+    for name, entry in PUBLISHED.items():
+        if entry.held_out:
+            epochs = reproduce.published_epochs(entry)
+            assert len(entry.held_out) == len(entry.training) == epochs, name
+            assert entry.held_out[-1] == entry.figure
+    assert {name: entry.best for name, entry in PUBLISHED.items() if entry.figure} == {
         "D0/lenet": 93.0, "D3/convnext": 59.73, "D4/alexnet": 77.68, "D4/vgg11": 54.62, "D4/vgg11_quarter": 49.49,
         "D4/nin": 54.58, "D4/nin-mnist": 98.66, "D4/googlenet": 68.63, "D4/resnet18": 81.63, "D4/densenet": 75.19,
     }  # fmt: skip
@@ -45,9 +45,9 @@ def test_the_figures_are_those_of_the_documents() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_each_can_be_asked_for(name: str) -> None:
-    one = PUBLISHED[name]
-    taught, better = (reproduce.published_experiment(one, how) for how in (False, True))
+def test_each_has_an_experiment(name: str) -> None:
+    entry = PUBLISHED[name]
+    taught, better = (reproduce.published_experiment(entry, how) for how in (False, True))
     assert MODELS[taught.network] == MODELS[better.network] or {taught.network, better.network} <= set(
         FAMILIES[MODELS[better.network]]
     )
@@ -74,7 +74,7 @@ def mnist(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_as_published_is_marked_and_told(mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_published_is_marked(mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PUBLISHED["D0/lenet"].settings, "train_samples", 20)  # type: ignore[arg-type]
     how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True, "quiet": True}
     found = reproduce.reproduce("D0/lenet", seeds=2, epochs=3, **how)
@@ -107,19 +107,19 @@ def test_better_is_honest(mnist: Path, tmp_path: Path) -> None:
         reproduce.reproduce("D4/nin-mnist", better=True, epochs=11, **how)
 
 
-def test_a_part_is_called_a_part(mnist: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_part_of_the_images_is_named(mnist: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how: dict[str, Any] = {"runs_dir": tmp_path / "runs", "data_dir": mnist, "offline": True}
     found = reproduce.reproduce("D4/nin-mnist", better=True, scale=0.5, epochs=1, **how)
-    said = capsys.readouterr().out
-    assert "0.5 of the training images, 5: not the published result" in said
-    assert re.search(r"^time +about .* for 1 training$", said, re.MULTILINE)
+    message = capsys.readouterr().out
+    assert "0.5 of the training images, 5: not the published result" in message
+    assert re.search(r"^time +about .* for 1 training$", message, re.MULTILINE)
     assert "measured on 0.5 of the training images" in found.conclusions[0]
     (run,) = [Run(path.parent) for path in found.path.glob("*/recipe.yaml")]
     assert run.read_json("split.json")["samples"]["train"] == 5
 
 
 @pytest.mark.parametrize(
-    ("which", "more", "said"),
+    ("result", "extra", "message"),
     [
         ("D4/resnet81", {}, "D4/resnet18"),
         ("D4/nin", {"scale": 0.0}, "above 0"),
@@ -127,9 +127,9 @@ def test_a_part_is_called_a_part(mnist: Path, tmp_path: Path, capsys: pytest.Cap
         ("D4/nin", {"seeds": 0}, "at least 1"),
     ],
 )
-def test_what_cannot_be_reproduced(tmp_path: Path, which: str, more: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        reproduce.reproduce(which, runs_dir=tmp_path, quiet=True, **more)
+def test_what_cannot_be_reproduced(tmp_path: Path, result: str, extra: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        reproduce.reproduce(result, runs_dir=tmp_path, quiet=True, **extra)
 
 
 def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
@@ -154,39 +154,39 @@ def test_steps_end_an_epoch_early(digits: Dataset, steps: int, epochs: int, accu
     seen = list(lenext.events(state, data, settings))
     batches = [event for event in seen if isinstance(event, lenext.Step) and event.phase == "train"]
     records = [event for event in seen if isinstance(event, lenext.Record)]
-    updates, whole = settings.schedule.length
-    assert (updates, whole) == (4 // accumulate, min(steps, 12 // accumulate))
-    assert len(batches) == whole * accumulate
-    assert len(records) == -(-whole // updates)
+    updates, total_updates = settings.schedule.length
+    assert (updates, total_updates) == (4 // accumulate, min(steps, 12 // accumulate))
+    assert len(batches) == total_updates * accumulate
+    assert len(records) == -(-total_updates // updates)
     if accumulate == 1:
         assert len(records) == epochs
         assert batches[-1].position == batches[-1].batches - 1
-    assert batches[-1].learning_rate == pytest.approx(0, abs=0.01 / max(whole, 2)) or whole < 4
+    assert batches[-1].learning_rate == pytest.approx(0, abs=0.01 / max(total_updates, 2)) or total_updates < 4
 
 
 @pytest.mark.parametrize("name", lessons.LESSONS)
-def test_each_lesson_compares_what_differs_in_one_thing(name: str, mnist: Path) -> None:
-    one = lessons.LESSONS[name]
-    experiments = [lessons.LessonComparison(name).experiment(arm) for arm in one.arms.values()]
+def test_each_lesson_varies_one_thing(name: str, mnist: Path) -> None:
+    entry = lessons.LESSONS[name]
+    experiments = [lessons.LessonComparison(name).experiment(arm) for arm in entry.arms.values()]
     assert len({(e.network, tuple(sorted(map(str, e.options.items()))), e.recipe) for e in experiments}) == len(
         experiments
     )
     assert len({e.recipe.seed for e in experiments}) == 1
-    assert {e.data for e in experiments} == {one.data}
+    assert {e.data for e in experiments} == {entry.data}
 
 
 @pytest.mark.parametrize("name", lessons.LESSONS)
-def test_each_lesson_says_what_its_numbers_bear_out(
+def test_each_lesson_concludes_what_its_figures_support(
     name: str, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In one short epoch each; whatever it says is recomputed from the runs."""
-    one = lessons.LESSONS[name]
-    taken = {key for arm in one.arms.values() for key in arm.recipe}
-    few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if key not in taken}
+    """One short epoch each; the accuracies on the page are recomputed from the runs."""
+    entry = lessons.LESSONS[name]
+    varied_keys = {key for arm in entry.arms.values() for key in arm.recipe}
+    few_rows = {key: value for key, value in {"epochs": 1, "train_samples": 60}.items() if key not in varied_keys}
     if name == "more-data":
-        arms = {key: lessons.Arm("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in one.arms}
-        one = replace(one, arms=arms)
-    monkeypatch.setitem(lessons.LESSONS, name, replace(one, seeds=2))
+        arms = {key: lessons.Arm("lenet", {}, {"train_samples": 10, "epochs": 1}) for key in entry.arms}
+        entry = replace(entry, arms=arms)
+    monkeypatch.setitem(lessons.LESSONS, name, replace(entry, seeds=2))
     found = lessons.lesson(name, runs_dir=tmp_path, data_dir=mnist, offline=True, quiet=True, **few_rows)
     page = found.page.read_text()
     assert found.conclusions

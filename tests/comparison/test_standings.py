@@ -39,7 +39,7 @@ def test_a_scatter_is_drawn_where_there_is_something_to_weigh() -> None:
 
 
 def test_multiply_adds_that_are_not_all_known_are_the_least() -> None:
-    known = Standing("a", (), Cost(1, 2_000_000, 1, 0.1))
+    counted = Standing("a", (), Cost(1, 2_000_000, 1, 0.1))
     unknown = Standing("b", (), Cost(1, 2_000_000, 1, 0.1, uncounted=True))
-    rows = standing_rows([known, unknown], known, "validation")
+    rows = standing_rows([counted, unknown], counted, "validation")
     assert [row["multiply-adds"] for row in rows] == ["2.0 M", "at least 2.0 M"]

@@ -1,4 +1,4 @@
-"""What is said of figures over seeds is what the textbook says."""
+"""Statistics over seeds are those of the textbook."""
 
 import numpy as np
 import pytest
@@ -22,28 +22,28 @@ FIGURES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=3, max_
 @given(FIGURES)
 def test_intervals_are_those_of_the_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = (dict(enumerate(some)) for some in zip(*pairs, strict=True))
-    found = paired_difference(ours, theirs)
-    assert found is not None
+    result = paired_difference(ours, theirs)
+    assert result is not None
     differences = np.subtract(*map(np.array, zip(*pairs, strict=True)))
-    assert found.mean == pytest.approx(differences.mean(), abs=1e-12)
+    assert result.mean == pytest.approx(differences.mean(), abs=1e-12)
     if differences.std() > 1e-9:
         low, high = ttest_rel(list(ours.values()), list(theirs.values())).confidence_interval(0.95)
-        assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx(
+        assert (result.mean - result.half_width, result.mean + result.half_width) == pytest.approx(
             (low, high), rel=1e-6, abs=1e-9
         )
 
 
 def test_pairs_are_made_by_seed() -> None:
-    found = paired_difference({0: 0.5, 1: 0.7, 5: 0.1}, {1: 0.6, 0: 0.3, 2: 0.9})
-    assert found is not None
-    assert (found.pairs, round(found.mean, 12)) == (2, 0.15)
+    result = paired_difference({0: 0.5, 1: 0.7, 5: 0.1}, {1: 0.6, 0: 0.3, 2: 0.9})
+    assert result is not None
+    assert (result.pairs, round(result.mean, 12)) == (2, 0.15)
     assert paired_difference({0: 1.0}, {1: 1.0}) is None
     assert paired_difference({0: 0.5}, {0: 0.25}) == Difference(0.25, None, 1)
     assert standard_deviation([1.0]) is None
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("difference", "expected"),
     [
         (Difference(0.012, 0.003, 3), "a is better than b by 1.20 ± 0.30 points of test accuracy"),
         (Difference(-0.012, 0.003, 3), "b is better than a by 1.20 ± 0.30 points of test accuracy"),
@@ -52,8 +52,8 @@ def test_pairs_are_made_by_seed() -> None:
         (Difference(0.012, None, 1), "with one seed, which says nothing of chance"),
     ],
 )
-def test_sentences_say_no_more_than_the_figures(difference: Difference, said: str) -> None:
-    assert said in describe_difference("a", "b", difference, "test accuracy")
+def test_sentences_say_no_more_than_the_figures(difference: Difference, expected: str) -> None:
+    assert expected in describe_difference("a", "b", difference, "test accuracy")
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0, 9)), max_size=9))
@@ -71,8 +71,8 @@ def test_the_pareto_front_by_brute_force(points: list[tuple[float, float]]) -> N
      ("2e3G", "multiply-adds", 2e12)],
 )  # fmt: skip
 def test_budgets(text: str, kind: str, amount: float) -> None:
-    found = Budget.parse(text)
-    assert (found.kind, found.amount) == (kind, amount)
+    result = Budget.parse(text)
+    assert (result.kind, result.amount) == (kind, amount)
 
 
 @pytest.mark.parametrize("text", ["1e308h", "5", "m", "-5m", "0s", "5 weeks", "1e999h", "nanm", "5M"])
@@ -84,7 +84,7 @@ def test_budgets_that_are_none(text: str) -> None:
 @given(st.integers(1, 10**6), st.floats(1e-4, 10), st.floats(1e5, 1e13), st.sampled_from(["1s", "1T"]))
 @example(53_230, 1.0, 1e7, "1T")  # 532.3T, as a number, is a little less than 53,230 times 10 million
 @example(987_655, 1.0, 1.00001e13, "1T")  # more digits than six
-def test_the_least_budget_told_is_enough(steps: int, step: float, adds: float, text: str) -> None:
+def test_the_least_budget_named_is_enough(steps: int, step: float, adds: float, text: str) -> None:
     budget = Budget.parse(text)
     enough = Budget.parse(budget.format_cost(steps, budget.cost(step, adds)))
     assert enough.count_steps(enough.cost(step, adds)) >= steps

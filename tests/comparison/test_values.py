@@ -6,9 +6,9 @@ from lenext.comparison.values import Choices, Range, parse_choices, scale_tuple
 from lenext.foundation.errors import ConfigurationError
 
 
-def one(text: str, network: str = "convnext_patch4") -> Choices:
-    (found,) = parse_choices(network, [text])
-    return found
+def parse_one(text: str, network: str = "convnext_patch4") -> Choices:
+    (choices,) = parse_choices(network, [text])
+    return choices
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,8 @@ def one(text: str, network: str = "convnext_patch4") -> Choices:
     ],
 )
 def test_lists(text: str, values: tuple[object, ...], of_recipe: bool) -> None:
-    found = one(text)
-    assert (found.values, found.of_recipe) == (values, of_recipe)
+    choices = parse_one(text)
+    assert (choices.values, choices.of_recipe) == (values, of_recipe)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_lists(text: str, values: tuple[object, ...], of_recipe: bool) -> None:
     ],
 )
 def test_ranges(text: str, span: Range, log: bool) -> None:
-    found = one(text).range
-    assert found == span
-    assert found.log == log
+    choices = parse_one(text).range
+    assert choices == span
+    assert choices.log == log
 
 
 @pytest.mark.parametrize(
-    ("texts", "said"),
+    ("texts", "message"),
     [
         (["depth=3"], "nearest|mean|depths"),
         (["depths"], "KEY=V1,V2"),
@@ -67,8 +67,8 @@ def test_ranges(text: str, span: Range, log: bool) -> None:
         (["split_seed=1,2"], "same split"),
     ],
 )
-def test_what_is_refused(texts: list[str], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_what_is_refused(texts: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         parse_choices("convnext_patch4", texts)
 
 

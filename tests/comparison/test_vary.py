@@ -47,15 +47,17 @@ def test_what_equals_the_base_is_named(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
-    """What a recipe file says beside its recipe holds in every comparison, and its runs are gone on with."""
+    """Data, weights and frozen parts of a recipe file hold in every comparison, and its runs are found again."""
     table = write_table(tmp_path / "t.csv", [[k % 2, *([255 * (k % 2)] * 64)] for k in range(60)])
     start = train("lenet", table, epochs=1, runs_dir=tmp_path / "first", quiet=True, report=False)
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"data: {table}\npretrained: {start.weights()}\nfreeze: conv1\nrecipe:\n  epochs: 1\n")
-    more: dict[str, Any] = {"recipe": str(recipe), "quiet": True}
+    extra: dict[str, Any] = {"recipe": str(recipe), "quiet": True}
     for _ in range(2):  # the second time the runs are taken as they are
-        varied = vary("lenet", ["learning_rate=0.1"], runs_dir=tmp_path / "vary", **more)
-        sought = vary("lenet", ["learning_rate=0.1,0.2"], search="optuna", trials=2, runs_dir=tmp_path / "seek", **more)
+        varied = vary("lenet", ["learning_rate=0.1"], runs_dir=tmp_path / "vary", **extra)
+        sought = vary(
+            "lenet", ["learning_rate=0.1,0.2"], search="optuna", trials=2, runs_dir=tmp_path / "seek", **extra
+        )
         for found in (varied, sought):
             for outcome in (outcome for standing in found.standings for outcome in standing.outcomes):
                 assert outcome.run is not None, outcome.failure
@@ -66,9 +68,9 @@ def test_a_file_names_data_weights_and_frozen_parts(tmp_path: Path) -> None:
                 assert torch.equal(before["conv1.weight"], after["conv1.weight"])
                 assert not torch.equal(before["fc1.weight"], after["fc1.weight"])
     with pytest.raises(ConfigurationError, match="weights for lenet5_skip"):  # whose layers are others
-        race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", **more)
+        race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", **extra)
     recipe.write_text(f"data: {table}\nfreeze: conv1\nrecipe:\n  epochs: 1\n")
-    for standing in race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", seeds=1, **more).standings:
+    for standing in race("lenet", "lenet5_skip", runs_dir=tmp_path / "race", seeds=1, **extra).standings:
         assert standing.outcomes[0].run is not None
         assert standing.outcomes[0].run.experiment.data == str(table)
         assert standing.outcomes[0].run.experiment.freeze == "conv1"
@@ -89,7 +91,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_what_cannot_work_is_refused_with_the_reason(grid: Any) -> None:
     assert set(grid.left_out) == {
-        f"depths=({depth},{depth}) patch=64{more}" for depth in (1, 2) for more in ("", " optimizer=muon")
+        f"depths=({depth},{depth}) patch=64{extra}" for depth in (1, 2) for extra in ("", " optimizer=muon")
     }
     assert all("Kernel size" in why for why in grid.left_out.values())
     assert len(grid.standings) == 5
@@ -133,7 +135,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ([], "vary what"),
         (["activatoin=tanh"], "activation"),
@@ -143,30 +145,32 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         (["validation_fraction=0.1,0.2"], "the same split"),
     ],
 )
-def test_what_cannot_be_varied(tmp_path: Path, options: list[str], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_what_cannot_be_varied(tmp_path: Path, options: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         vary("lenet", options, runs_dir=tmp_path, **SMALL)
 
 
 OPTIONS = ["learning_rate=1e-4..1e-1", "activation=relu,tanh", "kernel_size=3,5,99"]
 
 
-def test_a_search_tells_each_trial_once_and_goes_on(tmp_path: Path) -> None:
+def test_a_search_reports_each_trial_once_and_continues(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     first = vary("lenet", OPTIONS, search="optuna", trials=4, runs_dir=tmp_path, **SMALL)
     assert sum(first.counts.values()) == 4
-    more = vary("lenet", OPTIONS, search="optuna", trials=7, runs_dir=tmp_path, **SMALL)
-    assert more.path == first.path
-    assert sum(more.counts.values()) == 7
-    assert set(more.counts) <= {"complete", "pruned", "fail"}  # a kernel of 99 px is refused
-    numbers = sorted(path.name for path in more.path.glob("trial-*"))
-    assert len(numbers) == more.counts["complete"] + more.counts.get("pruned", 0)
-    best = more.standings[0]
-    assert best.mean("validation") == max(one.mean("validation") or 0 for one in more.standings)
+    continued = vary("lenet", OPTIONS, search="optuna", trials=7, runs_dir=tmp_path, **SMALL)
+    assert continued.path == first.path
+    assert sum(continued.counts.values()) == 7
+    assert set(continued.counts) <= {"complete", "pruned", "fail"}  # a kernel of 99 px is refused
+    numbers = sorted(path.name for path in continued.path.glob("trial-*"))
+    assert len(numbers) == continued.counts["complete"] + continued.counts.get("pruned", 0)
+    best = continued.standings[0]
+    assert best.mean("validation") == max(one.mean("validation") or 0 for one in continued.standings)
     assert best.accuracies("test")
-    assert sum(bool(one.accuracies("test")) for one in more.standings) <= 2  # the best of four trials, and of seven
-    for one in more.standings:
-        run = Run(more.path / one.outcomes[0].trial.name)
+    assert (
+        sum(bool(one.accuracies("test")) for one in continued.standings) <= 2
+    )  # the best of four trials, and of seven
+    for one in continued.standings:
+        run = Run(continued.path / one.outcomes[0].trial.name)
         assert run.results["validation"]["accuracy"] == one.mean("validation")
 
 
@@ -184,11 +188,11 @@ def test_a_database_that_is_broken_locked_or_of_another_version(tmp_path: Path) 
     finally:
         holder.rollback()
         holder.close()
-    other = sqlite3.connect(path)
-    other.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
-    other.execute("UPDATE version_info SET library_version = '0.1.0'")
-    other.commit()
-    other.close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = 'v0.9.0.a'")
+    connection.execute("UPDATE version_info SET library_version = '0.1.0'")
+    connection.commit()
+    connection.close()
     with pytest.raises(RunError, match="version"):
         vary("lenet", options, search="optuna", **(base | {"trials": 2}))
     path.write_bytes(b"not a database at all, " * 100)
@@ -213,12 +217,14 @@ def test_two_places_share_a_search(tmp_path: Path) -> None:
     for trials, place in ((2, "a"), (3, "b"), (3, "a")):
         found.append(vary("lenet", ["learning_rate=1e-5..1e-1"], search="optuna", name="s", trials=trials, database=url,
                           runs_dir=tmp_path / place, **SMALL))  # fmt: skip
-    there, here = found[1:]
-    assert [one.mean("validation") for one in there.standings] == [one.mean("validation") for one in here.standings]
-    assert len(here.standings) == 3
-    read = [one.name for some in (there, here) for one in some.standings if one.accuracies("test")]
+    second_place, first_place = found[1:]
+    assert [one.mean("validation") for one in second_place.standings] == [
+        one.mean("validation") for one in first_place.standings
+    ]
+    assert len(first_place.standings) == 3
+    read = [one.name for some in (second_place, first_place) for one in some.standings if one.accuracies("test")]
     assert (
-        read.count(here.standings[0].name) == 1
+        read.count(first_place.standings[0].name) == 1
     )  # the first place had read that of its own best, before there was more
 
 
@@ -228,20 +234,20 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_what_is_not_judged_on_validation_is_refused(tmp_path: Path) -> None:
-    for more in ({"validation_fraction": 0.0}, {"select_on_test": True}):
+    for extra in ({"validation_fraction": 0.0}, {"select_on_test": True}):
         with pytest.raises(ConfigurationError, match="judged on validation"):
-            vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | more))
+            vary("lenet", ["activation=relu,tanh"], runs_dir=tmp_path, **(SMALL | extra))
         with pytest.raises(ConfigurationError, match="judged on validation"):
-            vary("lenet", ["activation=relu,tanh"], search="optuna", runs_dir=tmp_path, **(SMALL | more))
+            vary("lenet", ["activation=relu,tanh"], search="optuna", runs_dir=tmp_path, **(SMALL | extra))
 
 
-def test_momentum_settles_nesterov_anew(tmp_path: Path) -> None:
+def test_momentum_resolves_nesterov_again(tmp_path: Path) -> None:
     found = vary("lenet", ["momentum=0,0.5"], optimizer="sgd", runs_dir=tmp_path, **SMALL)
     assert not found.left_out
     assert len(found.standings) == 3
 
 
-def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_message_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "optuna", None)
@@ -251,9 +257,9 @@ def test_without_optuna_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_threads_of_one_variation_are_not_those_of_another_nor_of_the_caller(tmp_path: Path) -> None:
     """`auto` is the process's own count, whatever was asked for before."""
-    own = torch.get_num_threads()
-    found = vary("lenet", [f"threads={own + 1}"], data="digits", epochs=1, train_samples=200, runs_dir=tmp_path,
+    own_threads = torch.get_num_threads()
+    found = vary("lenet", [f"threads={own_threads + 1}"], data="digits", epochs=1, train_samples=200, runs_dir=tmp_path,
                  quiet=True)  # fmt: skip
-    assert torch.get_num_threads() == own
+    assert torch.get_num_threads() == own_threads
     used = {path.parent.name: Run(path.parent).environment["threads"] for path in found.path.glob("*/recipe.yaml")}
-    assert used == {"base-seed0": own, f"threads={own + 1}-seed0": own + 1}
+    assert used == {"base-seed0": own_threads, f"threads={own_threads + 1}-seed0": own_threads + 1}
