@@ -186,7 +186,7 @@ MISTAKES = [
     ("train --option activation", "KEY=VALUE"),
     ("train --option activation=tahn", "did you mean 'tanh'"),
     ("train --option act=tanh", "did you mean 'activation'"),
-    ("train --image-size 8", "the least size above it that works is --image-size 12"),
+    ("train --image-size 8", "the smallest size above it that works is --image-size 12"),
     ("train lenet5 --image-size 28", "--image-size 32"),
     ("train --device cuda", "device=cuda"),
     ("train --data nowhere/photos", "no such file or folder"),
@@ -280,7 +280,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_there_is(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "`lenext resume runs/lenet-digits` goes on" in out
+    assert "`lenext resume runs/lenet-digits` continues" in out
     assert (results.parent / "weights" / "last.safetensors").is_file()
 
 

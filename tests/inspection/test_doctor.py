@@ -73,7 +73,7 @@ def test_a_summary_and_a_diagram_by_name_draw_no_weights(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.Tensor, "uniform_", only_on_meta(torch.Tensor.uniform_, refuse))
     assert summary("vgg11").summary.parameters == 132_863_336
     assert "Conv" in diagram("resnet18").svg
-    with pytest.raises(ConfigurationError, match=r"the least size above it that works is --image-size 32"):
+    with pytest.raises(ConfigurationError, match=r"the smallest size above it that works is --image-size 32"):
         summary("vgg11", image_size=2)
 
 
@@ -124,5 +124,5 @@ def test_a_network_that_needs_values_gets_them(tmp_path: Path, scale: str, asked
 def test_a_network_of_a_file_is_told_its_least_size(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(NEEDS_VALUES.format(kernel=5, scale="1.0", asked="True"))
-    with pytest.raises(ConfigurationError, match=r"the least size above it that works is --image-size 5"):
+    with pytest.raises(ConfigurationError, match=r"the smallest size above it that works is --image-size 5"):
         summary(f"{path}:Bound", image_size=2)

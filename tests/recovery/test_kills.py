@@ -70,8 +70,8 @@ class Killer:
         """It went on from the newest good checkpoint, so that no more than the steps since then were done again."""
         said = (run.path / "train.log").read_text()[before:]
         _, epoch, _, step = newest.stem.split("-")
-        if "going on in" in said:  # it lived that long
-            assert f"going on in epoch {int(epoch) + 1} of" in said
+        if "resumed in" in said:  # it lived that long
+            assert f"resumed in epoch {int(epoch) + 1} of" in said
             assert f"after {int(step)} steps" in said
 
 

@@ -224,7 +224,7 @@ def test_a_changed_recipe_is_refused(run: Run, key: str, value: object) -> None:
     kept = yaml.safe_load(path.read_text())
     kept["recipe"][key] = value
     path.write_text(yaml.safe_dump(kept))
-    with pytest.raises(RunError, match=f"recipe.yaml: {key} was .*; put it back, or train anew"):
+    with pytest.raises(RunError, match=f"recipe.yaml: {key} was .*; put it back, or train again"):
         resume(run)
 
 
@@ -272,7 +272,7 @@ def test_another_machine_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -
     run.write_json("environment.json", kept | {"versions": kept["versions"] | {"torch": "2.9.0"}})
     lenext.resume(run)
     said = capsys.readouterr().out
-    assert "not the machine it was begun on, so bits may differ: versions" in said
+    assert "not the machine on which it began, so bits may differ: versions" in said
     assert json.loads((run.path / "environment.json").read_text())["resumed"][0]["differing"]
 
 
@@ -298,7 +298,7 @@ def test_a_network_of_ones_own_is_named_again(tmp_path: Path, few: Dataset) -> N
         "        super().__init__(nn.Flatten(), nn.Linear(784, 10))\n"
     )
     run = lenext.train(f"{file}:Net", few, epochs=1, runs_dir=tmp_path, quiet=True)
-    with pytest.raises(RunError, match="a network of your own; give --network"):
+    with pytest.raises(RunError, match="its network is your own code; give --network"):
         resume(run, epochs=2, data=few)
     assert len(resume(run, epochs=2, data=few, network=f"{file}:Net").records) == 2
 
@@ -454,7 +454,7 @@ def test_a_state_that_cannot_be_is_refused(run: Run, change: dict[str, Any]) -> 
     state = tree["state"]
     merged = state[key] | value if isinstance(value, dict) and value else value
     checkpoint.save(run.checkpoints, tree | {"state": state | {key: merged}}, epoch=90, position=1)
-    with pytest.raises(RunError, match=r"does not fit this training|the saved state is at"):
+    with pytest.raises(RunError, match=r"does not match this run|the checkpoint is at"):
         resume(run)
 
 

@@ -46,7 +46,7 @@ def check(fork_server: ForkServer, folder: Path, phase: str, after: float, numbe
     if phase == "warm-up":  # before there is a run
         assert not run.path.exists()
         return
-    assert f"`lenext resume runs/{run.path.name}` goes on" in (folder / "out").read_text() or phase == "test"
+    assert f"`lenext resume runs/{run.path.name}` continues" in (folder / "out").read_text() or phase == "test"
     path, tree = checkpoint.load_newest(run.checkpoints, pytest.fail) or pytest.fail("no checkpoint")
     under = tree["state"]["progress"]
     assert f"epoch-{tree['state']['epoch']:05d}-step-{under['position']:07d}" == path.stem
