@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from lenext.__main__ import VERBS, main
+from lenext.workflows import listing
 from tests.data.makers import write_table
 from tests.recovery.fork_server import ForkServer
 
@@ -86,7 +87,10 @@ def test_list_runs(place: Path, run_forked: Command) -> None:
 
 
 @pytest.mark.parametrize("what", ["models", "datasets", "recipes"])
-def test_lists_as_table_and_json(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lists_as_table_and_json(
+    what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(listing, "list_models", cache(listing.list_models))  # builds every network
     assert main(["list", what]) == 0
     table = capsys.readouterr().out
     assert main(["list", what, "--json"]) == 0
