@@ -137,7 +137,7 @@ def test_the_test_set_in_place_of_validation(few: Dataset) -> None:
     parts = split_by_recipe(few, recipe)
     assert parts.validation is parts.test is few.test
     assert len(parts.train) == len(few.train)
-    with pytest.raises(DataError, match="no test set of its own"):
+    with pytest.raises(DataError, match="has no test set"):
         split_by_recipe(Dataset("bare", few.classes, few.train), recipe)
     with pytest.raises(ConfigurationError, match="takes the place of validation"):
         Recipe().with_keys({"select_on_test": True, "validation_fraction": 0.2})

@@ -370,7 +370,7 @@ def test_weights_of_a_stranger_run_nothing(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     text = json.dumps(DESCRIPTION | {"network": f"{tmp_path / 'net.py'}:Net"})
     write_signed(path, weights.KEY, text, tiny().state_dict())
-    with pytest.raises(RunError, match="a network of your own"):
+    with pytest.raises(RunError, match="a user-defined network"):
         open_weights(path)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["net.py", "w.safetensors"]
 

@@ -75,7 +75,7 @@ def test_a_line_longer_than_any_row_is_named(number: int, tmp_path: Path) -> Non
     rows = [f"{k % 2},1,2,3,4" for k in range(50)]
     rows[number - 1] = "1," * (3 << 20)
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    with pytest.raises(DataError, match=f"line {number} is longer than any row of pixels"):
+    with pytest.raises(DataError, match=f"line {number} is too long for a row of pixels"):
         load(tmp_path / "t.csv")
 
 

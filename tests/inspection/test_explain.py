@@ -305,7 +305,7 @@ def test_a_layer_is_found_in_every_network(name: str) -> None:
 
 def test_without_maps_it_is_said() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(ConfigurationError, match="no layer that gives a map"):
+    with pytest.raises(ConfigurationError, match="no layer whose output is a map"):
         grad_cam(network, torch.zeros(1, 1, 2, 2), torch.tensor([0]))
     with pytest.raises(ConfigurationError, match="there is no layer 'convv'"):
         feature_maps(network, torch.zeros(1, 1, 2, 2), ["convv"])

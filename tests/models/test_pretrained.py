@@ -132,7 +132,7 @@ def test_grey_images_are_repeated_and_the_log_says_so(served: ThreadingHTTPServe
     )  # fmt: skip
     assert "repeated to three channels" in (run.path / "train.log").read_text()
     assert len(lenext.predict(run, tmp_path / "grey")) == 16
-    with pytest.raises(ConfigurationError, match="in_channels follows from the data"):
+    with pytest.raises(ConfigurationError, match="in_channels is set by the data"):
         lenext.train("resnet18", tmp_path / "grey", pretrained=True, options={"in_channels": 1}, quiet=True)
     for wrong in ({"scaling": "unit"}, {"initialization": "xavier"}):
         with pytest.raises(ConfigurationError):

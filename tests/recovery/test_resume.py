@@ -249,7 +249,7 @@ def test_best_weights_that_are_gone_are_an_error(run: Run) -> None:
 
 
 def test_what_cannot_be_restored_is_an_error(run: Run) -> None:
-    tree = checkpoint.load(checkpoint.newest_first(run.checkpoints)[0])
+    tree = checkpoint.load(checkpoint.list_checkpoints(run.checkpoints)[0])
     for part in ("network", "update", "records", "progress", "random"):
         lacking = tree | {"state": {key: value for key, value in tree["state"].items() if key != part}}
         checkpoint.save(run.checkpoints, lacking, epoch=90, position=1)
@@ -398,7 +398,7 @@ def test_files_may_be_elsewhere(tmp_path: Path, few: Dataset) -> None:
 def test_a_recipe_that_names_code_runs_it_only_if_it_is_named_again(tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(f"open({str(tmp_path / 'HERE')!r}, 'w')")
     (tmp_path / "r.yaml").write_text(f"network: {tmp_path / 'net.py'}:Net\n")
-    with pytest.raises(ConfigurationError, match="its network is code of its own; name it too"):
+    with pytest.raises(ConfigurationError, match="its network is a Python file; name it too"):
         lenext.train(recipe=str(tmp_path / "r.yaml"), runs_dir=tmp_path, quiet=True)
     assert not (tmp_path / "HERE").exists()
 

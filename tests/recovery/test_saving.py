@@ -171,7 +171,7 @@ def test_a_disk_that_is_too_small_is_told_before(small_disk: Path, few: Dataset)
 
 def test_a_disk_that_fills_up(small_disk: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error names the place and the bytes; the last good checkpoint loads, and with room the run goes on."""
-    monkeypatch.setattr("lenext.workflows.session.AFTER_WEIGHTS", -(1 << 40))  # as if there had been room
+    monkeypatch.setattr("lenext.workflows.session.OTHER_FILES_BYTES", -(1 << 40))  # as if there had been room
     more: dict[str, Any] = {"epochs": 4, "quiet": True, "checkpoint_minutes": 1e-9}
     whole = lenext.train("lenet", few, runs_dir=tmp_path, name="a", **more)
     filler = small_disk / "filler"

@@ -38,7 +38,7 @@ def records(accuracies: Sequence[float], classes: int = 10) -> list[Record]:
 def test_chance_is_told_within_two_epochs_with_what_to_do(epochs: int) -> None:
     """VGG-11 in D4, at a constant rate."""
     recipe = Recipe(learning_rate=0.1, schedule="constant")
-    said = chance_notice(records(VGG[:epochs]), CIFAR, recipe, 391, normed=False)
+    said = chance_notice(records(VGG[:epochs]), CIFAR, recipe, 391, has_norms=False)
     for words in (
         "still guesses",
         "10% is chance",
@@ -48,38 +48,38 @@ def test_chance_is_told_within_two_epochs_with_what_to_do(epochs: int) -> None:
         "initialization=kaiming",
     ):
         assert words in said
-    assert "batch norm" not in chance_notice(records(VGG[:epochs]), CIFAR, recipe, 391, normed=True)
-    assert chance_notice(records(VGG[:3]), CIFAR, recipe, 391, normed=False) == ""  # it was told twice
+    assert "batch norm" not in chance_notice(records(VGG[:epochs]), CIFAR, recipe, 391, has_norms=True)
+    assert chance_notice(records(VGG[:3]), CIFAR, recipe, 391, has_norms=False) == ""  # it was told twice
 
 
 def test_one_epoch_of_14_steps_within_the_warm_up_says_nothing() -> None:
     """A run on 48 validation images, which reached 60 % in the end."""
     chance = record(1, 0.2083, 1.62)
-    assert chance_notice([chance], FLOWERS, Recipe(), 14, normed=False) == ""
-    assert chance_notice([chance], FLOWERS, TAUGHT, 14, normed=False) == ""  # too few steps
-    assert chance_notice(records(VGG[:1]), CIFAR, Recipe(), 391, normed=False) == ""  # the rate still rises
+    assert chance_notice([chance], FLOWERS, Recipe(), 14, has_norms=False) == ""
+    assert chance_notice([chance], FLOWERS, TAUGHT, 14, has_norms=False) == ""  # too few steps
+    assert chance_notice(records(VGG[:1]), CIFAR, Recipe(), 391, has_norms=False) == ""  # the rate still rises
     assert not at_chance(chance, Samples(5, 0.2, 48, 48))  # too few to tell one that is right twice as often
     assert not at_chance(record(1, 0.2083, 1.62, 0.40), FLOWERS)  # its training accuracy is above chance
 
 
 def test_after_the_warm_up_chance_is_told() -> None:
     """one_cycle is at its highest after 3 of 10 epochs, cosine after its warm-up."""
-    told = [bool(chance_notice(records([0.1] * n), CIFAR, Recipe(), 391, normed=False)) for n in range(1, 7)]
+    told = [bool(chance_notice(records([0.1] * n), CIFAR, Recipe(), 391, has_norms=False)) for n in range(1, 7)]
     assert told == [False, False, True, True, False, False]
     cosine = Recipe(schedule="cosine", warmup_epochs=1.0)
-    told = [bool(chance_notice(records([0.1] * n), CIFAR, cosine, 50, normed=False)) for n in range(1, 8)]
+    told = [bool(chance_notice(records([0.1] * n), CIFAR, cosine, 50, has_norms=False)) for n in range(1, 8)]
     assert told == [False, False, False, True, True, False, False]  # 200 updates
 
 
 def test_after_the_last_epoch_there_is_nothing_to_stop() -> None:
-    said = chance_notice(records(VGG[:1]), CIFAR, Recipe(epochs=1), 391, normed=True)
+    said = chance_notice(records(VGG[:1]), CIFAR, Recipe(epochs=1), 391, has_norms=True)
     assert "still guesses" in said
     assert "stop" not in said
 
 
 def test_what_learns_is_left_alone() -> None:
     for some in ([record(1, 0.18, 2.2)], [record(1, 0.1, 2.3), record(2, 0.4, 1.7)], records([0.108])):
-        assert chance_notice(some, CIFAR, TAUGHT, 391, normed=False) == ""
+        assert chance_notice(some, CIFAR, TAUGHT, 391, has_norms=False) == ""
 
 
 @pytest.mark.parametrize(("classes", "count"), [(2, 300), (5, 400), (10, 150), (10, 10_000), (100, 5_000)])
@@ -108,7 +108,7 @@ def test_notices_bear_any_figures(a: float, b: float, loss: float, train: int, v
     samples = Samples(10, 0.1, train, validation)
     some = [record(1, a, loss, b), record(2, b, loss, a)]
     final_notices(some, samples)
-    chance_notice(some, samples, Recipe(), 100, normed=False)
+    chance_notice(some, samples, Recipe(), 100, has_norms=False)
 
 
 def test_a_gap_or_a_collapse_on_few_images_is_chance() -> None:

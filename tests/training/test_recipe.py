@@ -68,7 +68,7 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"learning_rate": float("nan")}, "from 0 to 1,000,000"),
         ({"validation_fraction": 1}, "below 1"),
         ({"validation_fraction": 0, "early_stopping": 3}, "needs a validation set"),
-        ({"warmup_epochs": 2}, "one_cycle has a warmup of its own"),
+        ({"warmup_epochs": 2}, "one_cycle has its own warmup"),
         ({"balanced_sampling": True, "class_weights": True}, "does the same already"),
         ({"balanced_sampling": True, "shuffle": False}, "draws at random"),
         ({"balanced_sampling": True, "hardest_fraction": 0.5}, "draws the images already"),

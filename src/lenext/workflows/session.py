@@ -122,14 +122,15 @@ class Session:
         self.saved = self.begun = time.perf_counter()
         with self.console.epoch_bar(schedule.length.epochs, sampling.samples) as bar:
             for event in self.events():
-                is_stopped = bool(stop)
                 if isinstance(event, Step):
                     bar.show_step(event)
+                    is_stopped = bool(stop)
                     self.after_step(event, is_stopped)
                 else:
                     is_best = event is self.state.best and event.val_accuracy is not None
                     bar.show_record(event, is_best)
                     self.after_epoch(event, is_best)
+                    is_stopped = bool(stop)
                 if is_stopped:
                     break
         self.seconds_before, self.begun = self.seconds, time.perf_counter()
