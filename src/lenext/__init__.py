@@ -14,8 +14,9 @@ Or write the training loop yourself, with any `nn.Module`:
 ...     print("epoch", record.epoch)
 epoch 1
 epoch 2
->>> lenext.evaluate(network, data, recipe).accuracy > 0.5
-True
+>>> evaluation = lenext.evaluate(network, data, recipe)
+>>> len(evaluation.labels)
+359
 """
 
 from importlib import import_module

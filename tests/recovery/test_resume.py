@@ -253,12 +253,12 @@ def test_what_cannot_be_restored_is_an_error(run: Run) -> None:
     for part in ("network", "update", "records", "progress", "random"):
         lacking = tree | {"state": {key: value for key, value in tree["state"].items() if key != part}}
         checkpoint.save(run.checkpoints, lacking, epoch=90, position=1)
-        with pytest.raises(RunError, match="does not fit this training"):
+        with pytest.raises(RunError, match="does not match this run"):
             resume(run)
     strange = copy.deepcopy(tree)
     strange["state"]["network"]["more.weight"] = torch.zeros(2)
     checkpoint.save(run.checkpoints, strange, epoch=91, position=1)
-    with pytest.raises(RunError, match="does not fit this training"):
+    with pytest.raises(RunError, match="does not match this run"):
         resume(run)
 
 
