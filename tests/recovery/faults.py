@@ -165,7 +165,7 @@ def note_and_die(path: str, left: int) -> None:
 
 def hang_reading(after: int) -> None:
     """Let the read after `after` images never return, as on a lost disk; whoever waits for it gives up early."""
-    real, left = images.read_image, [after]
+    real, left = images.decode_image, [after]
 
     def read(*arguments: Any, **more: Any) -> Any:
         left[0] -= 1
@@ -173,7 +173,7 @@ def hang_reading(after: int) -> None:
             time.sleep(3600)
         return real(*arguments, **more)
 
-    images.read_image = read
+    images.decode_image = read
     images.MAX_DECODE_SECONDS = 0.5
     folder.MAX_BYTES_IN_MEMORY = 0
 
