@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.contestants import LIMITS, MAKERS
 from benchmarks.harness import RESULTS, race, report, spread
-from lenext.training.recipes import COMPILING_PAYS
+from lenext.acceleration.compilation import MIN_SAMPLES
 
 SMALL = {"lenet": 28, "resnet18_32px": 32, "convnext_patch4": 32, "vgg11_32px": 32, "densenet_32px": 32}
 LARGE = {"alexnet_d2l": 224, "resnet18_d2l": 224, "densenet_d2l": 224}
@@ -29,7 +29,7 @@ EPOCH = 50_000 / BATCH
 def measure(network: str, size: int, large: bool) -> list[dict[str, Any]]:
     """A row a contestant."""
     names = ("lenext", "documents", "last-autocast", "last-bf16") if large else (*MAKERS, *LIMITS)
-    names = tuple(name for name in names if name != "lenext-compiled" or network in COMPILING_PAYS)
+    names = tuple(name for name in names if name != "lenext-compiled" or network in MIN_SAMPLES)
     names = tuple(name for name in names if name != "keras-jax" or network in IN_KERAS)
     contestants = {name: (name, network, str(size), str(BATCH)) for name in names}
     steps, rounds = (4, 5) if large else ((300, 7) if network == "lenet" else (4, 4))

@@ -64,10 +64,6 @@ OF_NETWORKS: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 
-COMPILING_PAYS = {"densenet_32px": 160_000, "convnext_patch4": 1_000_000, "convnext_patch4_corrected": 1_000_000}
-"""Images, over all epochs, from which on a compiled step wins on a CPU twice what compiling takes. Measured by
-`benchmarks.training`; the other networks win nothing there."""
-
 AS_TAUGHT: dict[str, Any] = {
     "momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "flip": False, "shift": 0, "random_crop": 1.0,
     "color_jitter": 0.0, "label_smoothing": 0.0, "gradient_clip": 0.0,
