@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lenext.cli.app import INTEGER, DataDir, Offline, Options, app, parse_pairs
-from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings
+from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings, takes_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
 
 
+@takes_settings(Settings)
 def train(
     network: Annotated[str, Parameter(help="Name (lenext list models) or FILE.py:Class (default: lenet).")] = "",
     /,
@@ -60,6 +61,7 @@ def train(
     )
 
 
+@app.command
 def resume(
     run: Annotated[str, Parameter(help="Folder of the run.")],
     /,
@@ -80,6 +82,7 @@ def resume(
     work(run, epochs=epochs, network=network, data_dir=data_dir, offline=offline)
 
 
+@takes_settings(RangeTestSettings)
 def lr_find(
     network: Annotated[str, Parameter(help="Name (lenext list models) or FILE.py:Class (default: lenet).")] = "",
     /,
@@ -100,10 +103,3 @@ def lr_find(
         network, data, recipe=recipe, options=parse_pairs(options), label_column=label_column, out=out,
         data_dir=data_dir, offline=offline, **explicit_settings(settings),
     )  # fmt: skip
-
-
-for verb, keys in ((train, Settings), (lr_find, RangeTestSettings)):
-    verb.__annotations__["settings"] = Annotated[keys, Parameter(name="*")]
-app.command(train)
-app.command(resume)
-app.command(lr_find, name="lr-find")
