@@ -92,7 +92,7 @@ def batches_left(schedule: ScheduleSettings, epoch: int) -> int:
     return (schedule.length.updates - done) * schedule.accumulate_batches
 
 
-def order_of_epoch(settings: Settings, epoch: int, split: Split, rows: Tensor | None) -> EpochOrder:
+def order_of_epoch(settings: Settings, epoch: int, split: Split, rows: Tensor | None = None) -> EpochOrder:
     """Return the order in which an epoch visits its samples, and the random numbers of their augmentation."""
     sampling = settings.sampling
     order = draw_epoch_order(

@@ -10,11 +10,12 @@ from itertools import count, islice
 from torch import nn
 
 from lenext.acceleration.threads import set_thread_count
-from lenext.data.batches import Batch, draw_epoch_order, training_batches
+from lenext.data.batches import Batch, training_batches
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
 from lenext.foundation.seeds import mix_seeds
+from lenext.training.epoch_plan import order_of_epoch
 from lenext.training.loop import sample_images
 from lenext.training.losses import batch_weight, build_loss
 from lenext.training.recipe import Recipe
@@ -68,7 +69,9 @@ def find_learning_rate(
     """
     set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
-    settings = resolve(replace(recipe, ema_decay=0.0), data, images)
+    flip = "auto" if recipe.flip == "alternating" else recipe.flip  # alternating needs epochs
+    recipe = replace(recipe, ema_decay=0.0, hardest_fraction=1.0, flip=flip)
+    settings = resolve(recipe, data, images)
     state = TrainingState.begin(copy.deepcopy(network), settings, partial(sample_images, data, settings.images))
     loss = build_loss(settings.loss, data.train.labels.to(state.compute.device), len(data.classes))
     set_training_mode(state.network)
@@ -101,13 +104,7 @@ def endless_batches(data: Dataset, settings: Settings) -> Iterator[Batch]:
     """Yield training batches, epoch after epoch."""
     sampling, compute = settings.sampling, settings.machine.compute
     for epoch in count(1):
-        order = draw_epoch_order(
-            len(data.train),
-            sampling.seed,
-            epoch,
-            shuffle=sampling.shuffle,
-            balanced_labels=data.train.labels.cpu() if sampling.balanced else None,
-        )
+        order = order_of_epoch(settings, epoch, data.train)
         yield from training_batches(
             data.train, order, settings.images, settings.augmentation, compute, sampling.batch_size
         )
