@@ -12,6 +12,7 @@ from lenext.acceleration.parallel import can_run_in_parallel, map_in_parallel
 from lenext.data.batches import batch_slices, batches, load_batch, move_to_device
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.arithmetic import power_of_two
 from lenext.foundation.device import Compute
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.settings import TestTimeAugmentation
@@ -58,8 +59,7 @@ class Evaluation:
 def evaluation_batch_size(images: Preprocessing, compute: Compute) -> int:
     """Return the number of samples measured at a time."""
     values = CPU_VALUES if compute.device.type == "cpu" else DEVICE_VALUES
-    samples = max(1, values // math.prod(images.input_shape))
-    return max(MIN_BATCH, min(MAX_BATCH, 1 << (samples.bit_length() - 1)))
+    return max(MIN_BATCH, min(MAX_BATCH, power_of_two(values // math.prod(images.input_shape))))
 
 
 def evaluate_split(

@@ -4,6 +4,7 @@ import math
 
 from torch import nn
 
+from lenext.foundation.arithmetic import power_of_two
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.memory import available_bytes
@@ -57,8 +58,3 @@ def find_batch_size(
             f"{math.ceil(recipe.batch_size / fitting)} for the same updates)"
         )
     return recipe.batch_size
-
-
-def power_of_two(number: int) -> int:
-    """Return the largest power of two that is not larger than a number, and at least 1."""
-    return 1 << (max(1, number).bit_length() - 1)
