@@ -14,9 +14,9 @@ from torch import nn
 from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.models import FAMILIES, MODELS, create, find_variant
+from lenext.models.initialization import initialize
 from lenext.models.user_network import create_user_network
 from lenext.training.losses import CrossEntropy
-from lenext.training.optimizers import initialize
 from tests.models.contract import FILE, SIZES, identity, stages
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]

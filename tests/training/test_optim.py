@@ -9,8 +9,9 @@ from torch import nn
 
 from lenext.foundation.device import Compute
 from lenext.models import create
+from lenext.models.initialization import initialize
 from lenext.training.losses import CrossEntropy
-from lenext.training.optimizers import build_optimizers, initialize
+from lenext.training.optimizers import build_optimizers
 from lenext.training.recipe import Length, Recipe
 from lenext.training.schedule import learning_rate
 from lenext.training.settings import OptimizerSettings, ScheduleSettings

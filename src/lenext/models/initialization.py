@@ -1,7 +1,27 @@
-"""Initial weights that several families share."""
+"""Initial weights: those that a recipe asks for, and those that several families share."""
 
 import torch
 from torch import nn
+
+
+def initialize(network: nn.Module, method: str) -> None:
+    """Draw the weights of convolutions and dense layers again; biases and norms stay.
+
+    Args:
+        network: It is changed in place.
+        method: `xavier`: uniform (Glorot and Bengio 2010), as D1 and D4 have it. `kaiming`: normal (He et al.,
+            arXiv:1502.01852). `identity`: convolutions alone, which begin by passing their first channels on (Jordan,
+            arXiv:2404.00498).
+    """
+    if method == "identity":
+        initialize_identity(network)
+        return
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and has_trainable_weight(module):
+            if method == "xavier":
+                nn.init.xavier_uniform_(module.weight)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def has_trainable_weight(layer: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""The initial weights, the optimizers, and their state in a checkpoint."""
+"""The optimizers, and their state in a checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,30 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lenext.foundation.device import Compute
-from lenext.models.initialization import has_trainable_weight, initialize_identity
 from lenext.models.pretrained import find_head
 from lenext.training.muon import Muon
 from lenext.training.settings import OptimizerSettings
-
-
-def initialize(network: nn.Module, method: str) -> None:
-    """Draw the weights of convolutions and dense layers again; biases and norms stay.
-
-    Args:
-        network: It is changed in place.
-        method: `xavier`: uniform (Glorot and Bengio 2010), as D1 and D4 have it. `kaiming`: normal (He et al.,
-            arXiv:1502.01852). `identity`: convolutions alone, which begin by passing their first channels on (Jordan,
-            arXiv:2404.00498).
-    """
-    if method == "identity":
-        initialize_identity(network)
-        return
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and has_trainable_weight(module):
-            if method == "xavier":
-                nn.init.xavier_uniform_(module.weight)
-            else:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def build_optimizers(network: nn.Module, settings: OptimizerSettings, compute: Compute) -> list[torch.optim.Optimizer]:

@@ -11,9 +11,9 @@ from lenext.acceleration.placement import place_network
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.seeds import mix_seeds, restore_random_states, save_random_states
+from lenext.models.initialization import initialize
 from lenext.models.whitening import Whitening
 from lenext.training.metrics import Record, RunningMetrics, check_record
-from lenext.training.optimizers import initialize
 from lenext.training.selection import Selection
 from lenext.training.settings import Settings
 from lenext.training.update import Update
