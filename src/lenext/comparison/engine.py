@@ -11,6 +11,7 @@ from lenext.comparison.plan import Plan, find_plan, lock_planning
 from lenext.comparison.specification import Comparison, Specification
 from lenext.comparison.standings import rank_standings
 from lenext.comparison.trials import read_test_set
+from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path, make_folder, provisional_folder
 from lenext.runs.folder import Run
@@ -33,12 +34,12 @@ def run_comparison(specification: Specification, runs_dir: str | Path, name: str
         RunError: The folder of that name has something else in it.
     """
     console = context.console
-    folder, plan, is_resumed = find_or_make_plan(specification, expand_path(runs_dir), name, context)
+    folder, plan, data = find_or_make_plan(specification, expand_path(runs_dir), name, context)
     facts = specification.facts(plan) | {"folder": str(folder), "machine": plan.machine}
     time = plan.format_time(folder)
     console.print_facts(facts | ({"time": time} if time else {}))
-    console.print("continuing: trials that are done are kept\n" if is_resumed else "")
-    standings, counts = specification.run_trials(plan, folder, context)
+    console.print("continuing: trials that are done are kept\n" if data is None else "")
+    standings, counts = specification.run_trials(plan, folder, context, data)
     if specification.ranked:
         standings = rank_standings(standings)
     if specification.part == "validation" and not counts.get("running"):  # only what was chosen reads the test set
@@ -55,22 +56,22 @@ def run_comparison(specification: Specification, runs_dir: str | Path, name: str
 
 def find_or_make_plan(
     specification: Specification, runs_dir: Path, name: str, context: Context
-) -> tuple[Path, Plan, bool]:
-    """Return the comparison's folder, its plan, and whether it was there already. One process at a time does this."""
+) -> tuple[Path, Plan, Dataset | None]:
+    """Return the comparison's folder, its plan, and the data of a new one. One process at a time does this."""
     request = json.loads(json.dumps(specification.request()))
     with provisional_folder(runs_dir), lock_planning(runs_dir):
         if existing := find_plan(request, runs_dir, name):
-            return *existing, True
-        plan = make_plan(specification, request, context)
+            return *existing, None
+        data = load_data(specification.first_experiment(), context)
+        plan = make_plan(specification, request, data, context)
         path = Run.path_for(runs_dir, name) if name else runs_dir / specification.default_name()
         folder = make_folder(Run.choose_folder(path, numbered=not name))
         plan.save(folder)
-        return folder, plan, False
+        return folder, plan, data
 
 
-def make_plan(specification: Specification, request: Mapping[str, Any], context: Context) -> Plan:
+def make_plan(specification: Specification, request: Mapping[str, Any], data: Dataset, context: Context) -> Plan:
     """Check the contestants against the data and measure what they cost."""
-    data = load_data(specification.first_experiment(), context)
     contestants, left_out = specification.contestants(data)
     jobs, misfits = build_jobs({item.name: item.experiment for item in contestants}, data, context)
     baseline = specification.baseline

@@ -67,9 +67,11 @@ class Search(Variations):
     def facts(self, plan: Plan) -> dict[str, str]:
         return {"search": f"{self.network} on {Path(self.data).name}, {self.trials} trials, judged on validation"}
 
-    def run_trials(self, plan: Plan, folder: Path, context: Context) -> tuple[list[Standing], Mapping[str, int]]:
+    def run_trials(
+        self, plan: Plan, folder: Path, context: Context, data: Dataset | None = None
+    ) -> tuple[list[Standing], Mapping[str, int]]:
         base = plan.contestants[0].experiment
-        data = load_data(base, context)
+        data = data or load_data(base, context)
         identity = {
             "vary": self.network, "options": list(self.option), "recipe": self.recipe,
             "settings": dict(sorted(self.settings.items())),

@@ -115,8 +115,14 @@ class Specification(ABC):
         """Return the contestants with as many steps as each may take."""
         return list(contestants)
 
-    def run_trials(self, plan: Plan, folder: Path, context: Context) -> tuple[list[Standing], Mapping[str, int]]:
-        """Train what is not trained yet. Returns the standings, and the number of trials by their end."""
+    def run_trials(
+        self, plan: Plan, folder: Path, context: Context, data: Dataset | None = None
+    ) -> tuple[list[Standing], Mapping[str, int]]:
+        """Train what is not trained yet; `data` are those that the plan was just made with.
+
+        Returns:
+            The standings, and the number of trials by their end.
+        """
         outcomes = run_trials(plan.trials(), folder, context, read_test=self.part == "test", forecast=plan.forecast())
         return plan.standings(outcomes), Counter("failed" if outcome.failure else "complete" for outcome in outcomes)
 
