@@ -19,9 +19,6 @@ from lenext.foundation.errors import ConfigurationError
 
 RANDOM_LAYERS = (nn.RReLU, nn.FractionalMaxPool2d, nn.MultiheadAttention)
 
-Loss = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From network, images (N, C, H, W) and labels (N,) to the loss and the logits (N, K)."""
-
 PartResult = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 """The loss of a part of a batch, its logits, its gradients by parameter."""
 
@@ -33,7 +30,13 @@ class Replicas(nn.Module):
     and the network's become their mean. Gradients are the mean over all samples, in one order, so that bits repeat.
     """
 
-    def __init__(self, network: nn.Module, loss: Loss, count: int, compute: Compute) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]],
+        count: int,
+        compute: Compute,
+    ) -> None:
         """Copy the network.
 
         Raises:
