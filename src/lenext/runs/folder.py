@@ -112,9 +112,11 @@ class Run:
             yield
 
     @classmethod
-    def open(cls, path: str | Path) -> "Run":
-        """Open an existing run. Raises RunError if there is none."""
-        folder = expand_path(path)
+    def open(cls, run: "str | Path | Run") -> "Run":
+        """Open an existing run by its folder; a run is returned unchanged. Raises RunError if there is none."""
+        if isinstance(run, Run):
+            return run
+        folder = expand_path(run)
         if not folder.is_dir():
             raise RunError(f"{folder}: there is no such run folder; `lenext list runs` lists the existing ones")
         if not (folder / "recipe.yaml").is_file():

@@ -68,7 +68,7 @@ def val(
     """
     if split and data:
         raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     module, description = open_weights(run, which, network)
     context, recipe = context_of(run, Context(data_dir, offline)), run.experiment.recipe
     split = split or "validation"

@@ -73,4 +73,4 @@ def open_run(
     """Open a run by its folder; an opened run is returned unchanged. Raises RunError for a folder that is no run."""
     if isinstance(run, OpenedRun):
         return run
-    return OpenedRun(run if isinstance(run, Run) else Run.open(run), network, Context(data_dir, offline))
+    return OpenedRun(Run.open(run), network, Context(data_dir, offline))

@@ -67,7 +67,7 @@ def report(
     Raises:
         RunError: There is no such run, or `network` is given for a run that knows its own.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     if isinstance(network, str) and network and not is_user_network(run.experiment.network):
         raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
     opened = OpenedRun(run, network, Context(data_dir, offline, dataset=data))

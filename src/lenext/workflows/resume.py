@@ -66,7 +66,7 @@ def resume(
         LenextError: The run's recipe or data have changed, another process trains it, or no good checkpoint is left.
         StoppedError: As for `train`.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     experiment = with_epochs(run, run.experiment, epochs)
     check_named(run, experiment, network, data)
     if run.is_finished(experiment):

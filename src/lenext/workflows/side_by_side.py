@@ -27,7 +27,7 @@ def compare(*runs: str | Path | Run, out: str | Path = "compare.html") -> Path:
     """
     if len(runs) < 2:
         raise ConfigurationError("compare needs two runs or more; `lenext list runs` lists them")
-    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
+    opened = [Run.open(run) for run in runs]
     rows = [summarize_run(run) for run in opened]
     path = expand_path(out)
     make_folder(path.parent)
