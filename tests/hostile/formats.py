@@ -28,7 +28,7 @@ from lenext.runs.folder import Run
 from lenext.runs.signed import write_signed
 from lenext.workflows.listing import list_runs
 from lenext.workflows.open_weights import open_weights
-from lenext.workflows.prepare import build_experiment, resolve_image_size
+from lenext.workflows.prepare import build_experiment, resolve_experiment
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
 DRAW = np.random.default_rng(0)
@@ -120,7 +120,7 @@ def recipes() -> Format:
         )
         return [path]
 
-    return Format(make, lambda path: resolve_image_size(build_experiment(str(path), {}, {})), text=True)
+    return Format(make, lambda path: resolve_experiment(build_experiment(str(path), {}, {})), text=True)
 
 
 def tiny() -> torch.nn.Module:
@@ -226,7 +226,7 @@ def run_folders() -> Format:
         run = Run.open(path.parent)
         seen: list[object] = []
         for look in (
-            lambda: resolve_image_size(run.experiment),
+            lambda: resolve_experiment(run.experiment),
             lambda: run.records,
             lambda: run.results.get("test"),
             lambda: lenext.report(run, offline=True),

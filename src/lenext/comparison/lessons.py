@@ -23,7 +23,7 @@ from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe
 from lenext.workflows.context import Context
 from lenext.workflows.open_weights import open_weights
-from lenext.workflows.prepare import open_data, resolve_image_size
+from lenext.workflows.prepare import open_data, resolve_experiment
 
 BASE_KEYS: dict[str, Any] = {  # plain gradient descent, so that only what the lesson varies makes a difference
     "optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.9, "weight_decay": 0.0, "schedule": "constant",
@@ -233,8 +233,8 @@ class LessonComparison(Specification):
         return self.experiment(next(iter(self.lesson.arms.values())))
 
     def experiment(self, arm: Arm) -> Experiment:
-        recipe = Recipe().with_keys(BASE_KEYS).with_keys(arm.recipe).with_keys(self.settings).with_defaults()
-        return resolve_image_size(
+        recipe = Recipe().with_keys(BASE_KEYS).with_keys(arm.recipe).with_keys(self.settings)
+        return resolve_experiment(
             Experiment(network=arm.network, options=arm.options, data=self.lesson.data, recipe=recipe)
         )
 

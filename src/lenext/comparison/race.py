@@ -22,7 +22,7 @@ from lenext.workflows.context import Context
 from lenext.workflows.costs import Timing
 from lenext.workflows.fingerprint import fingerprint_sources
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import merge_experiment_keys, resolve_image_size
+from lenext.workflows.prepare import merge_experiment_keys, resolve_experiment
 from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
 
 SHARED_GROUPS = ("Split", "Sampling", "Augmentation")  # of recipe keys that all contestants have alike
@@ -124,7 +124,7 @@ class Race(Specification):
         for network in self.networks:
             outer = {"network": network, "data": self.data, "label_column": self.label_column}
             recipe = Recipe().with_keys(own_keys(network))
-            experiments[network] = resolve_image_size(Experiment(**merge_experiment_keys(keys, outer), recipe=recipe))
+            experiments[network] = resolve_experiment(Experiment(**merge_experiment_keys(keys, outer), recipe=recipe))
         return experiments
 
     def contestants(self, data: Dataset) -> tuple[list[Contestant], dict[str, str]]:
@@ -136,8 +136,8 @@ class Race(Specification):
         keys = load_recipe(self.recipe).get("recipe", {}) if self.recipe else {}
         contestants = []
         for network, experiment in self.experiments().items():
-            recipe = experiment.recipe.with_keys(shared).with_keys(keys).with_keys(self.settings).with_defaults()
-            experiment = with_absolute_paths(resolve_image_size(replace(experiment, recipe=recipe)))
+            recipe = experiment.recipe.with_keys(shared).with_keys(keys).with_keys(self.settings)
+            experiment = with_absolute_paths(resolve_experiment(replace(experiment, recipe=recipe)))
             contestants.append(Contestant(network, experiment))
         return contestants, {}
 

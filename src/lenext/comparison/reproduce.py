@@ -20,7 +20,7 @@ from lenext.training.recipes import OF_NETWORKS, RECIPES
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.fingerprint import MAY_CHANGE
-from lenext.workflows.prepare import resolve_image_size
+from lenext.workflows.prepare import resolve_experiment
 
 
 def reproduce(
@@ -74,12 +74,12 @@ def published_epochs(published: Published) -> int:
 def published_experiment(published: Published, better: bool) -> Experiment:
     """Return what the document describes and nothing else; or, better, our network for small images and its recipe."""
     if not better:
-        recipe = Recipe().with_keys(RECIPES[published.recipe]).with_keys(published.settings).with_defaults()
-        return resolve_image_size(Experiment(network=published.network, data=published.data, recipe=recipe))
+        recipe = Recipe().with_keys(RECIPES[published.recipe]).with_keys(published.settings)
+        return resolve_experiment(Experiment(network=published.network, data=published.data, recipe=recipe))
     ours = published.better
     recipe = Recipe().with_keys(OF_NETWORKS.get(ours.network, {}))
-    recipe = recipe.with_keys({"epochs": ours.epochs, **ours.settings}).with_defaults()
-    return resolve_image_size(
+    recipe = recipe.with_keys({"epochs": ours.epochs, **ours.settings})
+    return resolve_experiment(
         Experiment(network=ours.network, options=ours.options, data=published.data, recipe=recipe)
     )
 

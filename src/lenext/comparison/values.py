@@ -11,7 +11,7 @@ from lenext.models import find_variant
 from lenext.models.user_network import is_user_network, parse_literal
 from lenext.training.experiment import Experiment
 from lenext.training.recipe import Recipe, group_of, key_names, key_value
-from lenext.workflows.prepare import resolve_image_size
+from lenext.workflows.prepare import resolve_experiment
 
 SPLIT_KEYS = {name for name in key_names() if group_of(name) == "Split" or name == "shuffle"} - {"train_samples"}
 NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
@@ -135,7 +135,7 @@ def apply_values(base: Experiment, choices: Sequence[Choices], values: Mapping[s
     recipe_keys = {choice.key for choice in choices if choice.of_recipe}
     options = {**base.options, **{key: value for key, value in values.items() if key not in recipe_keys}}
     recipe = base.recipe.with_keys({key: value for key, value in values.items() if key in recipe_keys})
-    return resolve_image_size(replace(base, options=options, recipe=recipe.with_defaults()))
+    return resolve_experiment(replace(base, options=options, recipe=recipe))
 
 
 def format_value(value: Any) -> str:

@@ -16,7 +16,7 @@ from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
 from lenext.reporting.networks import Diagram, LayerTable, Level
 from lenext.training.experiment import Experiment
-from lenext.workflows.prepare import check_fit, draw_network, network_options, resolve_image_size
+from lenext.workflows.prepare import check_fit, draw_network, network_options, resolve_experiment
 
 
 def summary(
@@ -117,7 +117,7 @@ def build_for_inspection(
         defaults = {"in_channels": 3, "num_classes": 10}
     else:
         defaults = {key: option.default for key, option in find_variant(network).parameters().items()}
-    experiment = resolve_image_size(experiment)
+    experiment = resolve_experiment(experiment)
     size = int(experiment.recipe.image_size)
     shape = (channels or defaults["in_channels"], size, size)
     number = classes or defaults["num_classes"]

@@ -77,13 +77,13 @@ def find_recipe(name: str) -> Recipe:
     return build_experiment("" if is_network else name, {"network": name} if is_network else {}, {}).recipe
 
 
-def resolve_image_size(experiment: Experiment) -> Experiment:
-    """Return the experiment with checked options, and the network's design size for `image_size=auto`."""
-    recipe, network = experiment.recipe, experiment.network
+def resolve_experiment(experiment: Experiment) -> Experiment:
+    """Return the experiment with checked options, without `auto` where the optimizer or the network replaces it."""
+    recipe, network = experiment.recipe.with_defaults(), experiment.network
     if experiment.pretrained and recipe.initialization != "default":
         raise ConfigurationError(f"initialization={recipe.initialization}: it would overwrite the pretrained weights")
     if not network or is_user_network(network):
-        return experiment
+        return replace(experiment, recipe=recipe)
     if experiment.pretrained == "imagenet":
         find_pretrained_variant(network)
     variant = find_variant(network)
@@ -94,7 +94,7 @@ def resolve_image_size(experiment: Experiment) -> Experiment:
     options = variant.convert_options(network, experiment.options)
     if recipe.image_size == "auto":
         recipe = recipe.with_keys({"image_size": variant.image_size})
-    return replace(experiment, options=options, recipe=recipe.with_defaults())
+    return replace(experiment, options=options, recipe=recipe)
 
 
 def load_data(experiment: Experiment, context: Context) -> Dataset:

@@ -1,7 +1,6 @@
 """`lr-find`: suggest a learning rate for a network on some data."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lenext.training.recipe import NOT_FOR_FEW_STEPS
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
 from lenext.workflows.job import prepare_job
-from lenext.workflows.prepare import build_experiment, load_data, resolve_image_size
+from lenext.workflows.prepare import build_experiment, load_data, resolve_experiment
 
 
 def lr_find(
@@ -53,8 +52,7 @@ def lr_find(
         if key in NOT_FOR_FEW_STEPS:
             raise ConfigurationError(f"{key}: it has no effect on the search for a learning rate; leave it out")
     outer = {"network": network, "data": str(data), "label_column": label_column, "options": dict(options or {})}
-    experiment = build_experiment(recipe, outer, settings)
-    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.with_defaults()))
+    experiment = resolve_experiment(build_experiment(recipe, outer, settings))
     path = expand_path(out)
     with provisional_folder(path.parent), restore_thread_count():
         set_thread_count(experiment.recipe.threads)

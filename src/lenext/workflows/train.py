@@ -25,7 +25,7 @@ from lenext.workflows.plan_text import describe_job, job_notes
 from lenext.workflows.prepare import (
     build_experiment,
     load_data,
-    resolve_image_size,
+    resolve_experiment,
 )
 from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
@@ -130,7 +130,7 @@ def run_experiment(
         LenextError: The user can fix it.
         StoppedError: A signal stopped the training after a checkpoint was saved.
     """
-    experiment = resolve_image_size(replace(experiment, recipe=experiment.recipe.with_defaults()))
+    experiment = resolve_experiment(experiment)
     Run.choose_folder(folder, numbered=numbered)
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True  # nothing is lost yet
