@@ -23,17 +23,17 @@ END = """
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; return the exit code: 0, 2 for an error that the user can fix, 130 after Ctrl-C."""
     open_streams()
-    given = sys.argv[1:] if arguments is None else arguments
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        if given and given[0] not in ("-h", "--help", "help"):
+        if words and words[0] not in ("-h", "--help", "help"):
             from lenext.cli import run
 
             with interrupts_in_callbacks():
-                code = run(given)
+                code = run(words)
         else:
             verbs = "".join(f"\n  {name:<10} {verb.about}" for name, verb in VERBS.items())
             sys.stdout.write(f"{START}{verbs}\n{END}")
-            code = 0 if given else 2
+            code = 0 if words else 2
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stream(sys.stdout)

@@ -40,8 +40,8 @@ def run(arguments: list[str]) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnknownCommandError:
-        known = LISTED if arguments[0] == "list" else SHOWN
-        return fail(f"{arguments[0]}: {unknown_name(f'thing to {arguments[0]}', arguments[1], known)}")
+        names = LISTED if arguments[0] == "list" else SHOWN
+        return fail(f"{arguments[0]}: {unknown_name(f'thing to {arguments[0]}', arguments[1], names)}")
     except CycloptsError as error:
         return fail(f"{error} (lenext {arguments[0]} --help lists the options)")
     except LenextError as error:

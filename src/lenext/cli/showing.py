@@ -208,7 +208,7 @@ def explain(
     network: Network = "",
     out: Out = None,
 ) -> None:
-    """Which parts of your images a run's predictions depend on: saliency, Grad-CAM, occlusion."""
+    """Draw which parts of your images a run's predictions depend on: saliency, Grad-CAM, occlusion."""
     from lenext.workflows import show
 
     write_figure(show.explain(run, *images, layer=layer, network=network), out, "explained")
