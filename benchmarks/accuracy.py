@@ -56,7 +56,7 @@ def by_hand(train: Rows, test: Rows, wanted: float, seed: int) -> tuple[float, f
         model.train()
         for images, labels in loader:
             loss = nn.functional.cross_entropy(model(images), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             optimizer.zero_grad()
         taken += time.perf_counter() - begun
@@ -69,9 +69,9 @@ def by_hand(train: Rows, test: Rows, wanted: float, seed: int) -> tuple[float, f
     return taken, accuracy, epoch
 
 
-def ours(data: lenext.Dataset, wanted: float, seed: int, **settings: Any) -> tuple[float, float, int]:
+def ours(data: lenext.Dataset, wanted: float, seed: int, **keys: Any) -> tuple[float, float, int]:
     """The same for lenext, with LeNet's own recipe but for these settings."""
-    recipe = lenext.Recipe().with_keys(OF_NETWORKS["lenet"] | settings | {"seed": seed}).with_defaults()
+    recipe = lenext.Recipe().with_keys(OF_NETWORKS["lenet"] | keys | {"seed": seed}).with_defaults()
     data = split_by_recipe(data, recipe)
     torch.manual_seed(seed)
     begun = time.perf_counter()
@@ -94,7 +94,8 @@ def main(train: Path, test: Path) -> None:
     table = lenext.load(str(train), test=str(test))
     hands = Rows(train), Rows(test)
     mnist = lenext.load("mnist")
-    rows, times = [], {}
+    rows = list[dict[str, Any]]()
+    times = dict[tuple[str, str], list[float]]()
     for seed in SEEDS:
         for task, who, found in (
             ("5,000 rows to 93 %", "lenext", ours(table, 0.93, seed, epochs=1, batch_size=32, learning_rate=5e-3)),

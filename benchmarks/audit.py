@@ -28,8 +28,8 @@ from PIL import Image, ImageEnhance, ImageOps
 import lenext
 from benchmarks.harness import report
 from lenext.data.dataset import Dataset, Split
-from lenext.workflows.audit import EPOCHS, NETWORK, audit
-from lenext.workflows.suspects import RULES, out_of_fold
+from lenext.workflows.audit import DEFAULT_EPOCHS, DEFAULT_NETWORK, audit
+from lenext.workflows.suspects import RULES, out_of_fold_probabilities
 
 DATA = ("flowers", "cifar10", "mnist", "fashion-mnist")
 COPIES = 40  # of each kind
@@ -198,7 +198,7 @@ def measure_labels(folder: Path, seed: int) -> list[dict[str, Any]]:
     labels[wrong] = (labels[wrong] + draw.integers(1, 10, int(wrong.sum()))) % 10
     data = replace(data, train=replace(train, labels=torch.from_numpy(labels)))
     begun = time.perf_counter()
-    probabilities = out_of_fold(data, NETWORK, EPOCHS)
+    probabilities = out_of_fold_probabilities(data, DEFAULT_NETWORK, DEFAULT_EPOCHS)
     seconds = time.perf_counter() - begun
     suspects = {f"lenext, {name}": rule(probabilities, labels) for name, rule in RULES.items()}
     for rule in ("prune_by_noise_rate", "both", "confident_learning", "low_self_confidence"):
@@ -216,7 +216,7 @@ def measure_labels(folder: Path, seed: int) -> list[dict[str, Any]]:
 def main(folder: Path, sheets: Path | None) -> None:
     columns = {name: measure_copies(name, folder, sheets) for name in DATA}
     kinds = list(dict.fromkeys(kind for column in columns.values() for kind in column))
-    rows = [{"recall": kind} | {name: column.get(kind, "") for name, column in columns.items()} for kind in kinds]
+    rows = [{"recall": kind, **{name: column.get(kind, "") for name, column in columns.items()}} for kind in kinds]
     report("audit-copies", rows, {})
     rules = [row for seed in SEEDS for row in measure_labels(folder, seed)]
     means = {}

@@ -119,7 +119,7 @@ def documents(network: str, size: int, batch: int) -> Work:
             optimizer.zero_grad()
             output = model(images)
             loss = F.cross_entropy(output, labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += loss.item()
             right += (output.argmax(1) == labels).sum().item()
@@ -136,7 +136,7 @@ def lightning(network: str, size: int, batch: int) -> Work:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
-    class Module(L.LightningModule):
+    class Module(L.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.network = build(network, size)
@@ -150,7 +150,7 @@ def lightning(network: str, size: int, batch: int) -> Work:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=RATE, momentum=MOMENTUM)
 
-    class Clock(L.Callback):
+    class Clock(L.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.ends: list[float] = []
 
@@ -180,7 +180,7 @@ def fastai(network: str, size: int, batch: int) -> Work:
     from fastai.data.load import DataLoader as Loader
     from fastai.learner import Learner
 
-    class Clock(Callback):
+    class Clock(Callback):  # type: ignore[misc]
         def after_batch(self) -> None:
             self.ends.append(time.perf_counter())
 
@@ -218,16 +218,16 @@ def keras(network: str, size: int, batch: int) -> Work:
     if os.environ["KERAS_BACKEND"] == "torch":
         inside = keras.layers.TorchModuleWrapper(build(network, size), output_shape=(None, 10))
         model = keras.Sequential([inside])
-        images = images.numpy()
+        inputs = images.numpy()
     else:
         model = in_keras(network, keras, images.shape[1], size)
-        images = images.permute(0, 2, 3, 1).numpy()
+        inputs = images.permute(0, 2, 3, 1).numpy()
     model.compile(
         optimizer=keras.optimizers.SGD(RATE, momentum=MOMENTUM),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
 
-    class Clock(keras.callbacks.Callback):
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.ends: list[float] = []
@@ -238,7 +238,7 @@ def keras(network: str, size: int, batch: int) -> Work:
     def work(steps: int) -> float:
         rows = np.arange((steps + WARM) * batch) % len(labels)
         clock = Clock()
-        model.fit(images[rows], labels.numpy()[rows], batch_size=batch, epochs=1, verbose=0, callbacks=[clock])
+        model.fit(inputs[rows], labels.numpy()[rows], batch_size=batch, epochs=1, verbose=0, callbacks=[clock])
         return (clock.ends[-1] - clock.ends[WARM - 1]) / steps
 
     return work

@@ -58,10 +58,10 @@ def onnxruntime(network: str, batch: int) -> Work:
             model, (images[:2],), str(path), dynamo=False, input_names=["x"], dynamic_axes={"x": {0: "n"}}
         )
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    images = images.numpy()
+    inputs = images.numpy()
 
     def work(count: int) -> None:
-        parts = [session.run(None, {"x": images[at : min(at + batch, count)]})[0] for at in range(0, count, batch)]
+        parts = [session.run(None, {"x": inputs[at : min(at + batch, count)]})[0] for at in range(0, count, batch)]
         np.concatenate(parts).argmax(1)
 
     return lambda thousands: clocked(lambda: work(1_000 * thousands))

@@ -127,10 +127,11 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, A
     """Print the table and the figures drawn from it, and keep all of it in results/NAME.json."""
     console = Console(width=140, highlight=False)
     table = Table(title=name)
-    for column in dict.fromkeys(key for row in rows for key in row):
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(format_value(row.get(column.header, "")) for column in table.columns))  # type: ignore[call-overload]
+        table.add_row(*(format_value(row.get(column, "")) for column in columns))
     console.print(table)
     for key, value in figures.items():
         console.print(f"{key}: {format_value(value)}")
