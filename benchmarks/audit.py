@@ -151,7 +151,7 @@ def measure_copies(name: str, folder: Path, sheets: Path | None) -> dict[str, fl
         pairs: dict[frozenset[tuple[str, str]], float] = {}
         for finding in result.findings:
             if finding.kind in ("duplicate", "across splits", "contradiction", "near duplicate"):
-                match = PAIR.search(finding.what)
+                match = PAIR.search(finding.description)
                 assert match, finding
                 pairs[frozenset([(finding.split, finding.sample), (match[2], match[1])])] = finding.score
         origin = {("test", copy): ("train", original) for copy, (original, _) in copies.items()}

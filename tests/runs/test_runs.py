@@ -314,7 +314,7 @@ def test_ctrl_c_keeps_the_weights_so_far(tmp_path: Path, monkeypatch: pytest.Mon
     run = Run.open(tmp_path / "lenet-digits")
     assert len(run.records) == 2
     assert run.results == {}
-    assert lenext.val(run, which="last", quiet=True).accuracy == pytest.approx(run.records[-1].val_accuracy)
+    assert lenext.val(run, weights="last", quiet=True).accuracy == pytest.approx(run.records[-1].val_accuracy)
 
 
 def test_not_a_run(tmp_path: Path) -> None:

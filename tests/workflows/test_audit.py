@@ -162,7 +162,7 @@ def duplicates(train: Split, test: Split, out: Path) -> dict[tuple[str, str], st
     report = audit(Dataset("noise", ("a", "b"), train, test=test), out=out, labels=False)
     kinds = ("duplicate", "across splits", "contradiction", "near duplicate")
     return {
-        (finding.kind, f"{finding.split} {finding.sample}"): finding.what
+        (finding.kind, f"{finding.split} {finding.sample}"): finding.description
         for finding in report.findings
         if finding.kind in kinds
     }

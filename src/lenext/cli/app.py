@@ -46,9 +46,9 @@ RunsDir = Annotated[Path, Parameter(help="Folder of the runs.")]
 class WeightsOptions:
     """Options for loading trained weights and computing with them, named as the parameters of the workflows."""
 
-    which: Annotated[
-        Literal["best", "last"] | None, Parameter(name="--weights", help="Weights of the run to use (default: best).")
-    ] = None
+    weights: Annotated[Literal["best", "last"] | None, Parameter(help="Weights of the run to use (default: best).")] = (
+        None
+    )
     network: Annotated[
         str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
     ] = ""

@@ -41,7 +41,7 @@ def audit(
         print_json({"counts": counts, "table": str(report.table), "page": str(report.page)})
         return
     examples = {kind: report.of(kind)[0] for kind in KINDS if counts[kind]}
-    rows = [[kind, f"{counts[kind]:,}", finding.sample, finding.what] for kind, finding in examples.items()]
-    print_table(["finding", "count", "example", "what"], rows or [["nothing", "0", "", ""]], right=["count"])
+    rows = [[kind, f"{counts[kind]:,}", finding.sample, finding.description] for kind, finding in examples.items()]
+    print_table(["finding", "count", "example", "description"], rows or [["nothing", "0", "", ""]], right=["count"])
     write_out("".join(f"\n{note}\n" for note in report.notes))
     write_out(f"\n{report.table} and {report.page}\n")

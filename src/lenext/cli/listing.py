@@ -61,4 +61,4 @@ def checks(*, data_dir: DataDir = None, json: AsJson = False) -> None:
     if json:
         print_json(facts)
     else:
-        print_table(["what", "here"], [[name, value] for name, value in facts.items()])
+        print_table(["environment", "value"], [[name, value] for name, value in facts.items()])

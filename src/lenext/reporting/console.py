@@ -65,15 +65,15 @@ class Console:
             with suppress(OSError):
                 self.log_file.close()
 
-    def print(self, what: Any = "", style: str = "") -> None:
+    def print(self, content: Any = "", style: str = "") -> None:
         """Print a line or a table, and log it."""
         try:
             if self.lines:
-                self.terminal.print(what, style=style or None, markup=False)
+                self.terminal.print(content, style=style or None, markup=False)
         except OSError:  # the terminal or the pipe has gone, which is no reason to stop training
             self.terminal.quiet = True
         recorder = SafeConsole(width=LOG_CHARACTERS, file=(buffer := io.StringIO()), soft_wrap=True)
-        recorder.print(what, markup=False)
+        recorder.print(content, markup=False)
         self.write(buffer.getvalue())
 
     def log(self, line: str) -> None:

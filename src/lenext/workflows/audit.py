@@ -50,7 +50,7 @@ class Finding:
         kind: A key of KINDS.
         split: Name of the split.
         sample: Id of the sample, or name of the class.
-        what: Description in one line.
+        description: One line.
         score: Confidence, 0 to 1.
         beside: Location of the other image of a pair of duplicates.
     """
@@ -58,7 +58,7 @@ class Finding:
     kind: str
     split: str
     sample: str
-    what: str
+    description: str
     score: float = 1.0
     beside: SampleLocation | None = None
 
@@ -172,11 +172,11 @@ def check_sizes_and_modes(root: Path, reports: Sequence[FileReport]) -> Iterator
         sample = str(Path(report.path).relative_to(root))
         short, long = sorted((header.width, header.height))
         if long > ODD_RATIO * short or ODD_RATIO * short < usual:
-            what = f"{header.width} x {header.height} px, where {usual:.0f} are usual"
-            yield Finding("odd size", report.split, sample, what)
+            description = f"{header.width} x {header.height} px, where {usual:.0f} are usual"
+            yield Finding("odd size", report.split, sample, description)
         if header.mode not in common_modes:
-            what = f"mode {header.mode}, where {modes.most_common(1)[0][0]} is usual"
-            yield Finding("odd mode", report.split, sample, what)
+            description = f"mode {header.mode}, where {modes.most_common(1)[0][0]} is usual"
+            yield Finding("odd mode", report.split, sample, description)
 
 
 def check_class_sizes(data: Dataset) -> Iterator[Finding]:
@@ -205,17 +205,17 @@ def find_duplicates(data: Dataset) -> Iterator[Finding]:
     for pair in [*equal, *find_near_duplicates(splits, groups)]:
         is_exact = not pair.change
         (first, first_class), (second, second_class) = describe(pair.first), describe(pair.second)
-        what = f"{'the same as' if is_exact else 'nearly the same as'} {first} ({pair.first[0]}, {first_class})"
+        description = f"{'the same as' if is_exact else 'nearly the same as'} {first} ({pair.first[0]}, {first_class})"
         if pair.change not in ("", UNNAMED_CHANGE):
-            what += f", {pair.change}"
+            description += f", {pair.change}"
         if first_class != second_class:
             kind = "contradiction"
         elif pair.first[0] != pair.second[0]:
             kind = "across splits"
         else:
             kind = "duplicate" if is_exact else "near duplicate"
-        what += f"; this one: {second_class}"
-        yield Finding(kind, pair.second[0], second, what, pair.correlation, pair.first)
+        description += f"; this one: {second_class}"
+        yield Finding(kind, pair.second[0], second, description, pair.correlation, pair.first)
 
 
 def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Finding], str]:
@@ -224,19 +224,22 @@ def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> 
     split, findings = data.train, []
     for suspect in suspects:
         label = data.classes[int(split.labels[suspect.row])]
-        what = (
+        description = (
             f"labelled {label} ({suspect.self_confidence:.0%}), "
             f"predicted {data.classes[suspect.predicted]} ({suspect.probability:.0%})"
         )
         score = max(0.0, suspect.probability - suspect.self_confidence)
-        findings.append(Finding("suspect label", "train", str(split.ids[suspect.row]), what, score))
+        findings.append(Finding("suspect label", "train", str(split.ids[suspect.row]), description, score))
     return findings, note
 
 
 def format_csv(findings: Sequence[Finding]) -> str:
     """Format the findings as CSV."""
-    rows = ([finding.kind, finding.split, finding.sample, finding.what, f"{finding.score:.4f}"] for finding in findings)
-    return csv_text(["kind", "split", "sample", "what", "score"], rows)
+    rows = (
+        [finding.kind, finding.split, finding.sample, finding.description, f"{finding.score:.4f}"]
+        for finding in findings
+    )
+    return csv_text(["kind", "split", "sample", "description", "score"], rows)
 
 
 def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:
@@ -256,7 +259,7 @@ def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]
             image = embed_images(splits, locations) if locations else ""
             is_label_right = kind not in ("contradiction", "suspect label")
             caption = f"{finding.split}: {finding.sample}"
-            items.append(GalleryItem(image, finding.what, caption, is_correct=is_label_right))
+            items.append(GalleryItem(image, finding.description, caption, is_correct=is_label_right))
         galleries.append((Gallery(kind, about, items), len(of_kind)))
     counts = [(f"{len(split):,}", f"{name} images") for name, split in splits.items()]
     return render(

@@ -20,7 +20,7 @@ from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.settings import resolve_tta
 from lenext.workflows.context import Context
-from lenext.workflows.open_weights import WhichWeights, open_weights
+from lenext.workflows.open_weights import StoredWeights, open_weights
 from lenext.workflows.prepare import check_unchanged, context_of, load_data
 from lenext.workflows.results import TTA_VIEWS, print_class_table
 
@@ -41,7 +41,7 @@ def val(
     *,
     split: SplitName | None = None,
     data: str | Dataset = "",
-    which: WhichWeights | None = None,
+    weights: StoredWeights | None = None,
     network: nn.Module | str = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
@@ -55,7 +55,7 @@ def val(
         run: A run or its folder.
         split: Of the run's data; None for validation. Reading the test set is counted in results.json.
         data: Other data instead; their classes are matched by name.
-        which: Which weights; None for the best.
+        weights: Which weights; None for the best.
         network: The user's own network, when the run is of one.
         data_dir: Where published data are; None for the run's own folder.
         offline: Whether the network must not be used.
@@ -69,7 +69,7 @@ def val(
     if split and data:
         raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
     run = Run.open(run)
-    module, description = open_weights(run, which, network)
+    module, description = open_weights(run, weights, network)
     context, recipe = context_of(run, Context(data_dir, offline)), run.experiment.recipe
     split = split or "validation"
     measured = open_other_data(run, data, description, context) if data else open_split(run, split, context)

@@ -10,40 +10,40 @@ from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import expand_path
 from lenext.models import MODELS, create, find_pretrained_variant
 from lenext.models.pretrained import IMAGENET_PIXELS, imagenet_classes
-from lenext.runs import weights
 from lenext.runs.folder import Run
-from lenext.runs.weights import Description
+from lenext.runs.weights import Description, restore_network
+from lenext.runs.weights import load as load_weights
 
-WhichWeights = Literal["best", "last"]
+StoredWeights = Literal["best", "last"]
 
 
 def open_weights(
-    model: str | Path | Run, which: WhichWeights | None = None, network: nn.Module | str = ""
+    model: str | Path | Run, weights: StoredWeights | None = None, network: nn.Module | str = ""
 ) -> tuple[nn.Module, Description]:
     """Return a network with its trained weights, and what it was trained for.
 
     Args:
         model: A run, its folder, or a file of weights.
-        which: Which of a run's weights; None for the best.
+        weights: Which of a run's weights; None for the best.
         network: The user's own network, when the weights are of one: a module, or FILE.py:Class, which is run.
 
     Raises:
         RunError: There is no such run, or it has no such weights.
-        ConfigurationError: `which` is given for a file of weights.
+        ConfigurationError: `weights` is given for a file of weights.
     """
     if isinstance(model, str | Path) and str(model) in MODELS and not expand_path(model).exists():
         raise RunError(f"{model} is a network, not a run; --pretrained uses its published weights")
     path = model.path if isinstance(model, Run) else expand_path(model)
     if path.is_dir():
-        path = Run.open(path).weights(which or "best")
+        path = Run.open(path).weights(weights or "best")
         if not path.is_file():
-            raise RunError(f"{path}: there are no {which or 'best'} weights yet; the run did not get that far")
+            raise RunError(f"{path}: there are no {weights or 'best'} weights yet; the run did not get that far")
     elif not path.exists():
         raise RunError(f"{path}: there is no such run or weights file; `lenext list runs` lists the runs")
-    elif which:
-        raise ConfigurationError(f"weights={which}: {path} is one file of weights already; leave it out")
-    tensors, description = weights.load(path)
-    return weights.restore_network(tensors, description, path, network), description
+    elif weights:
+        raise ConfigurationError(f"weights={weights}: {path} is one file of weights already; leave it out")
+    tensors, description = load_weights(path)
+    return restore_network(tensors, description, path, network), description
 
 
 def open_published(

@@ -9,14 +9,14 @@ from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.settings import OnBadImage
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_images, predict_images
-from lenext.workflows.open_weights import WhichWeights, open_published, open_weights
+from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
 
 
 def predict(
     model: str | Path | Run,
     *images: str | Path,
     top: int = 1,
-    which: WhichWeights | None = None,
+    weights: StoredWeights | None = None,
     network: nn.Module | str = "",
     pretrained: bool = False,
     on_bad_image: OnBadImage = "stop",
@@ -31,7 +31,7 @@ def predict(
         model: A run, its folder, a file of weights, or, with `pretrained`, the name of a network.
         images: Files, folders or globs.
         top: The number of classes per image.
-        which: Which of a run's weights; None for the best.
+        weights: Which of a run's weights; None for the best.
         network: The user's own network, when the weights are of one.
         pretrained: Whether the published weights of a network are used.
         on_bad_image: `stop`, or `skip`: an image that cannot be read then has its DataError in the list.
@@ -47,12 +47,12 @@ def predict(
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
     if pretrained:
-        for option, value in (("weights", which), ("network", network)):
+        for option, value in (("weights", weights), ("network", network)):
             if value:
                 raise ConfigurationError(f"{option}={value}: {model} with --pretrained has one network; leave it out")
         module, description = open_published(str(model), data_dir, offline)
     else:
-        module, description = open_weights(model, which, network)
+        module, description = open_weights(model, weights, network)
     paths, compute = find_images(images), Compute.choose(device, precision)
     return list(
         predict_images(
