@@ -29,7 +29,7 @@ import lenext
 from benchmarks.harness import report
 from lenext.data.dataset import Dataset, Split
 from lenext.workflows.audit import DEFAULT_EPOCHS, DEFAULT_NETWORK, audit
-from lenext.workflows.suspects import RULES, out_of_fold_probabilities
+from lenext.workflows.suspects import RULES, out_of_fold_probabilities, plan_search
 
 DATA = ("flowers", "cifar10", "mnist", "fashion-mnist")
 COPIES = 40  # of each kind
@@ -198,7 +198,7 @@ def measure_labels(folder: Path, seed: int) -> list[dict[str, Any]]:
     labels[wrong] = (labels[wrong] + draw.integers(1, 10, int(wrong.sum()))) % 10
     data = replace(data, train=replace(train, labels=torch.from_numpy(labels)))
     begun = time.perf_counter()
-    probabilities = out_of_fold_probabilities(data, DEFAULT_NETWORK, DEFAULT_EPOCHS)
+    probabilities = out_of_fold_probabilities(data, plan_search(DEFAULT_NETWORK, DEFAULT_EPOCHS))
     seconds = time.perf_counter() - begun
     suspects = {f"lenext, {name}": rule(probabilities, labels) for name, rule in RULES.items()}
     for rule in ("prune_by_noise_rate", "both", "confident_learning", "low_self_confidence"):

@@ -18,7 +18,7 @@ from PIL import Image
 import lenext
 from lenext.data import folder, images
 from lenext.data.dataset import Dataset, Split
-from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError
 from lenext.workflows.audit import KINDS, Audit, audit
 
 pytestmark = pytest.mark.xdist_group("audit")  # one process trains the networks, not each
@@ -256,3 +256,39 @@ def test_options_of_the_training_need_labels(
 def test_an_unknown_rule_for_suspect_labels(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'precise'"):
         audit("digits", out=tmp_path, suspect="precize")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"network": "lnet_32px"}, "did you mean"),
+        ({"network": "missing.py:Net"}, "missing.py"),
+        ({"network": "alexnet"}, "labels are checked at 32 px"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"out": "file/below"}, "cannot make the folder"),
+    ],
+)
+def test_what_is_refused_is_refused_before_the_long_work(
+    option: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+
+    def search_duplicates(_: Dataset) -> None:
+        raise AssertionError("the search for duplicates has begun")
+
+    monkeypatch.setattr("lenext.workflows.audit.find_duplicates", search_duplicates)
+    with pytest.raises(LenextError, match=message):
+        audit("digits", **{"out": "out", **option})
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_a_user_defined_network_may_judge_the_labels(digits: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from torch import nn\n\nclass Net(nn.Sequential):\n    def __init__(self, in_channels, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.Linear(in_channels * 32 * 32, num_classes))\n"
+    )
+    rows = torch.arange(200)
+    data = Dataset("part", digits.classes, digits.train.take(rows))
+    assert "accuracy" in audit(data, out=tmp_path / "out", network=f"{path}:Net", epochs=1).notes[0]

@@ -22,7 +22,9 @@ def audit(
         Literal["precise", "sensitive"] | None,
         Parameter(help="rule for suspect labels: precise has few false alarms, sensitive (the default) few misses"),
     ] = None,
-    network: Annotated[str | None, Parameter(help="network to train, by name; lenet_32px by default")] = None,
+    network: Annotated[
+        str | None, Parameter(help="network to train, a name or FILE.py:Class; lenet_32px by default")
+    ] = None,
     epochs: Annotated[int | None, INTEGER, Parameter(help="epochs of each training; 12 by default")] = None,
     data_dir: DataDir = None,
     offline: Offline = False,

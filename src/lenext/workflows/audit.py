@@ -15,9 +15,10 @@ from lenext.data.duplicates import SampleLocation, find_exact_duplicates
 from lenext.data.folder import FileReport, load_with_reports
 from lenext.data.near_duplicates import UNNAMED_CHANGE, NearDuplicate, find_near_duplicates
 from lenext.foundation.errors import ConfigurationError, unknown_name
-from lenext.foundation.files import csv_text, expand_path, make_folder, write_atomic
+from lenext.foundation.files import csv_text, expand_path, provisional_folder, write_atomic
 from lenext.reporting.page import MAX_IMAGE_SIDE, MAX_PIXELATED_SIDE, Gallery, GalleryItem, image_url, render
-from lenext.workflows.suspects import RULES, Suspicion, suspect_labels
+from lenext.training.experiment import Experiment
+from lenext.workflows.suspects import RULES, Suspicion, build_for_search, plan_search, suspect_labels
 
 ODD_RATIO = 3.0  # times as long as wide, or as small as the usual: odd
 MIN_MODE_FRACTION = 0.02  # of the files; rarer colour modes are odd
@@ -102,14 +103,15 @@ def audit(
             probability is below a fifth of the mean over the images of its class; misses few wrong labels. "precise":
             as many as confident learning (arXiv:1911.00068) estimates to be wrong, those with the lowest probability of
             their own label; raises few false alarms.
-        network: Network to train; `lenet_32px` by default.
+        network: Network to train, a name or FILE.py:Class; `lenet_32px` by default.
         epochs: Epochs of each training; 12 by default.
         data_dir: Folder of the datasets that have a name.
         offline: Whether downloads are forbidden.
 
     Raises:
         DataError: The data cannot be read.
-        ConfigurationError: An option of the training is set without `labels`, or is unknown.
+        ConfigurationError: An option of the training is set without `labels`, or is unknown, or the network does not
+            fit the images.
     """
     training = {"suspect": suspect, "network": network, "epochs": epochs}
     unused = [name for name, value in training.items() if value is not None and not labels]
@@ -117,26 +119,24 @@ def audit(
         raise ConfigurationError(f"audit: {unused[0]} has no effect without labels; remove it, or set labels")
     if suspect is not None and suspect not in RULES:
         raise ConfigurationError(unknown_name("rule for suspect labels", str(suspect), RULES))
-    findings: list[Finding] = []
-    if not isinstance(data, Dataset):
-        data, findings = load_and_check_files(str(data), data_dir=data_dir, offline=offline)
-    findings += check_class_sizes(data)
-    findings += find_duplicates(data)
-    notes: list[str] = []
-    if labels:
-        suspects, note = find_suspects(
-            data,
-            network or DEFAULT_NETWORK,
-            DEFAULT_EPOCHS if epochs is None else epochs,
-            suspect or "sensitive",
-        )
-        findings += suspects
-        notes.append(note)
-    kinds = list(KINDS)
-    findings.sort(key=lambda finding: (kinds.index(finding.kind), -finding.score))
-    folder = make_folder(expand_path(out))
-    write_atomic(folder / "audit.csv", format_csv(findings))
-    write_atomic(folder / "audit.html", render_page(findings, data, notes))
+    search = plan_search(network or DEFAULT_NETWORK, DEFAULT_EPOCHS if epochs is None else epochs) if labels else None
+    with provisional_folder(expand_path(out)) as folder:
+        findings: list[Finding] = []
+        if not isinstance(data, Dataset):
+            data, findings = load_and_check_files(str(data), data_dir=data_dir, offline=offline)
+        if search:
+            build_for_search(data, search)  # a network that does not fit the images is refused before the long work
+        findings += check_class_sizes(data)
+        findings += find_duplicates(data)
+        notes: list[str] = []
+        if search:
+            suspects, note = find_suspects(data, search, suspect or "sensitive")
+            findings += suspects
+            notes.append(note)
+        kinds = list(KINDS)
+        findings.sort(key=lambda finding: (kinds.index(finding.kind), -finding.score))
+        write_atomic(folder / "audit.csv", format_csv(findings))
+        write_atomic(folder / "audit.html", render_page(findings, data, notes))
     return Audit(tuple(findings), folder / "audit.csv", folder / "audit.html", tuple(notes))
 
 
@@ -218,9 +218,9 @@ def find_duplicates(data: Dataset) -> Iterator[Finding]:
         yield Finding(kind, pair.second[0], second, description, pair.correlation, pair.first)
 
 
-def find_suspects(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Finding], str]:
+def find_suspects(data: Dataset, search: Experiment, rule: Suspicion) -> tuple[list[Finding], str]:
     """Return training images whose label is suspect, the most suspect first, and a note about the networks."""
-    suspects, note = suspect_labels(data, network, epochs, rule)
+    suspects, note = suspect_labels(data, search, rule)
     split, findings = data.train, []
     for suspect in suspects:
         label = data.classes[int(split.labels[suspect.row])]

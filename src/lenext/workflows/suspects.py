@@ -1,22 +1,26 @@
 """Find labels that may be wrong, by the probabilities of networks that were not trained on the image."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from lenext.acceleration.placement import place_network
 from lenext.data.dataset import Dataset
 from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.progress import count_bar
 from lenext.foundation.seeds import generator
-from lenext.models import create, find_variant
+from lenext.inspection.doctor import UnfitError, check_network
 from lenext.training.evaluation import evaluate_split
+from lenext.training.experiment import Experiment
 from lenext.training.loop import fit
 from lenext.training.recipe import Recipe
 from lenext.training.settings import resolve_images
+from lenext.workflows.prepare import draw_network, network_options, resolve_experiment
 
 Suspicion = Literal["precise", "sensitive"]
 
@@ -27,6 +31,7 @@ RELIABLE_ACCURACY, MAX_UNRELIABLE_FRACTION = 0.85, 0.01
 """Networks whose accuracy on held-out images is below RELIABLE_ACCURACY report only the strongest suspicions, this
 fraction of the images: beyond it, most suspicions are mistakes of the networks."""
 IMAGE_PIXELS = 32  # side of the networks' input
+MAX_SHIFT = 2  # pixels, of the augmentation
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,11 @@ class Suspect:
     self_confidence: float
 
 
-def suspect_labels(data: Dataset, network: str, epochs: int, rule: Suspicion) -> tuple[list[Suspect], str]:
+def suspect_labels(data: Dataset, experiment: Experiment, rule: Suspicion) -> tuple[list[Suspect], str]:
     """Return the training images whose labels are suspect, the most suspect first, and a note about the networks."""
     if len(data.train) < MIN_IMAGES_PER_CLASS * len(data.classes):
         return [], "too few images to search for suspect labels"
-    probabilities = out_of_fold_probabilities(data, network, epochs)
+    probabilities = out_of_fold_probabilities(data, experiment)
     labels = data.train.labels.numpy()
     is_suspect = RULES[rule](probabilities, labels)
     self_confidence = probabilities[np.arange(len(labels)), labels]
@@ -108,28 +113,40 @@ def low_self_confidence(probabilities: NDArray[np.float32], labels: NDArray[np.i
 RULES = {"precise": confident_learning, "sensitive": low_self_confidence}
 
 
-def out_of_fold_probabilities(data: Dataset, network: str, epochs: int) -> NDArray[np.float32]:
+def plan_search(network: str, epochs: int) -> Experiment:
+    """Return how the networks of the search are trained, checked before any data are read."""
+    recipe = Recipe(
+        epochs=epochs, image_size=IMAGE_PIXELS, batch_size=64, optimizer="adamw", learning_rate=3e-3,
+        validation_fraction=0.0,
+    )  # fmt: skip
+    return resolve_experiment(Experiment(network=network, recipe=recipe))
+
+
+def build_for_search(data: Dataset, experiment: Experiment) -> nn.Module:
+    """Build a network of the search, with weights from the recipe's seed."""
+    channels, classes = data.shape[0], len(data.classes)
+    module = draw_network(experiment, network_options(experiment, channels, classes, IMAGE_PIXELS))
+    try:
+        check_network(module, (channels, IMAGE_PIXELS, IMAGE_PIXELS), classes)
+    except (UnfitError, ConfigurationError) as error:
+        message = f"{experiment.network} {error}; labels are checked at {IMAGE_PIXELS} px, for which --network must fit"
+        raise ConfigurationError(message) from error
+    return module
+
+
+def out_of_fold_probabilities(data: Dataset, experiment: Experiment) -> NDArray[np.float32]:
     """Return the probabilities (N, K) of each training image by a network that was not trained on it."""
     split, probabilities = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
     fold = torch.randperm(len(split), generator=generator(0)) % FOLDS
-    recipe = Recipe(
-        epochs=epochs, image_size=IMAGE_PIXELS, batch_size=64, optimizer="adamw", learning_rate=3e-3,
-        validation_fraction=0.0, shift=min(2, min(data.shape[1:]) - 1),
-    )  # fmt: skip
-    with count_bar("checking labels", FOLDS * epochs) as advance:
+    shift = min(MAX_SHIFT, min(data.shape[1:]) - 1)
+    with count_bar("checking labels", FOLDS * int(experiment.recipe.epochs)) as advance:
         for number in range(FOLDS):
-            torch.manual_seed(number)
+            recipe = experiment.recipe.with_keys({"seed": number, "shift": shift})
+            module = build_for_search(data, replace(experiment, recipe=recipe))
             train_rows, held_out_rows = (fold != number).nonzero()[:, 0], (fold == number).nonzero()[:, 0]
             part = replace(
                 data, train=split.take(train_rows), validation=None, test=split.take(held_out_rows), is_split=True
             )
-            options: dict[str, Any] = {
-                "in_channels": data.shape[0],
-                "num_classes": len(data.classes),
-                "image_size": IMAGE_PIXELS,
-            }
-            parameters = find_variant(network).parameters()
-            module = create(network, **{key: value for key, value in options.items() if key in parameters})
             for _ in fit(module, part, recipe):
                 advance(1)
             compute = Compute.choose()
