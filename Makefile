@@ -9,17 +9,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test test-slow test-endurance check clean
+.PHONY: demo test test-slow test-endurance check docs linkcheck clean
 
 demo: $(VENV)/.ready
 	$(BIN)/lenext train lenet --data digits
 
 test: $(VENV)/.ready-dev
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto -m "not slow and not endurance"
+	$(BIN)/pytest -n auto --dist loadgroup -m "not slow and not endurance"
 
 test-slow: $(VENV)/.ready-dev
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist loadgroup -m slow
 
 test-endurance: $(VENV)/.ready-dev
 	$(BIN)/pytest -n 2 -m endurance
@@ -30,8 +30,14 @@ check: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	$(MAKE) test
 
+docs: $(VENV)/.ready-dev
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --jobs auto -b html docs docs/_build/html
+
+linkcheck: $(VENV)/.ready-dev
+	$(BIN)/sphinx-build -b linkcheck docs docs/_build/linkcheck
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) docs/_build docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # The usual Linux wheels of torch bring gigabytes of CUDA; where there is no NVIDIA driver, the CPU's are taken if they
 # can be had. Only torch itself is looked for there, once, so that nothing waits where that index cannot be reached.

@@ -22,7 +22,7 @@ epoch 2
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from lenext.comparison.lessons import lesson as lesson
