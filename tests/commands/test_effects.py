@@ -340,7 +340,12 @@ def test_every_option_has_a_case() -> None:
     assert known == set(CASES)
 
 
-ALL = [(verb, option, one) for (verb, option), some in CASES.items() for one in some]
+ALL = [
+    pytest.param(verb, option, one, id=f"{one.base} {one.given}", marks=pytest.mark.xdist_group(f"effects {one.base}"))
+    for (verb, option), some in CASES.items()
+    for one in some
+]
+"""Cases of one command share a process, which runs the command without the option once."""
 
 
 @pytest.fixture(scope="module")
@@ -349,7 +354,7 @@ def base_outcomes() -> dict[str, tuple[Any, ...]]:
     return {}
 
 
-@pytest.mark.parametrize(("verb", "option", "one"), ALL, ids=[f"{one.base} {one.given}" for _, _, one in ALL])
+@pytest.mark.parametrize(("verb", "option", "one"), ALL)
 def test_an_option_has_an_effect_or_is_refused(
     verb: str, option: str, one: Case, place: Path, base_outcomes: dict[str, tuple[Any, ...]],
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -21,9 +21,10 @@ def test_a_few_of_each(tmp_path: Path) -> None:
     fuzz(tmp_path, 0, 25, *(name for name in ALL if name != "run"))
 
 
-@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize(
-    "count", [pytest.param(500, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.endurance)]
+    ("name", "count"),
+    [pytest.param(name, 100 if name == "run" else 500, marks=pytest.mark.slow) for name in ALL]
+    + [pytest.param(name, 10_000, marks=pytest.mark.endurance) for name in ALL],
 )
 def test_many_of_each(tmp_path: Path, name: str, count: int) -> None:
     fuzz(tmp_path, count, count, name)

@@ -90,8 +90,8 @@ def endure(fork_server: ForkServer, folder: Path, name: str, kills: int, seed: i
 
 
 def test_a_few_kills(fork_server: ForkServer, tmp_path: Path) -> None:
-    killer = endure(fork_server, tmp_path, "mixup-and-ema", 4, seed=1)
-    assert killer.during_training >= 1
+    killer = endure(fork_server, tmp_path, "lenet", 2, seed=1)
+    assert killer.kills >= 2
 
 
 @pytest.mark.parametrize("name", RUNS)

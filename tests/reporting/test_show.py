@@ -1,6 +1,7 @@
 """Each figure shows the numbers that it is given, read back from the figure itself."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -271,3 +272,9 @@ def test_a_run_predicts_and_draws_itself(run: Run, image: Path) -> None:
 
 def test_show_has_no_figure_beyond_those_of_the_command_line() -> None:
     assert set(show.__all__) == {*SHOWN, "explain"}
+
+
+@pytest.mark.parametrize("image", [3, np.zeros((8, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)])
+def test_what_is_no_image_is_refused(image: Any) -> None:
+    with pytest.raises(ConfigurationError, match="give an image file, or pixels"):
+        lenext.show.filters(image)

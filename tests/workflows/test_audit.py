@@ -110,24 +110,26 @@ def test_planted_faults_are_found(planted: tuple[Path, dict[str, set[str]]], rep
     assert len(reported - planted_samples) <= allowed.get(kind, 0), reported - planted_samples
 
 
-def test_a_folder_is_listed_once_and_each_image_decoded_once(
-    planted: tuple[Path, dict[str, set[str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_files_are_read_once_and_not_changed_and_json_counts_the_faults(
+    planted: tuple[Path, dict[str, set[str]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    listed, decoded = list[Path](), list[str]()
-    list_files, decode = folder.find_split_files, images.decode_image
-    monkeypatch.setattr(folder, "find_split_files", lambda path: listed.append(path) or list_files(path))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(images, "decode_image", lambda path, *args: decoded.append(path) or decode(path, *args))  # type: ignore[func-returns-value]
-    audit(planted[0], out=tmp_path, labels=False)
-    assert listed == [planted[0]]
-    assert sorted(decoded) == sorted(str(path) for path in planted[0].rglob("*.*"))
+    """The folder is listed once, each image decoded once, no file changed; one search shows all of it."""
+    from lenext.__main__ import main
 
-
-def test_nothing_is_changed(planted: tuple[Path, dict[str, set[str]]], tmp_path: Path) -> None:
     def state() -> dict[Path, str]:
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in planted[0].rglob("*") if path.is_file()}
 
-    before = state()
-    audit(planted[0], out=tmp_path, labels=False)
+    before, listed, decoded = state(), list[Path](), list[str]()
+    list_files, decode = folder.find_split_files, images.decode_image
+    monkeypatch.setattr(folder, "find_split_files", lambda path: listed.append(path) or list_files(path))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(images, "decode_image", lambda path, *args: decoded.append(path) or decode(path, *args))  # type: ignore[func-returns-value]
+    assert main(["audit", str(planted[0]), "--no-labels", "--json", "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"]["broken"] == 5
+    assert listed == [planted[0]]
+    assert sorted(decoded) == sorted(str(path) for path in planted[0].rglob("*.*"))
     assert state() == before
 
 
@@ -229,13 +231,6 @@ def test_what_is_no_data_is_one_line(tmp_path: Path, photos: Callable[..., Path]
         audit(tmp_path / "nothing", out=tmp_path)
     root = photos("up", "down", count=4)
     assert lenext.audit(root, out=tmp_path / "a").of("few images")  # too few to doubt labels
-
-
-def test_as_json(planted: tuple[Path, dict[str, set[str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from lenext.__main__ import main
-
-    assert main(["audit", str(planted[0]), "--no-labels", "--json", "--out", str(tmp_path)]) == 0
-    assert json.loads(capsys.readouterr().out)["counts"]["broken"] == 5
 
 
 @pytest.mark.parametrize("option", [{"epochs": 12}, {"network": "lenet_32px"}, {"suspect": "sensitive"}])

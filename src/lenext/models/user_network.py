@@ -22,6 +22,13 @@ def is_user_network(name: str) -> bool:
     return ".py:" in name or name.endswith(".py")
 
 
+def check_network_argument(network: object) -> None:
+    """Raise ConfigurationError for a network that is neither text nor a module, such as a module's class."""
+    if not isinstance(network, str | nn.Module):
+        kind = f"the class {network.__name__}" if isinstance(network, type) else f"a {type(network).__name__}"
+        raise ConfigurationError(f"network: {kind}; give a name, FILE.py:Class, or a module such as Net(...)")
+
+
 def create_user_network(
     name: str, options: Mapping[str, object], data_options: Mapping[str, int] | None = None
 ) -> nn.Module:

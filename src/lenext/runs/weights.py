@@ -15,7 +15,7 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import Fit, Resize, convert
 from lenext.models import create
-from lenext.models.user_network import create_user_network, is_user_network
+from lenext.models.user_network import check_network_argument, create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.signed import read_signed, unknown_format_error, write_signed
 
@@ -88,6 +88,7 @@ def restore_network(
     Raises:
         RunError: The weights do not fit, or the network must be passed.
     """
+    check_network_argument(network)
     if not isinstance(network, nn.Module):
         if not is_user_network(network or description.network):
             with torch.device("meta"):  # the described network may be far larger than the file

@@ -13,6 +13,7 @@ from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
+from lenext.foundation.intervals import format_interval
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics, split_metrics
@@ -125,7 +126,8 @@ def print_evaluation(console: Console, evaluation: Evaluation, description: Desc
     metrics = split_metrics(evaluation, description.classes)
     top5 = f", top-5 {metrics['top5_accuracy']:.2%}" if "top5_accuracy" in metrics else ""
     console.print(
-        f"\naccuracy {evaluation.accuracy:.2%}{top5}, loss {evaluation.loss:.4f} on {len(evaluation.labels):,} images"
+        f"\naccuracy {evaluation.accuracy:.2%} ({format_interval(evaluation.accuracy, len(evaluation.labels))}){top5}, "
+        f"loss {evaluation.loss:.4f} on {len(evaluation.labels):,} images"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -30,7 +31,7 @@ MAX_PADDING = 8  # pixels, up to which padding is proposed
 SMALL_IMAGE_PIXELS = 64
 
 
-def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
+def build_experiment(recipe: str | Path | Recipe, outer: Mapping[str, Any], settings: Mapping[str, Any]) -> Experiment:
     """Return the experiment of a user's arguments.
 
     `settings` win over `recipe`, which wins over the network's own recipe, which wins over the defaults.
@@ -43,7 +44,9 @@ def build_experiment(recipe: str | Recipe, outer: Mapping[str, Any], settings: M
     Raises:
         ConfigurationError: A key or a value does not exist, or keys do not fit together.
     """
-    base: dict[str, Any] = {} if not isinstance(recipe, str) or not recipe else load_recipe(recipe)
+    if not isinstance(recipe, str | Path | Recipe):
+        raise ConfigurationError(f"recipe={recipe!r}: give a name, a YAML file or a Recipe")
+    base = {} if isinstance(recipe, Recipe) or recipe == "" else load_recipe(str(recipe))
     if is_user_network(str(base.get("network", ""))) and not outer.get("network"):
         raise ConfigurationError(
             f"{recipe}: its network is a Python file; name it too, {base['network']}, and that file is run"

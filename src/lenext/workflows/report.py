@@ -1,7 +1,7 @@
 """`report`: a run as one page, with its figures, its mistakes, its data and how to reproduce it."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from lenext.data.duplicates import count_shared_images, find_exact_duplicates
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
+from lenext.foundation.intervals import format_interval
 from lenext.inspection.diagram import draw_diagram
 from lenext.inspection.network_graph import network_graph
 from lenext.inspection.summary import summarize
-from lenext.models.user_network import is_user_network
+from lenext.models.user_network import check_network_argument, is_user_network
 from lenext.reporting.console import format_duration
 from lenext.reporting.page import (
     MAX_MATRIX_CLASSES,
@@ -68,6 +69,7 @@ def report(
         RunError: There is no such run, or `network` is given for a run that knows its own.
     """
     run = Run.open(run)
+    check_network_argument(network)
     if isinstance(network, str) and network and not is_user_network(run.experiment.network):
         raise RunError(f"{run.path}: its network is {run.experiment.network}; leave network={network} out")
     opened = OpenedRun(run, network, Context(data_dir, offline, dataset=data))
@@ -156,10 +158,13 @@ class Report:
         test, validation = self.results.get("test") or {}, self.results.get("validation") or {}
         figures = []
         if "accuracy" in test:
-            figures.append((f"{test['accuracy']:.2%}", f"accuracy on {test['samples']:,} test images"))
+            figures.append(
+                (f"{test['accuracy']:.2%}", describe_accuracy(test, f"accuracy on {test['samples']:,} test images"))
+            )
         if validation.get("accuracy") is not None:
             epoch = self.results.get("best_epoch")
-            figures.append((f"{validation['accuracy']:.2%}", f"validation accuracy, epoch {epoch}"))
+            about = f"validation accuracy, epoch {epoch}"
+            figures.append((f"{validation['accuracy']:.2%}", describe_accuracy(validation, about)))
         if "top5_accuracy" in test:
             figures.append((f"{test['top5_accuracy']:.2%}", "top-5 accuracy on the test images"))
         if self.module:
@@ -287,3 +292,9 @@ class Report:
 def format_sentences(sentences: Sequence[str]) -> list[str]:
     """Return sentences with a capital letter and a full stop."""
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
+
+
+def describe_accuracy(metrics: Mapping[str, Any], about: str) -> str:
+    """Return the line below an accuracy, with its 95 % interval where the number of samples is known."""
+    samples = metrics.get("samples")
+    return f"{about}; {format_interval(metrics['accuracy'], samples)}" if samples else about

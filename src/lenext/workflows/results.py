@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from lenext.data.dataset import Split
+from lenext.foundation.intervals import format_interval
 from lenext.foundation.settings import TestTimeAugmentation
 from lenext.reporting.console import Console, format_duration
 from lenext.reporting.result_figures import write_test_figures
@@ -41,6 +42,7 @@ def finish_run(
     best, records = state.best, state.records
     if job.data.validation is None:
         weights.save(run.weights("best"), state.trained, job.description)
+    validation = job.data.validation or (job.data.test if job.recipe.select_on_test else None)
     results: dict[str, Any] = {
         "epochs": len(records),
         "steps": job.recipe.steps,
@@ -49,7 +51,13 @@ def finish_run(
         "weights": describe_selection(job),
         "training_seconds": training_seconds,
         "train_accuracy_is": "running mean, in training mode",
-        "validation": {"accuracy": best.val_accuracy, "loss": best.val_loss} if best else None,
+        "validation": {
+            "accuracy": best.val_accuracy,
+            "loss": best.val_loss,
+            "samples": len(validation) if validation else 0,
+        }
+        if best
+        else None,
     }
     if job.data.test is not None and reads_test:
         results |= measure_test(job, run, console, state, job.data.test, training_seconds)
@@ -84,7 +92,8 @@ def measure_test(
     console.print()
     print_class_table(console, by_class, "test images by class")
     console.print(
-        f"\ntest accuracy {evaluation.accuracy:.2%}, loss {evaluation.loss:.4f} on {len(evaluation.labels):,} images "
+        f"\ntest accuracy {evaluation.accuracy:.2%} ({format_interval(evaluation.accuracy, len(evaluation.labels))}), "
+        f"loss {evaluation.loss:.4f} on {len(evaluation.labels):,} images "
         f"({used}{TTA_VIEWS[settings.evaluation.tta]}); {format_duration(training_seconds)} of training"
     )
     return {

@@ -13,7 +13,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import remove_leftovers, write_atomic
 from lenext.foundation.signals import StopSignal
-from lenext.models.user_network import is_user_network
+from lenext.models.user_network import check_network_argument, is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
@@ -161,6 +161,7 @@ def with_epochs(run: Run, experiment: Experiment, epochs: int | None) -> Experim
 
 def check_named(run: Run, experiment: Experiment, network: str | nn.Module, data: Dataset | None) -> None:
     """Check that what was made in Python, or is code, is given again, and nothing else."""
+    check_network_argument(network)
     is_user = is_user_network(experiment.network)
     if isinstance(network, str) and is_user and class_of(network) != class_of(experiment.network):
         raise RunError(

@@ -12,7 +12,7 @@ from lenext.data import DATASETS, IN_PYTHON_PREFIX
 from lenext.data.dataset import Dataset
 from lenext.foundation.files import expand_path
 from lenext.foundation.signals import StopSignal
-from lenext.models.user_network import is_user_network
+from lenext.models.user_network import check_network_argument, is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
@@ -35,7 +35,7 @@ def train(
     network: str | nn.Module = "",
     data: str | Path | Dataset = "",
     *,
-    recipe: str | Recipe = "",
+    recipe: str | Path | Recipe = "",
     name: str = "",
     runs_dir: str | Path = "runs",
     options: Mapping[str, Any] | None = None,
@@ -78,6 +78,7 @@ def train(
         LenextError: The user can fix it.
         StoppedError: Ctrl-C or SIGTERM stopped the training, and `resume` continues it; it is a KeyboardInterrupt.
     """
+    check_network_argument(network)
     outer = {
         "network": network if isinstance(network, str) else "",
         "data": "" if isinstance(data, Dataset) else str(data),

@@ -27,7 +27,7 @@ def data(
     data: str | Path | Dataset,
     *,
     per_class: int = 8,
-    augmented: str | Recipe = "",
+    augmented: str | Path | Recipe = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
 ) -> Figure:
@@ -45,7 +45,7 @@ def data(
         ConfigurationError: `per_class` is below 1, or the recipe is unknown.
         DataError: The data cannot be read.
     """
-    recipe = find_recipe(augmented) if isinstance(augmented, str) and augmented else augmented
+    recipe = find_recipe(str(augmented)) if isinstance(augmented, str | Path) and augmented != "" else augmented
     if per_class < 1:
         raise ConfigurationError(f"per_class={per_class}: it must be at least 1")
     dataset = data if isinstance(data, Dataset) else load(data, data_dir=data_dir, offline=offline)

@@ -27,10 +27,24 @@ def load_image(image: Image, description: Description) -> tuple[Tensor, NDArray[
     if isinstance(image, str | Path):
         pixels = torch.from_numpy(read_image(image, prepare.channels, prepare.stored_size, prepare.stored_fit).copy())
     else:
-        pixels = torch.as_tensor(image, dtype=torch.uint8)
+        pixels = torch.from_numpy(as_pixels(image))
         if tuple(pixels.shape) != shape:
             raise ConfigurationError(f"an image of {tuple(pixels.shape)}: this network takes pixels of {shape}")
     return prepare(pixels[None]), resize_pixels(pixels, prepare.image_size)
+
+
+def as_pixels(image: object) -> NDArray[np.uint8]:
+    """Return pixels (C, H, W) of an array or a tensor.
+
+    Raises:
+        ConfigurationError: It is neither, or of another shape.
+    """
+    if isinstance(image, np.ndarray | Tensor) and image.ndim == 3 and image.shape[0] in (1, 3):
+        return np.array(image, dtype=np.uint8)
+    shape = f" of {tuple(image.shape)}" if isinstance(image, np.ndarray | Tensor) else ""
+    raise ConfigurationError(
+        f"a {type(image).__name__}{shape}: give an image file, or pixels (1 or 3, H, W) from 0 to 255"
+    )
 
 
 def resize_pixels(pixels: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from lenext.runs.predict import find_images
 from lenext.training.recipe import key_value
 from lenext.workflows.networks import build_for_inspection
 from lenext.workflows.opened_run import OpenedRun, open_run
-from lenext.workflows.show.inputs import FILE_SIZE, AnyRun, Image, load_image, resize_pixels
+from lenext.workflows.show.inputs import FILE_SIZE, AnyRun, Image, as_pixels, load_image, resize_pixels
 from lenext.workflows.show.projection import (
     MAX_TSNE_SAMPLES,
     METHOD_NAMES,
@@ -72,7 +72,7 @@ def filters(
     if isinstance(image, str | Path):
         pixels, title = read_image(image, 1, (side, side)), Path(image).name
     elif size is None:
-        pixels, title = np.asarray(image), "an image"
+        pixels, title = as_pixels(image), "an image"
     else:
         raise ConfigurationError(f"size={size}: pixels have a size of their own; leave it out")
     return filtered_images(pixels.mean(0).astype(np.float64), learned, title)

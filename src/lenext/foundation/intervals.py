@@ -1,0 +1,26 @@
+"""Confidence intervals of measured fractions."""
+
+import math
+
+Z_95 = 1.959963984540054  # 97.5 % of a standard normal distribution lie below it
+
+
+def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a fraction of `count` independent samples (Wilson 1927).
+
+    Unlike p ± 1.96 sqrt(p (1 - p) / n) it stays within 0 and 1, and is right for few samples and near both ends.
+
+    >>> low, high = wilson_interval(0.9375, 48)  # 45 of 48
+    >>> f"{low:.3f} to {high:.3f}"
+    '0.832 to 0.979'
+    """
+    squared = Z_95**2 / count
+    center = (fraction + squared / 2) / (1 + squared)
+    half = Z_95 * math.sqrt(fraction * (1 - fraction) / count + squared / (4 * count)) / (1 + squared)
+    return max(0.0, center - half), min(1.0, center + half)
+
+
+def format_interval(fraction: float, count: int) -> str:
+    """Return the 95 % interval of a fraction, as printed: `95 % interval 83.2% to 97.9%`."""
+    low, high = wilson_interval(fraction, count)
+    return f"95 % interval {low:.1%} to {high:.1%}"
