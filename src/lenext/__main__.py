@@ -12,7 +12,7 @@ Usage: lenext VERB [ARGUMENTS] [OPTIONS]
 """
 
 END = """
-`lenext VERB --help` prints the options of a verb.
+`lenext VERB --help` prints the options of a verb; `lenext --install-completion` completes them in your shell.
 
   lenext train                                train a LeNet on handwritten digits, in seconds
   lenext train resnet18_32px --data cifar10   train a ResNet on small photographs

@@ -12,6 +12,7 @@ from lenext.foundation.errors import LenextError, is_out_of_memory, unknown_name
 from lenext.foundation.streams import write_error
 from lenext.verbs import VERBS
 
+SHELLS = ("bash", "zsh", "fish", "powershell")
 LISTED = ("models", "datasets", "recipes", "runs")
 SHOWN = (
     "data", "channels", "filters", "kernels", "features", "confusion", "classes", "reliability", "curves", "embedding",
@@ -24,6 +25,8 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    if arguments[0] == "--install-completion":
+        return install_completion(arguments[1:])
     if arguments[0] not in VERBS and arguments[0] != "--version":
         return fail(unknown_name("verb", arguments[0], VERBS, "`lenext --help` lists them"))
     if arguments == ["list"]:
@@ -34,8 +37,7 @@ def run(arguments: list[str]) -> int:
 
     from lenext.cli.app import app
 
-    for room in {verb.room for name, verb in VERBS.items() if name == arguments[0]}:
-        import_module(f"lenext.cli.{room}")
+    load_verbs(*(name for name in VERBS if name == arguments[0]))
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -63,6 +65,31 @@ def run(arguments: list[str]) -> int:
         if place := locate_error(error):
             return fail(f"{place}: {type(error).__name__}: {error}")
         raise
+    return 0
+
+
+def load_verbs(*names: str) -> None:
+    """Import the modules of verbs, and add their examples to their help."""
+    from lenext.cli.app import app
+
+    for name in names:
+        import_module(f"lenext.cli.{VERBS[name].room}")
+        examples = "".join(f"\n    {example}" for example in VERBS[name].examples)
+        app[name].help_epilogue = f"Examples:\n{examples}"
+
+
+def install_completion(words: list[str]) -> int:
+    """Install the completion of verbs and options for a shell: the named one, or the one that runs lenext."""
+    if len(words) > 1 or (words and words[0] not in SHELLS):
+        return fail(f"--install-completion {' '.join(words)}: give one of {', '.join(SHELLS)}, or none for this shell")
+    from lenext.cli.app import app
+
+    load_verbs(*VERBS)
+    try:
+        path = app.install_completion(shell=words[0] if words else None)  # type: ignore[arg-type]
+    except Exception as error:  # the shell is not recognized, or its files cannot be written
+        return fail(f"--install-completion: {error}; name the shell: {', '.join(SHELLS)}")
+    sys.stdout.write(f"completion is in {path}; it works in the next shell that you open\n")
     return 0
 
 

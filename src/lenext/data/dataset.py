@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lenext.data.images import ImageFiles
+from lenext.data.preview import COLUMNS, MAX_ROWS, preview_html
 from lenext.foundation.errors import DataError
 from lenext.foundation.normalization import Normalization
+from lenext.foundation.notebook import title_html
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fit
 
@@ -45,6 +47,14 @@ class Split:
         """Return the samples of these rows, in this order."""
         images = self.images.take(rows) if isinstance(self.images, ImageFiles) else self.images[rows]
         return Split(images, self.labels[rows], self.ids[rows.numpy()])
+
+    def rows_by_class(self) -> list[Tensor]:
+        """Return the first images of the first classes, as a notebook shows them."""
+        labels = range(min(MAX_ROWS, int(self.labels.max()) + 1 if len(self) else 0))
+        return [self.images[(self.labels == label).nonzero()[:COLUMNS, 0]] for label in labels]
+
+    def _repr_html_(self) -> str:
+        return title_html("Split", f"{len(self):,} images") + preview_html(self.rows_by_class())
 
     def find(self, ids: Sequence[Any]) -> Tensor:
         """Return the rows of these ids. Raises DataError if one is missing."""
@@ -124,6 +134,11 @@ class Dataset:
         if test_images is not None:
             test = split_from_arrays(test_images, test_labels, names, f"{name} (test)", by_name, unit)
         return cls(name, names, train, test=test, source={"kind": "arrays"})
+
+    def _repr_html_(self) -> str:
+        counts = [f"{len(split):,} {name}" for name, split in self.splits().items()]
+        detail = f"{', '.join(counts)}; {' x '.join(map(str, self.shape))}; {', '.join(self.classes[:MAX_ROWS])}"
+        return title_html(self.name, detail) + preview_html(self.train.rows_by_class())
 
     @property
     def shape(self) -> tuple[int, int, int]:

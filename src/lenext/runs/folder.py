@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
+from lenext.foundation.intervals import format_interval
 from lenext.foundation.locks import lock_file
+from lenext.foundation.notebook import image_html, tiles_html, title_html
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
@@ -122,6 +124,21 @@ class Run:
         if not (folder / "recipe.yaml").is_file():
             raise RunError(f"{folder}: not a run: it has no recipe.yaml; `lenext list runs` lists runs")
         return cls(folder)
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: its figures and its curves."""
+        results = self.results
+        figures = []
+        for name, title in (("test", "test accuracy"), ("validation", "validation accuracy")):
+            metrics = results.get(name) or {}
+            if metrics.get("accuracy") is not None:
+                samples = metrics.get("samples")
+                interval = f"; {format_interval(metrics['accuracy'], samples)}" if samples else ""
+                figures.append((f"{metrics['accuracy']:.2%}", f"{title}{interval}"))
+        figures.append((f"{len(self.records)} of {self.experiment.recipe.epochs}", "epochs"))
+        curves = self.path / "results.png"
+        image = image_html(read_regular(curves, MAX_FILE_BYTES), "curves of the training") if curves.is_file() else ""
+        return title_html(str(self.path), self.experiment.network) + tiles_html(figures) + image
 
     @property
     def experiment(self) -> Experiment:

@@ -14,7 +14,9 @@ from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.arithmetic import power_of_two
 from lenext.foundation.device import Compute
+from lenext.foundation.intervals import format_interval
 from lenext.foundation.modes import evaluation_mode
+from lenext.foundation.notebook import tiles_html
 from lenext.foundation.settings import TestTimeAugmentation
 
 CPU_VALUES, DEVICE_VALUES = 1 << 18, 1 << 24  # input values per batch: what a CPU's caches hold, what keeps a GPU busy
@@ -34,6 +36,15 @@ class Evaluation:
     probabilities: Tensor
     labels: Tensor
     losses: Tensor
+
+    def _repr_html_(self) -> str:
+        interval = f"accuracy; {format_interval(self.accuracy, len(self.labels))}"
+        figures = [
+            (f"{self.accuracy:.2%}", interval),
+            (f"{self.loss:.4f}", "loss"),
+            (f"{len(self.labels):,}", "images"),
+        ]
+        return tiles_html(figures)
 
     @property
     def predicted(self) -> Tensor:
