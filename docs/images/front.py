@@ -1,6 +1,6 @@
 """Draw the README's picture, light and dark: a training in a terminal beside the page that it leaves.
 
-    python docs/images/front.py        (needs Chromium)
+Usage: `python docs/images/front.py`; it needs Chromium.
 """
 
 import html
