@@ -1,13 +1,19 @@
 """Diagrams contain the network's layers, shapes and joins."""
 
+import itertools
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import lenext
+from lenext.cli import run as run_command_line
 from lenext.foundation.errors import ConfigurationError
-from lenext.inspection.diagram import draw_diagram
+from lenext.inspection.diagram import COLORS, Direction, Shape, lay_out
+from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.layer_labels import describe_layer
 from lenext.inspection.network_graph import block_graph, network_graph
 from lenext.models import MODELS, create, find_variant
@@ -57,7 +63,7 @@ def test_every_network_is_drawn_from_image_to_classes(name: str) -> None:
     nodes = network_graph(network, shape)
     assert nodes[0].shape == shape
     assert nodes[-1].shape[0] == 10
-    tree = ElementTree.fromstring(draw_diagram([(name, nodes), ("again <&>", nodes)]))
+    tree = ElementTree.fromstring(to_svg(lay_out([(name, nodes), ("again <&>", nodes)])))
     space = "{http://www.w3.org/2000/svg}"
     assert len(tree.findall(f".//{space}rect")) == 1 + 2 * len(nodes)
     edges = sum(len(node.inputs) for node in nodes)
@@ -102,3 +108,81 @@ def test_both_sides_of_a_window_are_told(layer: nn.Module, label: str) -> None:
 def test_a_part_that_is_not_there() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'layer2'"):
         block_graph(create("resnet18_32px"), "layer_2", (3, 32, 32))
+
+
+@pytest.mark.parametrize("direction", ["portrait", "landscape"])
+@pytest.mark.parametrize("shape", ["boxes", "volumes"])
+@pytest.mark.parametrize("name", ["lenet", "vgg11_32px", "resnet18_32px", "googlenet_paper", "densenet_32px"])
+def test_boxes_stay_apart_and_inside_and_follow_the_direction(name: str, direction: Direction, shape: Shape) -> None:
+    variant = find_variant(name)
+    size = (variant.parameters()["in_channels"].default, variant.image_size, variant.image_size)
+    nodes = network_graph(create(name), size)
+    drawing = lay_out([(name, nodes)], direction, shape)
+    (column,), (width, height) = drawing.columns, drawing.size
+    for box in column.boxes:
+        assert box.x >= 0
+        assert box.y >= 0
+        assert box.x + box.width + box.depth <= width
+        assert max(box.y + box.height, box.label_y + 15) <= height
+    for number, first in enumerate(column.boxes):
+        for second in column.boxes[number + 1 :]:
+            apart_x = first.x + first.width <= second.x or second.x + second.width <= first.x
+            apart_y = first.y + first.height <= second.y or second.y + second.height <= first.y
+            assert apart_x or apart_y, (first.label, second.label)
+    for node, box in zip(nodes, column.boxes, strict=True):
+        for source in node.inputs:
+            before = column.boxes[source]
+            assert (before.y < box.y) if direction == "portrait" else (before.x < box.x)
+
+
+def test_a_volume_shrinks_as_its_map_does_and_deepens_as_its_channels_do() -> None:
+    nodes = network_graph(create("vgg11_32px"), (3, 32, 32))
+    boxes = lay_out([("vgg", nodes)], "landscape", "volumes").columns[0].boxes
+    maps = [(node.shape, box) for node, box in zip(nodes, boxes, strict=True) if len(node.shape) == 3]
+    for (first, one), (second, other) in itertools.pairwise(maps):
+        assert (one.height > other.height) == (first[1] > second[1])
+        assert (one.width < other.width) == (first[0] < second[0])
+
+
+def test_layers_are_drawn_with_norms_and_activations_in_their_colors() -> None:
+    nodes = network_graph(create("resnet18_32px"), (3, 32, 32), "layer")
+    kinds = [node.kind for node in nodes]
+    assert kinds.count("norm") == 20
+    assert kinds.count("activation") == 17
+    assert kinds.count("join") == 8
+    svg = to_svg(lay_out([("resnet", nodes)]))
+    assert svg.count(COLORS["norm"][0]) == 20
+    assert svg.count(COLORS["activation"][0]) == 17
+
+
+@pytest.mark.usefixtures("drawn_figures")
+def test_files_by_suffix(tmp_path: Path) -> None:
+    drawn = lenext.diagram("lenet", direction="landscape", shape="volumes")
+    for suffix in ("svg", "png", "pdf"):
+        drawn.save(tmp_path / f"lenet.{suffix}")
+    width, height = drawn.drawing.size
+    with Image.open(tmp_path / "lenet.png") as image:
+        assert image.width / image.height == pytest.approx(width / height, rel=0.01)
+    assert (tmp_path / "lenet.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(ConfigurationError, match=r"written as \.svg, \.png, \.pdf"):
+        drawn.save(tmp_path / "lenet.gif")
+
+
+def test_a_block_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(["diagram", "lenet"]) == 0
+    full = Path("lenet.svg").read_text()
+    assert run_command_line(["diagram", "resnet18_32px", "--block", "layer1.0"]) == 0
+    assert run_command_line(["diagram", "resnet18_32px"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "lenet.svg", "resnet18_32px-layer1.0.svg", "resnet18_32px.svg"
+    }  # fmt: skip
+    assert Path("lenet.svg").read_text() == full
+
+
+@pytest.mark.parametrize(
+    "option", [{"direction": "up"}, {"shape": "balls"}, {"by": "part"}, {"by": "layer", "block": "features"}]
+)
+def test_a_diagram_that_cannot_be_drawn(option: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError):
+        lenext.diagram("vgg11_32px", **option)  # type: ignore[arg-type]

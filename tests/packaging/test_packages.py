@@ -32,8 +32,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a wheel and a sdist, built from a copy of the tree."""
     folder = tmp_path_factory.mktemp("packages")
     source = folder / "source"
-    ignored = shutil.ignore_patterns(".*", "runs", "__pycache__", "_build", "dist", "build")
-    shutil.copytree(ROOT, source, ignore=ignored)
+
+    def ignore(path: str, names: list[str]) -> set[str]:
+        at_root = {"runs", "dist", "build"} if Path(path) == ROOT else set[str]()
+        return {name for name in names if name.startswith(".") or name in at_root | {"__pycache__", "_build"}}
+
+    shutil.copytree(ROOT, source, ignore=ignore)
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source, cwd=folder)
     return folder / "dist"
 

@@ -69,19 +69,38 @@ def diagram(
     *,
     against: Annotated[str, Parameter(help="another network, drawn beside it")] = "",
     block: Annotated[str, Parameter(help="draw one part, by its name in summary, e.g. layer2.0")] = "",
+    by: Annotated[
+        Literal["block", "layer"], Parameter(help="Draw blocks, without norms and activations, or all layers.")
+    ] = "block",
+    direction: Annotated[
+        Literal["portrait", "landscape"], Parameter(help="Draw from top to bottom, or from left to right.")
+    ] = "portrait",
+    shape: Annotated[
+        Literal["boxes", "volumes"], Parameter(help="Draw equal boxes, or volumes that shrink as the maps do.")
+    ] = "boxes",
     image_size: ImageSize = None,
     channels: Channels = None,
     options: Options = None,
-    out: Annotated[Path | None, Parameter(help="the SVG file (default: NETWORK.svg)")] = None,
+    out: Annotated[
+        Path | None, Parameter(help="File, .svg, .png or .pdf (default: NETWORK.svg or NETWORK-BLOCK.svg).")
+    ] = None,
 ) -> None:
-    """A network, or one block of it, as an SVG image drawn from the network itself."""
+    """Draw a network, or one block of it, from the network itself, as SVG, PNG or PDF."""
     from lenext.workflows.networks import diagram as draw_diagram
 
     drawn = draw_diagram(
-        network, against=against, block=block, image_size=image_size, channels=channels, options=parse_pairs(options)
+        network,
+        against=against,
+        block=block,
+        by=by,
+        direction=direction,
+        shape=shape,
+        image_size=image_size,
+        channels=channels,
+        options=parse_pairs(options),
     )
-    names = [network, against] if against else [network]
-    path = out or Path("-".join(name.rpartition(":")[2] for name in names) + ".svg")
+    names = [name.rpartition(":")[2] for name in (network, against, block) if name]
+    path = out or Path("-".join(names) + ".svg")
     drawn.save(path)
     write_out(f"{path}\n")
 

@@ -14,6 +14,8 @@ from lenext.foundation.settings import OnBadImage
 from lenext.foundation.streams import write_error, write_out
 from lenext.reporting.tables import print_json, print_rows
 
+MAX_REMARKS = 10  # printed
+
 
 @app.command
 def val(
@@ -43,6 +45,17 @@ def predict(
         bool, Parameter(negative="", help="Use the published weights of a network given by name.")
     ] = False,
     top: Annotated[int, INTEGER, Parameter(help="Number of classes to print per image.")] = 1,
+    invert: Annotated[
+        Literal["no", "yes", "auto"],
+        Parameter(help="Exchange dark and bright; auto: where the background is unlike the training images'."),
+    ] = "no",
+    fit: Annotated[
+        Literal["auto", "crop", "pad", "stretch"],
+        Parameter(help="Resize images of another shape: crop, pad or stretch; auto: as in training."),
+    ] = "auto",
+    digit: Annotated[
+        bool, Parameter(negative="", help="Centre and scale a drawn digit as MNIST does, bright on black.")
+    ] = False,
     format: Annotated[Literal["table", "csv", "json"], Parameter(help="Output format.")] = "table",
     on_bad_image: Annotated[OnBadImage, Parameter(help="Stop at a broken image, or report and skip it.")] = "stop",
     opening: Annotated[WeightsOptions, Parameter(name="*")] = WeightsOptions(),  # noqa: B008
@@ -50,7 +63,10 @@ def predict(
     """Predict the most probable classes of images."""
     from lenext.workflows.predict import predict as work
 
-    results = work(run, *images, top=top, pretrained=pretrained, on_bad_image=on_bad_image, **vars(opening))
+    results = work(
+        run, *images, top=top, pretrained=pretrained, invert=invert, fit=fit, digit=digit, on_bad_image=on_bad_image,
+        **vars(opening),
+    )  # fmt: skip
     rows = [result for result in results if not isinstance(result, LenextError)]
     for result in results:
         if isinstance(result, LenextError):
@@ -71,6 +87,11 @@ def predict(
         )  # fmt: skip
         write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
         return
+    noted = [row for row in rows if row.remarks]
+    for row in noted[:MAX_REMARKS]:
+        write_error(f"{row.path}: {'; '.join(row.remarks)}")
+    if len(noted) > MAX_REMARKS:
+        write_error(f"and {len(noted) - MAX_REMARKS:,} more images with remarks; --format json has all of them")
     folder = os.path.commonpath([os.path.dirname(row.path) for row in rows]) if len(rows) > 1 else ""
     print_rows(
         [

@@ -8,7 +8,7 @@ import atexit
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import TimeoutError
@@ -36,6 +36,7 @@ MAX_DECODE_SECONDS = 45.0  # for one file
 ORIENTATION_TAG = 0x0112  # of EXIF
 
 Size = tuple[int, int]
+Adjust = Callable[[Image.Image], Image.Image]
 
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is lower
 
@@ -74,16 +75,28 @@ class DecodedImage:
     orientation: int
 
 
-def decode_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> DecodedImage:
-    """Decode an image to grey (channels 1) or RGB (channels 3), resized to `size`. Raises DataError."""
+def decode_image(
+    path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop", adjust: Adjust | None = None
+) -> DecodedImage:
+    """Decode an image to grey (channels 1) or RGB (channels 3), resized to `size`. Raises DataError.
+
+    Args:
+        path: The file.
+        channels: 1 or 3.
+        size: (height, width).
+        fit: How an image of another shape is resized.
+        adjust: Changes the image at its full size before that.
+    """
     height, width = size
     with open_image(path) as image:
         try:
-            image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
+            if adjust is None:
+                image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
             upright = ImageOps.exif_transpose(image)
             orientation = image.getexif().get(ORIENTATION_TAG, 1)
             converted = to_mode(upright, "L" if channels == 1 else "RGB")
-            pixels = np.array(to_size(converted, width, height, fit))
+            adjusted = adjust(converted) if adjust else converted
+            pixels = np.array(to_size(adjusted, width, height, fit))
         except Exception as error:  # as above
             raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
     return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation)
@@ -143,9 +156,11 @@ class ImageFiles:
     They are indexed by a tensor of rows, as a uint8 tensor is.
     """
 
-    def __init__(self, paths: Sequence[str], channels: int, size: Size, fit: Fit = "crop") -> None:
+    def __init__(
+        self, paths: Sequence[str], channels: int, size: Size, fit: Fit = "crop", adjust: Adjust | None = None
+    ) -> None:
         self.paths = np.asarray(paths)
-        self.channels, self.size, self.fit = channels, size, fit
+        self.channels, self.size, self.fit, self.adjust = channels, size, fit, adjust
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -177,13 +192,13 @@ class ImageFiles:
 
     def try_to_decode(self, path: str) -> DecodedImage | DataError:
         try:
-            return decode_image(path, self.channels, self.size, self.fit)
+            return decode_image(path, self.channels, self.size, self.fit, self.adjust)
         except DataError as error:
             return error
 
     def take(self, rows: Tensor) -> "ImageFiles":
         """Return the images of these rows, still in their files."""
-        return ImageFiles(self.paths[rows.numpy()].tolist(), self.channels, self.size, self.fit)
+        return ImageFiles(self.paths[rows.numpy()].tolist(), self.channels, self.size, self.fit, self.adjust)
 
     def decode_all(self, *, keep_pixels: bool = True) -> "DecodedFiles":
         """Decode every image once, with or without keeping its pixels."""

@@ -1,72 +1,163 @@
-"""Draw diagrams of a network as SVG, from the graph that was recorded from the network itself.
+"""Lay out diagrams of a network, from the graph that was recorded from the network itself.
 
-A full network is drawn by blocks, a block by layers. No other program is needed.
+A full network is drawn by blocks, a block by layers. The result is a `Drawing` of boxes and curves, which
+`diagram_svg` and the figures of `reporting` draw; no other program is needed.
 """
 
+import math
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
+from typing import Literal
 
 from lenext.inspection.network_graph import Node
 
-BOX_WIDTH, BOX_HEIGHT, ROW_GAP, COLUMN_GAP = 190, 40, 26, 26  # px
+Direction = Literal["portrait", "landscape"]
+Shape = Literal["boxes", "volumes"]
+Point = tuple[float, float]
+Command = tuple[str, tuple[Point, ...]]  # M, L, Q or C with its points, as in SVG
+
+BOX_WIDTH, BOX_HEIGHT, GAP = 190, 40, 26  # px
+LANDSCAPE_BOX_WIDTH = 156  # px
 CONCATENATE_WIDTH = 110  # px
-BYPASS_WIDTH = 60  # px on the right, for edges that pass rows by
-TITLE_HEIGHT, BOTTOM_MARGIN = 58, 24  # px
+BYPASS = 60  # px beside the lanes, for edges that pass rows by
+TITLE_HEIGHT, MARGIN = 58, 24  # px
+MAX_VOLUME, MIN_VOLUME = 120, 14  # px of the largest and the smallest side of a map
+CHANNEL_PIXELS = 7  # px of a volume's depth for each doubling of the channels
+LABEL_HEIGHT = 40  # px below a volume
 COLORS = {  # fill and stroke, by the kind of node
     "convolution": ("#dbe9f6", "#3b6ea5"),
     "dense": ("#fbe3d0", "#b5651d"),
     "pooling": ("#d8f0e6", "#2f7d5f"),
+    "norm": ("#fdf3c8", "#8a6d1a"),
+    "activation": ("#fbdde3", "#a8324a"),
     "block": ("#e8e1f5", "#6a4fa0"),
     "join": ("#ffffff", "#444b5a"),
     "other": ("#eef0f3", "#6b7383"),
 }
 
 
-def draw_diagram(columns: Sequence[tuple[str, Sequence[Node]]]) -> str:
-    """Draw one or more graphs side by side, each under its title, and return the SVG."""
-    groups, left, tallest = [], 0.0, 0.0
-    for title, nodes in columns:
-        body, width, height = draw_column(title, nodes)
-        groups.append(f'<g transform="translate({left:.0f} 0)">{body}</g>')
-        left, tallest = left + width, max(tallest, height)
-    style = (
-        "text{font-family:Inter,'Helvetica Neue',Arial,sans-serif;fill:#1f2430}"
-        ".t{font-size:17px;font-weight:700}.l{font-size:13px;font-weight:600}.s{font-size:11px;fill:#5b6475}"
-        "path{fill:none;stroke:#8a94a6;stroke-width:1.6}"
-    )
-    arrow = '<marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-    arrow += '<path d="M0 0L8 4L0 8z" style="fill:#8a94a6;stroke:none"/></marker>'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left:.0f}" height="{tallest:.0f}" '
-        f'viewBox="0 0 {left:.0f} {tallest:.0f}"><style>{style}</style><defs>{arrow}</defs>'
-        f'<rect width="100%" height="100%" fill="white"/>{"".join(groups)}</svg>\n'
-    )
+@dataclass(frozen=True)
+class Box:
+    """A node: a rounded rectangle with two lines of text, inside it or, of a volume, below it.
+
+    Attributes:
+        x: Left side in pixels.
+        y: Top side in pixels.
+        width: In pixels.
+        height: In pixels.
+        radius: Of its corners, in pixels.
+        kind: A key of COLORS.
+        label: First line.
+        detail: Second line.
+        depth: Offset of the rear side of a volume in pixels; 0 for a flat box.
+        label_y: Baseline of the first line.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    radius: float
+    kind: str
+    label: str
+    detail: str
+    depth: float
+    label_y: float
 
 
-def draw_column(title: str, nodes: Sequence[Node]) -> tuple[str, float, float]:
-    """Return a graph's SVG, its width and its height. The row of a box is its longest path from the input."""
+@dataclass(frozen=True)
+class Column:
+    """A graph with its title: boxes and the curves between them, in pixels from its own corner."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    edges: tuple[tuple[Command, ...], ...]
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Graphs beside each other, or, in landscape, below each other."""
+
+    columns: tuple[Column, ...]
+    direction: Direction
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height in pixels."""
+        widths, heights = [item.width for item in self.columns], [item.height for item in self.columns]
+        return (sum(widths), max(heights)) if self.direction == "portrait" else (max(widths), sum(heights))
+
+    def corners(self) -> list[Point]:
+        """Return the upper left corner of each column."""
+        corners, left, top = [], 0.0, 0.0
+        for column in self.columns:
+            corners.append((left, top))
+            left, top = (left + column.width, top) if self.direction == "portrait" else (left, top + column.height)
+        return corners
+
+
+def lay_out(
+    graphs: Sequence[tuple[str, Sequence[Node]]], direction: Direction = "portrait", shape: Shape = "boxes"
+) -> Drawing:
+    """Lay out one or more graphs, each under its title.
+
+    Args:
+        graphs: Titles and nodes.
+        direction: From top to bottom, or from left to right.
+        shape: Equal boxes, or volumes whose sides follow the map's and whose depth follows the channels.
+    """
+    return Drawing(tuple(lay_out_column(title, nodes, direction, shape) for title, nodes in graphs), direction)
+
+
+def lay_out_column(title: str, nodes: Sequence[Node], direction: Direction, shape: Shape) -> Column:
+    """Lay out a graph. The row of a node is its longest path from the input; rows follow the direction."""
     rows: list[int] = []
     for node in nodes:
         rows.append(1 + max((rows[source] for source in node.inputs), default=-1))
     lanes = assign_lanes(nodes, rows)
-    edges = [(source, target) for target, node in enumerate(nodes) for source in node.inputs]
     lane_count = max(lanes) + 1
-    inner_width = lane_count * BOX_WIDTH + (lane_count - 1) * COLUMN_GAP
-    has_bypass = any(rows[target] - rows[source] > 1 for source, target in edges)
-    width = 2 * COLUMN_GAP + inner_width + (BYPASS_WIDTH if has_bypass else 0)
-    center = [COLUMN_GAP + BOX_WIDTH / 2 + lane * (BOX_WIDTH + COLUMN_GAP) for lane in lanes]
+    landscape = direction == "landscape"
+    extents = [node_extent(node, nodes, landscape, shape) for node in nodes]  # across and along the direction
+    lane_width = max(across for across, _ in extents)
+    if shape == "volumes" and not landscape:
+        lane_width = max(lane_width, LANDSCAPE_BOX_WIDTH)
+    label_space = LABEL_HEIGHT if shape == "volumes" and landscape else 0
+    inner = lane_count * (lane_width + label_space) + (lane_count - 1) * GAP
+    edges = [(source, target) for target, node in enumerate(nodes) for source in node.inputs]
     passed_rows = {row for source, target in edges for row in range(rows[source] + 1, rows[target])}
+    across = [lane_width / 2 + lane * (lane_width + label_space + GAP) for lane in lanes]
     for position, row in enumerate(rows):  # a box alone in its row is centred, unless an edge passes it by
         if rows.count(row) == 1 and (lane_count == 1 or row not in passed_rows):
-            center[position] = COLUMN_GAP + inner_width / 2
-    top = [TITLE_HEIGHT + row * (BOX_HEIGHT + ROW_GAP) for row in rows]
-    parts = [f'<text class="t" x="{COLUMN_GAP}" y="32">{escape(title)}</text>']
-    for source, target in edges:
-        ends = (center[source], top[source] + BOX_HEIGHT, center[target], top[target])
-        half_widths = box_width(nodes[source]) / 2, box_width(nodes[target]) / 2
-        parts.append(draw_edge(*ends, rows[target] - rows[source], *half_widths))
-    parts += [draw_box(node, center[position], top[position]) for position, node in enumerate(nodes)]
-    return "".join(parts), width, max(top) + BOX_HEIGHT + BOTTOM_MARGIN
+            across[position] = (inner - label_space) / 2
+    row_lengths = [max(extents[at][1] for at, row in enumerate(rows) if row == each) for each in range(max(rows) + 1)]
+    if shape == "volumes" and landscape:  # room for the labels
+        row_lengths = [max(length, LANDSCAPE_BOX_WIDTH - GAP) for length in row_lengths]
+    starts = [sum(row_lengths[:each]) + each * GAP for each in range(len(row_lengths) + 1)]
+    along = [starts[row] + row_lengths[row] / 2 for row in rows]
+
+    def place(u: float, v: float) -> Point:
+        return (MARGIN + v, TITLE_HEIGHT + u) if landscape else (MARGIN + u, TITLE_HEIGHT + v)
+
+    boxes = tuple(
+        make_box(node, place(across[at], along[at]), extents[at][::-1] if landscape else extents[at], shape, direction)
+        for at, node in enumerate(nodes)
+    )
+    curves = tuple(
+        tuple((name, tuple(place(*point) for point in points)) for name, points in route)
+        for route in (
+            route_edge(
+                (across[source], along[source]), extents[source], (across[target], along[target]), extents[target],
+                rows[target] - rows[source], lane_width,
+            )
+            for source, target in edges
+        )
+    )  # fmt: skip
+    bypass = BYPASS if any(rows[target] - rows[source] > 1 for source, target in edges) else 0
+    width, height = place(inner + bypass, starts[-1] - GAP)
+    title_width = 10 * len(title) + 2 * MARGIN
+    return Column(title, boxes, curves, max(width + MARGIN, title_width), height + MARGIN)
 
 
 def assign_lanes(nodes: Sequence[Node], rows: Sequence[int]) -> list[int]:
@@ -82,36 +173,47 @@ def assign_lanes(nodes: Sequence[Node], rows: Sequence[int]) -> list[int]:
     return lanes
 
 
-def box_width(node: Node) -> float:
-    if node.kind != "join":
-        return BOX_WIDTH
-    return BOX_HEIGHT if node.label == "+" else CONCATENATE_WIDTH
-
-
-def draw_edge(x1: float, y1: float, x2: float, y2: float, span: int, half1: float, half2: float) -> str:
-    """Draw an arrow down; an arrow that passes rows by goes around them on the right."""
-    if span > 1 and abs(x1 - x2) < 1:
-        right, start, end = x1 + BOX_WIDTH / 2 + 34, y1 - BOX_HEIGHT / 2, y2 + BOX_HEIGHT / 2
-        path = f"M{x1 + half1:.0f} {start:.0f}H{right - 12:.0f}Q{right:.0f} {start:.0f} {right:.0f} {start + 12:.0f}"
-        path += f"V{end - 12:.0f}Q{right:.0f} {end:.0f} {right - 12:.0f} {end:.0f}H{x2 + half2:.0f}"
-        return f'<path d="{path}" marker-end="url(#a)"/>'
-    bend = (y1 + y2) / 2 if span == 1 else y2 - ROW_GAP / 2
-    path = f"M{x1:.0f} {y1:.0f}V{bend - 6:.0f}" if span > 1 else f"M{x1:.0f} {y1:.0f}"
-    return f'<path d="{path}C{x1:.0f} {bend:.0f} {x2:.0f} {bend:.0f} {x2:.0f} {y2:.0f}" marker-end="url(#a)"/>'
-
-
-def draw_box(node: Node, x: float, y: float) -> str:
-    """Draw a rounded box with its label and the shape of its output; a join is a small circle or pill."""
-    fill, stroke = COLORS[node.kind]
-    width = box_width(node)
-    shape = " × ".join(map(str, node.shape))  # noqa: RUF001
-    label = node.label + (f"  × {node.times}" if node.times > 1 else "")  # noqa: RUF001
-    radius = BOX_HEIGHT / 2 if node.kind == "join" else 8
-    rect = f'<rect x="{x - width / 2:.0f}" y="{y:.0f}" width="{width:.0f}" height="{BOX_HEIGHT}" rx="{radius:.0f}" '
-    rect += f'fill="{fill}" stroke="{stroke}"/>'
-    if node.label == "+":
-        return rect + f'<text class="t" x="{x:.0f}" y="{y + 26:.0f}" text-anchor="middle">+</text>'
+def node_extent(node: Node, nodes: Sequence[Node], landscape: bool, shape: Shape) -> tuple[float, float]:
+    """Return the pixels of a node across and along the direction."""
+    if node.kind == "join":
+        width = BOX_HEIGHT if node.label == "+" else CONCATENATE_WIDTH
+        return (BOX_HEIGHT, width) if landscape else (width, BOX_HEIGHT)
+    if shape == "boxes":
+        return (BOX_HEIGHT, LANDSCAPE_BOX_WIDTH) if landscape else (BOX_WIDTH, BOX_HEIGHT)
+    largest = max(other.shape[-1] for other in nodes if len(other.shape) == 3)
+    side = node.shape[-1] if len(node.shape) == 3 else 1
     return (
-        rect + f'<text class="l" x="{x:.0f}" y="{y + 17:.0f}" text-anchor="middle">{escape(label)}</text>'
-        f'<text class="s" x="{x:.0f}" y="{y + 32:.0f}" text-anchor="middle">{shape}</text>'
+        MIN_VOLUME + (MAX_VOLUME - MIN_VOLUME) * math.sqrt(side / largest),
+        MIN_VOLUME + CHANNEL_PIXELS * math.log2(max(1, node.shape[0])) + (0 if landscape else LABEL_HEIGHT),
     )
+
+
+def make_box(node: Node, center: Point, size: tuple[float, float], shape: Shape, direction: Direction) -> Box:
+    """Return the box of a node around its centre; in portrait a volume leaves room for its label."""
+    (x, y), (width, height) = center, size
+    if shape == "volumes" and direction == "portrait" and node.kind != "join":
+        y, height = y - LABEL_HEIGHT / 2, height - LABEL_HEIGHT
+    detail = " × ".join(map(str, node.shape))  # noqa: RUF001
+    label = node.label + (f"  × {node.times}" if node.times > 1 else "")  # noqa: RUF001
+    is_volume = shape == "volumes" and node.kind != "join"
+    label_y = y + height / 2 + 16 if is_volume else y - 3
+    radius = BOX_HEIGHT / 2 if node.kind == "join" else 0 if is_volume else 8
+    depth = 6.0 if is_volume else 0.0
+    return Box(x - width / 2, y - height / 2, width, height, radius, node.kind, label, detail, depth, label_y)
+
+
+def route_edge(
+    start: Point, start_extent: Point, end: Point, end_extent: Point, span: int, lane_width: float
+) -> tuple[Command, ...]:
+    """Return an arrow along the direction, in (across, along); one that passes rows by goes around them."""
+    (u1, v1), (u2, v2) = start, end
+    if span > 1 and abs(u1 - u2) < 1:
+        side = u1 + lane_width / 2 + 34
+        return (
+            ("M", ((u1 + start_extent[0] / 2, v1),)), ("L", ((side - 12, v1),)), ("Q", ((side, v1), (side, v1 + 12))),
+            ("L", ((side, v2 - 12),)), ("Q", ((side, v2), (side - 12, v2))), ("L", ((u2 + end_extent[0] / 2, v2),)),
+        )  # fmt: skip
+    first, last = v1 + start_extent[1] / 2, v2 - end_extent[1] / 2
+    bend = (first + last) / 2 if span == 1 else last - GAP / 2
+    straight: tuple[Command, ...] = (("L", ((u1, bend - 6),)),) if span > 1 else ()
+    return (("M", ((u1, first),)), *straight, ("C", ((u1, bend), (u2, bend), (u2, last))))

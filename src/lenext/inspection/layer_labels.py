@@ -11,11 +11,14 @@ NORM_LABELS = {
     "LayerNorm2d": "Layer norm",
     "LayerNorm": "Layer norm",
     "GroupNorm": "Group norm",
+    "InstanceNorm2d": "Instance norm",
+    "LocalResponseNorm": "Local response norm",
 }
+ACTIVATIONS = ("ReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Softmax", "LeakyReLU", "Hardswish")
 
 
 def describe_layer(module: nn.Module) -> tuple[str, str]:
-    """Return the kind of a module (convolution, dense, pooling, block or other) and its label."""
+    """Return the kind of a module (convolution, dense, pooling, norm, activation, block or other) and its label."""
     if isinstance(module, Whitening):
         return "convolution", f"Whitening {format_window(module.kernel_size, module.stride)}, {module.out_channels}"
     if isinstance(module, nn.Conv2d):
@@ -34,7 +37,9 @@ def describe_layer(module: nn.Module) -> tuple[str, str]:
     if next(module.children(), None) is not None:
         weighted = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
         return describe_layer(weighted[0]) if len(weighted) == 1 else ("block", split_words(name))
-    return "other", NORM_LABELS.get(name, name)
+    if name in NORM_LABELS:
+        return "norm", NORM_LABELS[name]
+    return "activation" if name in ACTIVATIONS else "other", name
 
 
 def describe_convolution(module: nn.Conv2d) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from lenext.inspection.layer_labels import describe_layer
 from lenext.inspection.modules import blank_image, block_names, watch_modules
 
 VALUE_LAYERS = ("ReLU", "GELU", "Tanh", "Sigmoid", "Dropout", "Flatten", "Permute", "Identity")  # left out of overviews
+Detail = Literal["block", "layer"]
 JOINS = {"cat": "concatenate", "add": "+", "__add__": "+", "iadd": "+", "add_": "+", "__iadd__": "+"}
 
 
@@ -23,7 +24,7 @@ class Node:
 
     Attributes:
         label: Description, such as `Conv 3x3, 64 /2`.
-        kind: convolution, dense, pooling, block, join or other.
+        kind: convolution, dense, pooling, norm, activation, block, join or other.
         shape: Shape of its output without N.
         inputs: Positions of the nodes before it.
         name: Name of the module in the network.
@@ -98,9 +99,12 @@ def record_graph(
     return recorder.nodes
 
 
-def network_graph(network: nn.Module, input_shape: tuple[int, ...]) -> list[Node]:
-    """Return a network by its blocks, without norms and activations; equal blocks in a row are one node."""
+def network_graph(network: nn.Module, input_shape: tuple[int, ...], by: Detail = "block") -> list[Node]:
+    """Return a network by layers, or by blocks without norms and activations, equal blocks in a row as one node."""
     parts = dict(network.named_modules())
+    if by == "layer":
+        layers = {name: module for name, module in parts.items() if next(module.children(), None) is None}
+        return record_graph(network, input_shape, layers, "image")
     modules = {}
     for layer, block in block_names(network).items():
         is_block = block in parts and next(parts[block].children(), None) is not None
@@ -132,7 +136,7 @@ def without_value_layers(nodes: Sequence[Node]) -> list[Node]:
     remaining: list[Node] = []
     for position, node in enumerate(nodes):
         inputs = tuple(dict.fromkeys(new_positions[source] for source in node.inputs))
-        is_norm = "norm" in node.label.lower() and node.kind == "other"
+        is_norm = "norm" in node.label.lower() and node.kind in ("norm", "other")
         if (is_norm or node.label.split(" (")[0] in VALUE_LAYERS) and len(inputs) == 1:
             new_positions[position] = inputs[0]
             continue

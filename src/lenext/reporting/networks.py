@@ -5,12 +5,19 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import write_atomic
+from lenext.inspection.diagram import Drawing
+from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.summary import Layer, Summary
 from lenext.reporting.tables import format_bytes, format_cell, table_text
 
 Level = Literal["layer", "block", "stage"]
 NUMBER_COLUMNS = ("parameters", "mult-adds", "train", "eval", "field", "stride")
+
+
+SUFFIXES = (".svg", ".png", ".pdf")
+"""Of a diagram's file."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,14 +96,32 @@ class Diagram:
     """A diagram of networks.
 
     Attributes:
-        svg: The SVG text.
+        drawing: Its boxes and curves.
     """
 
-    svg: str
+    drawing: Drawing
+
+    @property
+    def svg(self) -> str:
+        """The SVG text."""
+        return to_svg(self.drawing)
 
     def save(self, path: str | Path) -> None:
-        """Write the SVG into a file."""
-        write_atomic(Path(path), self.svg)
+        """Write the diagram into a file: SVG, PNG or PDF by its suffix.
+
+        Raises:
+            ConfigurationError: The suffix is another.
+        """
+        path, suffix = Path(path), Path(path).suffix.lower()
+        if suffix not in SUFFIXES:
+            raise ConfigurationError(f"{path}: a diagram is written as {', '.join(SUFFIXES)}; give one of them")
+        if suffix == ".svg":
+            write_atomic(path, self.svg)
+            return
+        from lenext.reporting.figures.canvas import save_figure
+        from lenext.reporting.figures.diagrams import diagram_figure
+
+        save_figure(diagram_figure(self.drawing), path)
 
     def _repr_svg_(self) -> str:
         return self.svg

@@ -7,28 +7,39 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from lenext.acceleration.placement import place_network
+from lenext.data.adjustment import Adjustment
 from lenext.data.batches import batches
 from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles, is_image
+from lenext.data.images import ORIENTATION_TAG, ImageFiles, is_image, open_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
+from lenext.runs.remarks import remarks_on
 
 BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An image's most probable classes, the most probable first, with their probabilities."""
+    """An image's most probable classes, the most probable first, with their probabilities.
+
+    Attributes:
+        path: The file.
+        classes: The most probable classes.
+        probabilities: Their probabilities.
+        remarks: Why the prediction may be wrong: it is unsure, or the image is unlike the training images.
+    """
 
     path: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def find_images(sources: Sequence[str | Path]) -> list[str]:
@@ -68,6 +79,7 @@ def predict_images(
     top: int = 1,
     compute: Compute,
     on_bad_image: OnBadImage = "stop",
+    adjustment: Adjustment | None = None,
 ) -> Iterator[Prediction | DataError]:
     """Yield a Prediction for each image.
 
@@ -79,11 +91,12 @@ def predict_images(
         top: Number of classes in a prediction.
         compute: Device and precision.
         on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
+        adjustment: How images are changed before they are resized; None to leave them as they are.
     """
     place_network(network, compute).eval()
     for start in range(0, len(paths), BATCH_SIZE):
         batch = paths[start : start + BATCH_SIZE]
-        decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit).decode_all()
+        decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit, adjustment).decode_all()
         for error in decoded.errors.values():
             if on_bad_image == "stop":
                 raise DataError(f"{error}; --on-bad-image skip leaves such images out")
@@ -96,7 +109,15 @@ def predict_images(
         with torch.inference_mode(), compute.autocast():
             images = next(batches(split, prepare, compute, count)).images
             ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
-        for path, values, labels in zip(
-            split.ids.tolist(), ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist(), strict=True
+        for path, pixels, values, labels in zip(
+            ids.tolist(), decoded.pixels.numpy(), ranked.values.tolist(), ranked.indices[:, :top].tolist(), strict=True
         ):
-            yield Prediction(path, tuple(classes[label] for label in labels), tuple(values))
+            with open_image(path) as image:
+                width, height = image.size[::-1] if is_turned(image) else image.size
+            remarks = remarks_on(pixels, (width, height), values[0], prepare, classes, adjustment)
+            yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Return whether an image's EXIF orientation exchanges its width and height."""
+    return image.getexif().get(ORIENTATION_TAG, 1) > 4

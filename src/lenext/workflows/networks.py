@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from lenext.foundation.errors import ConfigurationError, LenextError
-from lenext.inspection.diagram import draw_diagram
+from lenext.foundation.settings import convert
+from lenext.inspection.diagram import Direction, Shape, lay_out
 from lenext.inspection.doctor import build_without_weights, needs_values
-from lenext.inspection.network_graph import block_graph, network_graph
+from lenext.inspection.network_graph import Detail, block_graph, network_graph
 from lenext.inspection.summary import Layer, Summary, summarize
 from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
@@ -53,33 +54,43 @@ def diagram(
     *,
     against: str | nn.Module = "",
     block: str = "",
+    by: Detail = "block",
+    direction: Direction = "portrait",
+    shape: Shape = "boxes",
     image_size: int | None = None,
     channels: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Diagram:
-    """Draw a network, or one block of it, as SVG.
+    """Draw a network, or one block of it.
 
     Args:
         network: A name, `FILE.py:Class`, or a module.
         against: Another network, drawn beside it.
         block: The name of one part, as in `lenext summary`; empty for the full network.
+        by: Blocks, without norms and activations, or all layers.
+        direction: From top to bottom (portrait), or from left to right (landscape).
+        shape: Equal boxes, or volumes that shrink and deepen as the maps do.
         image_size: Pixels a side; None for the design size. Needed for a user-defined network and a module.
         channels: Channels of the images; None for the network's default.
         options: Options of the networks, by name.
 
     Returns:
-        A diagram whose `svg` is the text; a notebook shows it.
+        A diagram whose `svg` is the text; a notebook shows it, `save` writes SVG, PNG or PDF.
 
     Raises:
         ConfigurationError: A network or the block is unknown, or a network does not fit the images.
     """
-    columns = []
+    for name, value, kind in (("by", by, Detail), ("direction", direction, Direction), ("shape", shape, Shape)):
+        convert(name, value, kind)
+    if block and by != "block":
+        raise ConfigurationError(f"by={by}: a block is always drawn by its layers; leave it out")
+    graphs = []
     for each in (network, against) if against else (network,):
-        module, shape = build_for_inspection(each, options or {}, image_size, channels, None)
+        module, input_shape = build_for_inspection(each, options or {}, image_size, channels, None)
         name = network_name(each)
-        nodes = block_graph(module, block, shape) if block else network_graph(module, shape)
-        columns.append((f"{name}: {block}" if block else name, nodes))
-    return Diagram(draw_diagram(columns))
+        nodes = block_graph(module, block, input_shape) if block else network_graph(module, input_shape, by)
+        graphs.append((f"{name}: {block}" if block else name, nodes))
+    return Diagram(lay_out(graphs, direction, shape))
 
 
 def network_name(network: str | nn.Module) -> str:

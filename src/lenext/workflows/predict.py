@@ -1,12 +1,14 @@
 """`predict`: the most probable classes of the user's images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
+from lenext.data.adjustment import Adjustment, Invert, PredictFit
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
-from lenext.foundation.settings import OnBadImage
+from lenext.foundation.settings import OnBadImage, convert
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_images, predict_images
 from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
@@ -19,6 +21,9 @@ def predict(
     weights: StoredWeights | None = None,
     network: nn.Module | str = "",
     pretrained: bool = False,
+    invert: Invert = "no",
+    fit: PredictFit = "auto",
+    digit: bool = False,
     on_bad_image: OnBadImage = "stop",
     device: str = "auto",
     precision: str = "auto",
@@ -34,6 +39,9 @@ def predict(
         weights: Which of a run's weights; None for the best.
         network: The user's own network, when the weights are of one.
         pretrained: Whether the published weights of a network are used.
+        invert: Whether dark and bright are exchanged; auto: where the background is unlike the training images'.
+        fit: How an image of another shape is resized: crop, pad or stretch; auto: as in training.
+        digit: Whether the images are drawn digits, to be centred and scaled as MNIST's are.
         on_bad_image: `stop`, or `skip`: an image that cannot be read then has its DataError in the list.
         device: Where to compute.
         precision: Of the arithmetic.
@@ -44,6 +52,10 @@ def predict(
         DataError: An image cannot be read.
         LenextError: The weights cannot be opened.
     """
+    convert("invert", invert, Invert)
+    convert("fit", fit, PredictFit)
+    if digit and (invert != "no" or fit != "auto"):
+        raise ConfigurationError("digit: it sets the polarity and the fit; leave invert and fit out")
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
     if pretrained:
@@ -54,9 +66,17 @@ def predict(
     else:
         module, description = open_weights(model, weights, network)
     paths, compute = find_images(images), Compute.choose(device, precision)
+    prepare = description.preprocessing
+    if fit in ("crop", "pad"):
+        prepare = replace(prepare, stored_fit=fit)
+    adjustment = None
+    if digit or invert != "no" or fit == "stretch":
+        brightness = sum(prepare.normalization.mean) / len(prepare.normalization.mean)
+        size = prepare.stored_size[::-1]
+        adjustment = Adjustment(invert, digit, fit == "stretch", brightness, (size[0], size[1]))
     return list(
         predict_images(
-            module, description.preprocessing, description.classes, paths,
-            top=top, compute=compute, on_bad_image=on_bad_image,
+            module, prepare, description.classes, paths,
+            top=top, compute=compute, on_bad_image=on_bad_image, adjustment=adjustment,
         )
     )  # fmt: skip

@@ -14,7 +14,8 @@ from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
 from lenext.foundation.intervals import format_interval
-from lenext.inspection.diagram import draw_diagram
+from lenext.inspection.diagram import lay_out
+from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.network_graph import network_graph
 from lenext.inspection.summary import summarize
 from lenext.models.user_network import check_network_argument, is_user_network
@@ -247,7 +248,7 @@ class Report:
         summary = summarize(self.module, shape)
         try:
             name = self.experiment.network.rpartition(":")[2]
-            diagram = Markup(draw_diagram([(name, network_graph(self.module, shape))]))
+            diagram = Markup(to_svg(lay_out([(name, network_graph(self.module, shape))])))
         except LenextError:
             diagram = Markup("")
         return {"layers": summary.blocks(), "diagram": diagram}

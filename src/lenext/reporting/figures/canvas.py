@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -51,9 +52,14 @@ def set_title(figure: Figure, title: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, or as PDF by its suffix, whole or not at all."""
     with atomic(path) as temporary:
-        write_png(figure, temporary)
+        if path.suffix.lower() == ".pdf":
+            with mpl.rc_context(STYLE):
+                FigureCanvasPdf(figure)
+                figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+        else:
+            write_png(figure, temporary)
 
 
 def write_png(figure: Figure, target: Path | IO[bytes], dpi: int = FILE_DPI) -> None:

@@ -40,7 +40,7 @@ def as_pixels(image: object) -> NDArray[np.uint8]:
         ConfigurationError: It is neither, or of another shape.
     """
     if isinstance(image, np.ndarray | Tensor) and image.ndim == 3 and image.shape[0] in (1, 3):
-        return np.array(image, dtype=np.uint8)
+        return torch.as_tensor(image).to(torch.uint8).numpy()
     shape = f" of {tuple(image.shape)}" if isinstance(image, np.ndarray | Tensor) else ""
     raise ConfigurationError(
         f"a {type(image).__name__}{shape}: give an image file, or pixels (1 or 3, H, W) from 0 to 255"

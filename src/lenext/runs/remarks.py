@@ -1,0 +1,72 @@
+"""Remarks on a prediction: that it is unsure, or that the image is unlike those that the network was trained on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lenext.data.adjustment import Adjustment, is_inverted
+from lenext.data.preprocessing import Preprocessing
+
+UNSURE = 0.5  # probability of the most probable class
+MAX_CROPPED = 0.25  # of an image
+MAX_ENLARGEMENT = 2.0
+MAX_DEVIATIONS = 2.0  # of the mean brightness, in standard deviations of the training pixels
+MAX_OFF_CENTER, MIN_DIGIT_SIDE = 0.1, 0.5  # of the image's side
+DIGITS = set("0123456789")
+
+
+def remarks_on(
+    pixels: NDArray[np.uint8],
+    size: tuple[int, int],
+    probability: float,
+    prepare: Preprocessing,
+    classes: Sequence[str],
+    adjustment: Adjustment | None,
+) -> tuple[str, ...]:
+    """Return what a user should know about a prediction, each with the option that helps.
+
+    Args:
+        pixels: The image as stored for the network, (C, H, W).
+        size: (width, height) of the file.
+        probability: Of the most probable class.
+        prepare: The preprocessing, which knows the brightness of the training images.
+        classes: The names of the classes.
+        adjustment: How the image was changed before; None if it was not.
+    """
+    remarks = []
+    if probability < UNSURE:
+        remarks.append(f"unsure: {probability:.0%} for the most probable class")
+    brightness, deviation = float(np.mean(prepare.normalization.mean)), float(np.mean(prepare.normalization.std))
+    image = pixels.transpose(1, 2, 0)
+    is_digit = DIGITS.issuperset(classes)
+    if is_digit and prepare.channels == 1 and is_inverted(image, brightness):
+        kind = "bright" if brightness < 0.5 else "dark"
+        remarks.append(f"a {kind} background, unlike the training images; --invert auto, or --digit for a drawn digit")
+    elif abs(image.mean() / 255 - brightness) > MAX_DEVIATIONS * deviation:
+        remarks.append(f"its brightness is {image.mean() / 255:.0%}, that of the training images {brightness:.0%}")
+    elif is_digit and not (adjustment and adjustment.digit) and is_off_center(image[..., 0]):
+        remarks.append("the digit is small or off-centre; --digit centres and scales it")
+    shape = prepare.stored_size[1] / prepare.stored_size[0]
+    covered = min(size[0] / size[1] / shape, shape / (size[0] / size[1]))
+    is_cropped = prepare.stored_fit == "crop" and not (adjustment and (adjustment.stretch or adjustment.digit))
+    if is_cropped and 1 - covered > MAX_CROPPED:
+        remarks.append(f"the crop removed {1 - covered:.0%} of the image; --fit pad keeps all of it")
+    if max(prepare.stored_size) > MAX_ENLARGEMENT * max(size) and prepare.stored_fit == "crop":
+        remarks.append(f"enlarged from {size[0]} x {size[1]} px; the training images had more detail")
+    return tuple(remarks)
+
+
+def is_off_center(pixels: NDArray[np.uint8]) -> bool:
+    """Return whether the ink of an image (H, W) is small, or its middle far from the image's."""
+    ink = np.abs(pixels.astype(np.float64) - float(np.median(pixels)))
+    if ink.max() == 0:
+        return False
+    sides = []
+    for axis in (0, 1):
+        used = np.flatnonzero((ink > ink.max() / 3).any(1 - axis))
+        middle = abs((used[0] + used[-1]) / 2 - (pixels.shape[axis] - 1) / 2) / pixels.shape[axis]
+        if middle > MAX_OFF_CENTER:
+            return True
+        sides.append((used[-1] - used[0] + 1) / pixels.shape[axis])
+    return max(sides) < MIN_DIGIT_SIDE
