@@ -78,7 +78,7 @@ def write_verbs(folder: Path) -> None:
         text = re.sub(r"^\*\*(.+)\*\*:$", r"## \1", text, flags=re.MULTILINE)
         write(folder / f"{name}.md", text)
     rows = [(f"[`lenext {name}`](verbs/{name}.md)", verb.about) for name, verb in VERBS.items()]
-    intro = "# Command line\n\nEvery verb is also a function of the same name [in Python](python.md).\n\n"
+    intro = "# Command line\n\nThe verbs are also functions [in Python](python.md).\n\n"
     write(
         folder.parent / "verbs.md", intro + table(["verb", "task"], rows) + "\n" + toctree(f"verbs/{n}" for n in VERBS)
     )

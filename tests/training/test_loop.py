@@ -19,7 +19,7 @@ from lenext.training.recipe import Recipe
 from lenext.training.schedule import learning_rate
 from lenext.training.settings import ScheduleSettings, resolve, split_by_recipe
 from lenext.training.state import Step, TrainingState
-from lenext.training.trainer import Trainer
+from lenext.training.trainer import Trainer, set_training_mode
 
 QUICK = Recipe(epochs=2, batch_size=64, device="cpu", shift=1)
 
@@ -305,3 +305,20 @@ def test_the_training_step_can_be_read_at_a_glance() -> None:
     assert len(source.splitlines()) <= 25
     for part in ("self.forward(batch)", "state.update(", "batch_metrics("):
         assert part in source
+
+
+def test_a_frozen_parameter_of_its_own_does_not_put_what_is_inside_into_evaluation() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()), requires_grad=False)
+            self.dropout = nn.Dropout(0.5)
+            self.norm = nn.BatchNorm2d(3)
+            self.frozen_norm = nn.BatchNorm2d(3).requires_grad_(False)
+
+    network = nn.Sequential(Scaled())
+    set_training_mode(network)
+    scaled = network[0]
+    assert scaled.dropout.training
+    assert scaled.norm.training
+    assert not scaled.frozen_norm.training

@@ -9,7 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from lenext.foundation.errors import LenextError, is_out_of_memory, unknown_name
-from lenext.foundation.streams import write_error
+from lenext.foundation.streams import plain_lines, write_error
 from lenext.verbs import VERBS
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
@@ -38,6 +38,7 @@ def run(arguments: list[str]) -> int:
     from lenext.cli.app import app
 
     load_verbs(*(name for name in VERBS if name == arguments[0]))
+    before, plain_lines.enabled = plain_lines.enabled, True
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -65,6 +66,8 @@ def run(arguments: list[str]) -> int:
         if place := locate_error(error):
             return fail(f"{place}: {type(error).__name__}: {error}")
         raise
+    finally:
+        plain_lines.enabled = before
     return 0
 
 

@@ -1,7 +1,7 @@
 """DenseNet (Huang, Liu, van der Maaten & Weinberger 2016, arXiv:1608.06993): each layer sees all outputs before it.
 
-Parameter names and their order are torchvision's, so its weights load unmapped. `densenet_d2l` is D4's: four blocks of
-four plain 3x3 layers, without bottlenecks.
+Parameter names and their order are torchvision's, so its weights load but for a renaming of old
+files. `densenet_d2l` is course document D4's: four blocks of four plain 3x3 layers, without bottlenecks.
 """
 
 from collections import OrderedDict
@@ -71,7 +71,9 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers that each take all channels made so far. (N, C, H, W) to (N, C + depth x growth, H, W).
+    """Layers that each take all channels made so far.
+
+    (N, C, H, W) to (N, C + depth x growth, H, W); without skips to (N, growth, H, W).
 
     Args:
         depth: Number of layers.
@@ -127,7 +129,9 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    """A stem, dense blocks with transitions between them, the mean over positions. (N, C, H, W) to (N, K).
+    """A stem, dense blocks with transitions between them, a norm, the mean over positions and a dense layer.
+
+    (N, C, H, W) to (N, K).
 
     Args:
         in_channels: Channels of the images.
@@ -136,7 +140,7 @@ class DenseNet(nn.Module):
         growth: Channels that each layer adds.
         stem_width: Channels of the stem.
         bottleneck: Channels between the two convolutions of a layer, as a multiple of growth; 0 for plain 3x3 layers.
-        bias: Whether convolutions have a bias although norms precede them.
+        bias: Whether convolutions have a bias although norms follow them.
         stem: `imagenet` is the paper's, to a quarter of the size; `cifar` keeps the size, for small images.
         skips: Whether layers take all channels so far, or only the output of the layer before.
         dropout: Dropout of each layer's output.
@@ -194,7 +198,7 @@ class DenseNet(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, x: Tensor) -> Tensor:  # (N, C, H, W)
-        x = self.avgpool(self.relu(self.features(x)))  # (N, channels, 1, 1), from (N, channels, H/32, W/32)
+        x = self.avgpool(self.relu(self.features(x)))  # from (N, channels, H/32, W/32) with the paper's stem
         return self.classifier(x.flatten(1))
 
 

@@ -1,4 +1,4 @@
-"""The trainer: an epoch of training steps, each from a batch to changed weights."""
+"""The trainer: an epoch of training steps, each from a batch to its gradients; an update ends with new weights."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Trainer:
             state: What is trained; it is changed in place.
             data: A dataset that is split.
             settings: How it is trained.
-            loss: Instead of that of the settings.
+            loss: Used instead of settings.loss.
 
         Raises:
             ConfigurationError: The network and the settings do not fit together.
@@ -45,14 +45,16 @@ class Trainer:
         self.single_step = Objective(state.network, self.loss)
         self.step = build_step(self.single_step, settings)
         is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
-        self.reports_loss = is_plain and settings.machine.compile != "cuda_graphs"  # which reuses its memory
+        self.reports_loss = (
+            is_plain and settings.machine.compile != "cuda_graphs"
+        )  # the next step overwrites its memory
         self.monitor = FiniteMonitor(state)
         check_batch_norm(state.network, settings.sampling.batch_size)
 
     def train_epoch(self, epoch: int) -> Iterator[Step]:
-        """Train an epoch from where the state is in it, and yield a Step after each batch."""
+        """Train an epoch from the saved position of the state, and yield a Step after each batch."""
         state, progress, plan = self.state, self.state.progress, self.plan(epoch)
-        started = time.perf_counter() - progress.seconds
+        started = time.perf_counter() - progress.seconds  # a resumed epoch counts its earlier seconds
         set_training_mode(state.network)
         with stem_trained(state.network, plan.trains_stem):
             for position, batch in self.batches(plan, progress.position):
@@ -92,14 +94,14 @@ class Trainer:
         return enumerate(islice(loaded, plan.batches - start), start)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the loss and the logits (N, K). A batch of another size is not worth compiling or sharing."""
+        """Return the loss and the logits (N, K). A last, smaller batch runs uncompiled and on one replica."""
         is_full = len(batch.labels) == self.settings.sampling.batch_size
         loss, logits = (self.step if is_full else self.single_step)(batch.images, batch.labels)
         return loss, logits
 
     @contextmanager
     def diagnosed(self, plan: EpochPlan, position: int) -> Iterator[None]:
-        """Turn a NotFiniteError into one that names its cause."""
+        """Turn a NotFiniteError into one that names its cause, found by running the batches again."""
         try:
             yield
         except NotFiniteError as error:
@@ -117,7 +119,7 @@ def build_step(single_step: Objective, settings: Settings) -> nn.Module:
         raise ConfigurationError("replicas: mixup and cutmix draw random numbers; leave replicas out")
     if batch_size < 2 * machine.replicas:
         raise ConfigurationError(
-            f"replicas={machine.replicas}: batches of {batch_size} are too small; each needs two images"
+            f"replicas={machine.replicas}: batches of {batch_size} are too small; each replica needs two images"
         )
     return Replicas(single_step.network, single_step.loss, machine.replicas, machine.compute)
 
@@ -131,17 +133,17 @@ def seed_step(seed: int, device: torch.device) -> None:
 
 
 def set_training_mode(network: nn.Module) -> None:
-    """Set training mode, except for frozen norms: they keep their statistics."""
+    """Set training mode, except for modules whose own parameters are frozen: a frozen norm keeps its statistics."""
     network.train()
     for module in network.modules():
         parameters = list(module.parameters(recurse=False))
         if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.eval()
+            module.training = False  # not eval(), which would reach modules inside it that learn
 
 
 @contextmanager
 def stem_trained(network: nn.Module, trains: bool) -> Iterator[None]:
-    """Freeze the first layer unless it trains (FreezeOut, Brock et al., arXiv:1706.04983): it needs no gradient."""
+    """Freeze the first layer where `trains` is false (after FreezeOut, Brock et al., arXiv:1706.04983)."""
     parameters = [] if trains else stem_parameters(network)
     for parameter in parameters:
         parameter.requires_grad_(False)
@@ -153,7 +155,7 @@ def stem_trained(network: nn.Module, trains: bool) -> Iterator[None]:
 
 
 def stem_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the first layer that learns; none when it is the only one."""
+    """Return the parameters of the first layer, in the order of definition, that learns; none when it is the only one."""
     of_modules = (
         [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
         for module in network.modules()
@@ -163,7 +165,7 @@ def stem_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def check_batch_norm(network: nn.Module, batch_size: int) -> None:
-    """Refuse batches of one sample for a network with batch norm, which has nothing to average over."""
+    """Refuse batches of one sample for a network with batch norm, whose statistics need several."""
     norms = nn.BatchNorm1d | nn.BatchNorm2d
     if batch_size == 1 and any(isinstance(module, norms) for module in network.modules()):
         raise ConfigurationError("batch_size=1: the network has batch norm, which needs at least 2 images a step")

@@ -139,7 +139,7 @@ def out_of_fold_probabilities(data: Dataset, experiment: Experiment) -> NDArray[
     split, probabilities = data.train, np.zeros((len(data.train), len(data.classes)), dtype=np.float32)
     fold = torch.randperm(len(split), generator=generator(0)) % FOLDS
     shift = min(MAX_SHIFT, min(data.shape[1:]) - 1)
-    with count_bar("checking labels", FOLDS * int(experiment.recipe.epochs)) as advance:
+    with count_bar("checking labels, epochs", FOLDS * int(experiment.recipe.epochs), min_total=1) as advance:
         for number in range(FOLDS):
             recipe = experiment.recipe.with_keys({"seed": number, "shift": shift})
             module = build_for_search(data, replace(experiment, recipe=recipe))
