@@ -45,9 +45,8 @@ class Trainer:
         self.single_step = Objective(state.network, self.loss)
         self.step = build_step(self.single_step, settings)
         is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
-        self.reports_loss = (
-            is_plain and settings.machine.compile != "cuda_graphs"
-        )  # the next step overwrites its memory
+        # with CUDA graphs the next step overwrites the memory of this step's loss
+        self.reports_loss = is_plain and settings.machine.compile != "cuda_graphs"
         self.monitor = FiniteMonitor(state)
         check_batch_norm(state.network, settings.sampling.batch_size)
 
@@ -155,7 +154,7 @@ def stem_trained(network: nn.Module, trains: bool) -> Iterator[None]:
 
 
 def stem_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of the first layer, in the order of definition, that learns; none when it is the only one."""
+    """Return the parameters of the first defined layer that learns; none when it is the only one."""
     of_modules = (
         [parameter for parameter in module.parameters(recurse=False) if parameter.requires_grad]
         for module in network.modules()
