@@ -1,4 +1,4 @@
-"""The engine of all comparisons: it plans, finds and resumes the same request, trains, and writes the results."""
+"""The engine of all comparisons: it makes a plan or resumes that of an equal request, trains, and writes results."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ def run_comparison(specification: Specification, runs_dir: str | Path, name: str
     Args:
         specification: What is compared.
         runs_dir: The folder in which the comparison gets its own.
-        name: The name of its folder; empty for that of the same request, or else a new one.
+        name: The name of its folder; if empty, the folder of an equal request is resumed, else a new one is made.
         context: Where data are found and output goes.
 
     Raises:
@@ -36,13 +36,14 @@ def run_comparison(specification: Specification, runs_dir: str | Path, name: str
     console = context.console
     folder, plan, data = find_or_make_plan(specification, expand_path(runs_dir), name, context)
     facts = specification.facts(plan) | {"folder": str(folder), "machine": plan.machine}
-    time = plan.format_time(folder)
-    console.print_facts(facts | ({"time": time} if time else {}))
+    remaining = plan.format_time(folder)
+    console.print_facts(facts | ({"time": remaining} if remaining else {}))
     console.print("continuing: trials that are done are kept\n" if data is None else "")
     standings, counts = specification.run_trials(plan, folder, context, data)
     if specification.ranked:
         standings = rank_standings(standings)
-    if specification.part == "validation" and not counts.get("running"):  # only what was chosen reads the test set
+    choice_is_final = specification.part == "validation" and not counts.get("running")
+    if choice_is_final:  # only the best, which is first, reads the test set
         outcomes = tuple(read_test_set(outcome, context) for outcome in standings[0].outcomes)
         standings[0] = replace(standings[0], outcomes=outcomes)
     comparison = Comparison(
@@ -57,12 +58,12 @@ def run_comparison(specification: Specification, runs_dir: str | Path, name: str
 def find_or_make_plan(
     specification: Specification, runs_dir: Path, name: str, context: Context
 ) -> tuple[Path, Plan, Dataset | None]:
-    """Return the comparison's folder, its plan, and the data of a new one. One process at a time does this."""
-    request = json.loads(json.dumps(specification.request()))
+    """Return the folder, the plan and the data, None if the plan is resumed. One process at a time does this."""
+    request = json.loads(json.dumps(specification.request()))  # as it is read back from plan.json
     with provisional_folder(runs_dir), lock_planning(runs_dir):
         if existing := find_plan(request, runs_dir, name):
             return *existing, None
-        data = load_data(specification.first_experiment(), context)
+        data = load_data(specification.first_experiment(), context)  # all experiments have the same data
         plan = make_plan(specification, request, data, context)
         path = Run.path_for(runs_dir, name) if name else runs_dir / specification.default_name()
         folder = make_folder(Run.choose_folder(path, numbered=not name))
@@ -71,13 +72,16 @@ def find_or_make_plan(
 
 
 def make_plan(specification: Specification, request: Mapping[str, Any], data: Dataset, context: Context) -> Plan:
-    """Check the contestants against the data and measure what they cost."""
+    """Check the contestants against the data, measure what they cost, and fit them into the budget.
+
+    The baseline, to which others are compared, must fit the data; other contestants that do not are left out.
+    """
     contestants, left_out = specification.contestants(data)
     jobs, misfits = build_jobs({item.name: item.experiment for item in contestants}, data, context)
     baseline = specification.baseline
     if misfits and (not baseline or baseline in misfits):
         raise ConfigurationError(misfits.get(baseline) or "; ".join(dict.fromkeys(misfits.values())))
-    left_out |= misfits
+    left_out = left_out | misfits
     if baseline and len(jobs) < 2:
         raise ConfigurationError(f"nothing is left to compare: {'; '.join(dict.fromkeys(left_out.values()))}")
     for reason in dict.fromkeys(left_out.values()):
