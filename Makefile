@@ -16,10 +16,10 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -n auto --dist loadgroup -m "not slow and not endurance"
+	$(BIN)/pytest -n auto --dist loadfile -m "not slow and not endurance"
 
 test-slow: $(VENV)/.ready-dev
-	$(BIN)/pytest -n 2 --dist loadgroup -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 test-endurance: $(VENV)/.ready-dev
 	$(BIN)/pytest -n 2 -m endurance

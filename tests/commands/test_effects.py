@@ -347,11 +347,10 @@ def test_every_option_has_a_case() -> None:
 
 
 ALL = [
-    pytest.param(verb, option, one, id=f"{one.base} {one.given}", marks=pytest.mark.xdist_group(f"effects {one.base}"))
+    pytest.param(verb, option, one, id=f"{one.base} {one.given}")
     for (verb, option), some in CASES.items()
     for one in some
 ]
-"""Cases of one command share a process, which runs the command without the option once."""
 
 
 @pytest.fixture(scope="module")

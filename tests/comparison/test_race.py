@@ -99,7 +99,7 @@ def test_another_folder_gives_the_same_figures(raced: Any, tmp_path: Path) -> No
     assert figures(other_race.path) == figures(raced.path)
 
 
-@pytest.mark.parametrize("budget", ["2s", "20G"])
+@pytest.mark.parametrize("budget", [pytest.param("2s", marks=pytest.mark.slow), "20G"])
 def test_a_budget_is_kept_as_steps(tmp_path: Path, budget: str) -> None:
     found = race("lenet", "lenet5", data="digits", seeds=1, budget=budget, runs_dir=tmp_path, **SMALL)
     plan = Plan.load(found.path)
@@ -132,6 +132,7 @@ class Sour(torch.nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_an_update_of_several_batches_costs_as_many(tmp_path: Path) -> None:
     options: dict[str, Any] = {"data": "digits", "seeds": 1, "budget": "20G"}
     steps = []

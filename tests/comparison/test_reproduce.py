@@ -22,6 +22,8 @@ from lenext.training.recipe import Recipe
 from lenext.training.settings import resolve, split_by_recipe
 from tests.data.makers import write_idx_folder
 
+QUICK_LESSONS = ("batch-norm", "softmax-before-the-loss")
+
 
 def test_the_figures_are_those_of_the_documents() -> None:
     """Against the documents in other words: lengths, bests, D3's divisor, epochs at chance."""
@@ -175,7 +177,9 @@ def test_each_lesson_varies_one_thing(name: str, mnist: Path) -> None:
     assert {e.data for e in experiments} == {entry.data}
 
 
-@pytest.mark.parametrize("name", lessons.LESSONS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK_LESSONS else pytest.param(name, marks=pytest.mark.slow) for name in lessons.LESSONS]
+)
 def test_each_lesson_concludes_what_its_figures_support(
     name: str, mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("docs")
 @pytest.mark.parametrize("command", cases(RUN_PAGES))
 def test_a_command_runs(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As written, but for the length of the training."""

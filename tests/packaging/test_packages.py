@@ -18,7 +18,6 @@ import yaml
 import lenext
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.xdist_group("packages")
 
 
 def run(*words: str | Path, cwd: Path, env: dict[str, str] | None = None) -> str:

@@ -89,6 +89,7 @@ def endure(fork_server: ForkServer, folder: Path, name: str, kills: int, seed: i
     raise AssertionError
 
 
+@pytest.mark.slow
 def test_a_few_kills(fork_server: ForkServer, tmp_path: Path) -> None:
     killer = endure(fork_server, tmp_path, "lenet", 2, seed=1)
     assert killer.kills >= 2

@@ -83,7 +83,7 @@ def test_a_few_damages(tmp_path: Path) -> None:
         path.write_bytes(good)
 
 
-@pytest.mark.parametrize("number", [1, 4])
+@pytest.mark.parametrize("number", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_every_step_of_a_save_interrupted(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
     """The first save, and the fourth, which removes an older one. Whatever the step, the run ends as if unbroken."""
     steps = 0

@@ -21,8 +21,6 @@ from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError
 from lenext.workflows.audit import KINDS, Audit, audit
 
-pytestmark = pytest.mark.xdist_group("audit")  # one process trains the networks, not each
-
 CLASSES = ("circle", "cross", "stripes", "frame")
 
 
