@@ -136,7 +136,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("audit", "--labels"): [case("audit t.csv", "--no-labels")],
     ("audit", "--suspect"): [case("audit u.csv --epochs 1", "--suspect precise"),
                              case("audit t.csv --no-labels", "--suspect precise")],
-    ("audit", "--network"): [case("audit t.csv --epochs 1", "--network nin_32px"),
+    ("audit", "--network"): [case("audit t.csv --epochs 4", "--network nin_32px"),
                              case("audit t.csv --no-labels", "--network lenet_32px")],
     ("audit", "--epochs"): [case("audit t.csv", "--epochs 1"), case("audit t.csv --no-labels", "--epochs 12")],
     ("audit", "--data-dir"): [case("audit mnist --offline --epochs 1", "--data-dir data")],
