@@ -42,9 +42,12 @@ class Net(nn.Sequential):
 
 
 def commands(path: Path) -> Iterator[str]:
-    """The lenext commands in the code blocks of a page."""
-    for block in re.findall(r"^```(?:console|sh|)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL):
-        for line in block.splitlines():
+    """The lenext commands in the code blocks of a page that have no language, or a shell's."""
+    language: str | None = None
+    for line in path.read_text().splitlines():
+        if line.startswith("```"):
+            language = line.strip("`").strip() if language is None else None
+        elif language in ("", "console", "sh"):
             command = re.sub(r"\s+#.*", "", line.removeprefix("$ ").removeprefix(".venv/bin/"))
             if command.startswith("lenext ") and command != "lenext VERB" and "..." not in command:
                 yield command
