@@ -43,6 +43,7 @@ html_theme = "furo"
 html_title = f"lenext {release}"
 html_static_path = ["_static"]
 html_css_files = ["lenext.css"]
+html_js_files = ["lenext.js"]
 html_show_sphinx = False
 html_theme_options = {"source_repository": "https://github.com/lenext/lenext/", "source_directory": "docs/"}
 linkcheck_ignore = [r"http://127\.0\.0\.1.*"]

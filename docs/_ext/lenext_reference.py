@@ -158,7 +158,7 @@ def network_page(name: str, variant: Variant, folder: Path) -> tuple[str, Sequen
     rows = layers.rows()
     text = f'# {name}\n\n```python\nnetwork = lenext.create("{name}")\n```\n\n'
     text += f"```\nlenext train {name} --data photos/\n```\n\n"
-    text += table(["", ""], facts.items()) + "\n"
+    text += table(["property", "value"], facts.items()) + "\n"
     if options:
         text += "## Options\n\nSet with `--option KEY=VALUE`, or as arguments of `lenext.create`.\n\n"
         text += table(

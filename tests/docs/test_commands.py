@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("photos", "other"):
             assert run_command_line(f"train resnet18_32px --data photos --name resnet18_32px-{name} {few}".split()) == 0
         assert run_command_line(["train", "net.py:Net", "--epochs", "1", "--steps", "2", "--name", "net-digits"]) == 0
+        shutil.copytree("runs/resnet18_32px-photos", "runs/resnet18-photos")
         yield path
 
 
