@@ -15,6 +15,7 @@ from papers import PAPERS
 from sphinx.application import Sphinx
 
 import lenext
+from lenext.cli import load_verbs
 from lenext.cli.app import app as command_line
 from lenext.models import FAMILIES
 from lenext.models.variant import SET_BY_DATA, Variant
@@ -62,16 +63,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def toctree(names: Iterable[str], *, hidden: bool = True) -> str:
-    """Format a table of contents."""
-    options = ":hidden:\n" if hidden else ":maxdepth: 1\n"
-    return "```{toctree}\n" + options + "\n" + "\n".join(names) + "\n```\n"
+def toctree(names: Iterable[str]) -> str:
+    """Format a hidden table of contents, for the sidebar."""
+    return "```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
 
 def write_verbs(folder: Path) -> None:
     """Write a page for each verb of the command line, from its own declaration."""
-    for room in {verb.room for verb in VERBS.values()}:
-        import_module(f"lenext.cli.{room}")
+    load_verbs(*VERBS)
     for name in VERBS:
         text = command_line[name].generate_docs(usage_name=f"lenext {name}")
         text = re.sub(r" \*\[default: (\"\"|False)\]\*", "", text)

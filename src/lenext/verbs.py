@@ -119,7 +119,7 @@ VERBS = {
     ),
     "diagram": Verb(
         "networks",
-        "draw a network, or one of its blocks, as an SVG image",
+        "draw a network, or one of its blocks, as SVG, PNG or PDF",
         (
             "lenext diagram lenet",
             "lenext diagram googlenet_paper --block inception3a",

@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +14,9 @@ from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
 from lenext.foundation.streams import write_error, write_out
 from lenext.reporting.tables import print_json, print_rows
+
+if TYPE_CHECKING:
+    from lenext.runs.predict import Prediction
 
 MAX_REMARKS = 10  # printed
 
@@ -75,17 +79,7 @@ def predict(
         print_json([dataclasses.asdict(row) for row in rows])
         return
     if format == "csv":
-        ranks = max((len(row.classes) for row in rows), default=1)
-        words = [
-            (f"class_{rank}", f"probability_{rank}") if rank > 1 else ("class", "probability")
-            for rank in range(1, ranks + 1)
-        ]
-        cells = (
-            [row.path, *(cell for name, share in zip(row.classes, row.probabilities, strict=True)
-                         for cell in (name, f"{share:.4f}"))]
-            for row in rows
-        )  # fmt: skip
-        write_out(csv_text(["image", *(word for pair in words for word in pair)], cells))
+        write_out(format_csv(rows))
         return
     noted = [row for row in rows if row.remarks]
     for row in noted[:MAX_REMARKS]:
@@ -103,6 +97,19 @@ def predict(
         ],
         False,
     )
+
+
+def format_csv(predictions: Sequence["Prediction"]) -> str:
+    """Format predictions as CSV, a class and its probability for each rank."""
+    ranks = max((len(row.classes) for row in predictions), default=1)
+    header = ["image", "class", "probability"]
+    header += [f"{name}_{rank}" for rank in range(2, ranks + 1) for name in ("class", "probability")]
+    cells = (
+        [row.path, *(cell for name, share in zip(row.classes, row.probabilities, strict=True)
+                     for cell in (name, f"{share:.4f}"))]
+        for row in predictions
+    )  # fmt: skip
+    return csv_text(header, cells)
 
 
 @app.command

@@ -18,7 +18,7 @@ MIN_COVERAGE, MAX_THICKENING = 0.2, 8  # of the box that ink covers, and steps t
 
 @dataclass(frozen=True)
 class Adjustment:
-    """How an image is changed before it is resized as the training images were.
+    """A change of an image before it is resized as the training images were.
 
     Attributes:
         invert: Whether dark and bright are exchanged; auto: where the background is bright, and the training images

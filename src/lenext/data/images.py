@@ -69,10 +69,17 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """The pixels of an image, (channels, height, width) of 0 to 255, and its EXIF orientation; 0 and 1 are upright."""
+    """A decoded image.
+
+    Attributes:
+        pixels: (channels, height, width) of 0 to 255.
+        orientation: Its EXIF orientation; 0 and 1 are upright.
+        file_size: (height, width) of the upright image in its file.
+    """
 
     pixels: NDArray[np.uint8]
     orientation: int
+    file_size: Size
 
 
 def decode_image(
@@ -90,6 +97,7 @@ def decode_image(
     height, width = size
     with open_image(path) as image:
         try:
+            file_width, file_height = image.size
             if adjust is None:
                 image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
             upright = ImageOps.exif_transpose(image)
@@ -99,7 +107,9 @@ def decode_image(
             pixels = np.array(to_size(adjusted, width, height, fit))
         except Exception as error:  # as above
             raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
-    return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation)
+    is_turned = orientation > 4  # by 90 degrees
+    file_size = (file_width, file_height) if is_turned else (file_height, file_width)
+    return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation, file_size)
 
 
 def read_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> NDArray[np.uint8]:
@@ -204,6 +214,7 @@ class ImageFiles:
         """Decode every image once, with or without keeping its pixels."""
         pixels = torch.empty(self.shape if keep_pixels else (0,), dtype=torch.uint8)
         orientations: dict[int, int] = {}
+        file_sizes: list[Size] = []
         errors: dict[int, DataError] = {}
         with count_bar("reading images", len(self)) as advance:
             for row, image in enumerate(self.decode(self.paths)):
@@ -213,9 +224,10 @@ class ImageFiles:
                 if keep_pixels:
                     pixels[len(orientations)] = torch.from_numpy(image.pixels)
                 orientations[row] = image.orientation
+                file_sizes.append(image.file_size)
                 advance(1)
         rows = torch.tensor(list(orientations), dtype=torch.int64)
-        return DecodedFiles(pixels[: len(rows)], rows, orientations, errors)
+        return DecodedFiles(pixels[: len(rows)], rows, orientations, file_sizes, errors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,10 +238,12 @@ class DecodedFiles:
         pixels: The images that could be decoded, (M, C, H, W); empty if they were not kept.
         rows: Their rows, (M,).
         orientations: Their EXIF orientations by row.
+        file_sizes: (height, width) of each in its file, M of them.
         errors: The errors of the other images by row.
     """
 
     pixels: Tensor
     rows: Tensor
     orientations: Mapping[int, int]
+    file_sizes: Sequence[Size]
     errors: Mapping[int, DataError]

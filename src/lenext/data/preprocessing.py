@@ -40,6 +40,11 @@ class Preprocessing:
         """Shape (C, H, W) of the network's input."""
         return self.network_channels or self.channels, *self.image_size
 
+    @property
+    def brightness(self) -> float:
+        """Mean of the training images' pixels, 0 to 1."""
+        return sum(self.normalization.mean) / len(self.normalization.mean)
+
     @classmethod
     def from_dataset(cls, data: Dataset, image_size: int | str, resize: Resize, scaling: str) -> "Preprocessing":
         """Build the preprocessing of a dataset, which must be split: its normalization is of the training images."""

@@ -1,6 +1,8 @@
 """Confidence intervals of measured fractions."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 Z_95 = 1.959963984540054  # 97.5 % of a standard normal distribution lie below it
 
@@ -24,3 +26,9 @@ def format_interval(fraction: float, count: int) -> str:
     """Return the 95 % interval of a fraction, as printed: `95 % interval 83.2% to 97.9%`."""
     low, high = wilson_interval(fraction, count)
     return f"95 % interval {low:.1%} to {high:.1%}"
+
+
+def with_interval(about: str, metrics: Mapping[str, Any]) -> str:
+    """Return a text about an accuracy in results.json with its 95 % interval, where the samples were counted."""
+    samples = metrics.get("samples")
+    return f"{about}; {format_interval(metrics['accuracy'], samples)}" if samples else about

@@ -26,8 +26,12 @@ def tiles_html(figures: Sequence[tuple[str, str]]) -> str:
 
 def image_html(png: bytes, description: str) -> str:
     """Return a PNG image that is part of the page."""
-    address = base64.b64encode(png).decode()
-    return f'<img style="max-width:100%" alt="{html.escape(description)}" src="data:image/png;base64,{address}">'
+    return f'<img style="max-width:100%" alt="{html.escape(description)}" src="{data_url(png, "png")}">'
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """Return the data URL of an image file."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def png_bytes(image: Image.Image) -> bytes:

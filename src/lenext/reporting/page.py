@@ -1,6 +1,5 @@
 """Pages: HTML with everything in one file, which needs no network, prints, and has a light and a dark theme."""
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from lenext.foundation.notebook import data_url
 from lenext.reporting.figures.canvas import write_png
 from lenext.reporting.redaction import redact_paths
 from lenext.reporting.svg import Chart, Line, reliability_chart, share_bar
@@ -82,11 +82,6 @@ def image_url(pixels: NDArray[np.uint8], max_side: int = MAX_IMAGE_SIDE) -> str:
     else:
         image.save(content, "JPEG", quality=82)
     return data_url(content.getvalue(), "png" if is_small else "jpeg")
-
-
-def data_url(content: bytes, kind: str) -> str:
-    """Return the data URL of an image file."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def training_charts(records: Sequence[Record], best_epoch: int | None, rates: Curve) -> list[Chart]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
-from lenext.foundation.intervals import format_interval
+from lenext.foundation.intervals import with_interval
 from lenext.foundation.locks import lock_file
 from lenext.foundation.notebook import image_html, tiles_html, title_html
 from lenext.training.experiment import Experiment, read_experiment
@@ -132,9 +132,7 @@ class Run:
         for name, title in (("test", "test accuracy"), ("validation", "validation accuracy")):
             metrics = results.get(name) or {}
             if metrics.get("accuracy") is not None:
-                samples = metrics.get("samples")
-                interval = f"; {format_interval(metrics['accuracy'], samples)}" if samples else ""
-                figures.append((f"{metrics['accuracy']:.2%}", f"{title}{interval}"))
+                figures.append((f"{metrics['accuracy']:.2%}", with_interval(title, metrics)))
         figures.append((f"{len(self.records)} of {self.experiment.recipe.epochs}", "epochs"))
         curves = self.path / "results.png"
         image = image_html(read_regular(curves, MAX_FILE_BYTES), "curves of the training") if curves.is_file() else ""

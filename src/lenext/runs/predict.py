@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from lenext.acceleration.placement import place_network
 from lenext.data.adjustment import Adjustment
 from lenext.data.batches import batches
 from lenext.data.dataset import Split
-from lenext.data.images import ORIENTATION_TAG, ImageFiles, is_image, open_image
+from lenext.data.images import ImageFiles, is_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
@@ -109,15 +108,9 @@ def predict_images(
         with torch.inference_mode(), compute.autocast():
             images = next(batches(split, prepare, compute, count)).images
             ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
-        for path, pixels, values, labels in zip(
-            ids.tolist(), decoded.pixels.numpy(), ranked.values.tolist(), ranked.indices[:, :top].tolist(), strict=True
+        ranks = ranked.values.tolist(), ranked.indices[:, :top].tolist()
+        for path, pixels, size, values, labels in zip(
+            ids.tolist(), decoded.pixels.numpy(), decoded.file_sizes, *ranks, strict=True
         ):
-            with open_image(path) as image:
-                width, height = image.size[::-1] if is_turned(image) else image.size
-            remarks = remarks_on(pixels, (width, height), values[0], prepare, classes, adjustment)
+            remarks = remarks_on(pixels, size, values[0], prepare, classes, adjustment)
             yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks)
-
-
-def is_turned(image: Image.Image) -> bool:
-    """Return whether an image's EXIF orientation exchanges its width and height."""
-    return image.getexif().get(ORIENTATION_TAG, 1) > 4

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lenext.data.adjustment import Adjustment, is_inverted
+from lenext.data.images import Size
 from lenext.data.preprocessing import Preprocessing
 
 UNSURE = 0.5  # probability of the most probable class
@@ -18,7 +19,7 @@ DIGITS = set("0123456789")
 
 def remarks_on(
     pixels: NDArray[np.uint8],
-    size: tuple[int, int],
+    file_size: Size,
     probability: float,
     prepare: Preprocessing,
     classes: Sequence[str],
@@ -28,7 +29,7 @@ def remarks_on(
 
     Args:
         pixels: The image as stored for the network, (C, H, W).
-        size: (width, height) of the file.
+        file_size: (height, width) of the image in its file.
         probability: Of the most probable class.
         prepare: The preprocessing, which knows the brightness of the training images.
         classes: The names of the classes.
@@ -37,7 +38,7 @@ def remarks_on(
     remarks = []
     if probability < UNSURE:
         remarks.append(f"unsure: {probability:.0%} for the most probable class")
-    brightness, deviation = float(np.mean(prepare.normalization.mean)), float(np.mean(prepare.normalization.std))
+    brightness, deviation = prepare.brightness, float(np.mean(prepare.normalization.std))
     image = pixels.transpose(1, 2, 0)
     is_digit = DIGITS.issuperset(classes)
     if is_digit and prepare.channels == 1 and is_inverted(image, brightness):
@@ -47,13 +48,14 @@ def remarks_on(
         remarks.append(f"its brightness is {image.mean() / 255:.0%}, that of the training images {brightness:.0%}")
     elif is_digit and not (adjustment and adjustment.digit) and is_off_center(image[..., 0]):
         remarks.append("the digit is small or off-centre; --digit centres and scales it")
-    shape = prepare.stored_size[1] / prepare.stored_size[0]
-    covered = min(size[0] / size[1] / shape, shape / (size[0] / size[1]))
+    height, width = file_size
+    ratio = width / height / (prepare.stored_size[1] / prepare.stored_size[0])
+    covered = min(ratio, 1 / ratio)
     is_cropped = prepare.stored_fit == "crop" and not (adjustment and (adjustment.stretch or adjustment.digit))
     if is_cropped and 1 - covered > MAX_CROPPED:
         remarks.append(f"the crop removed {1 - covered:.0%} of the image; --fit pad keeps all of it")
-    if max(prepare.stored_size) > MAX_ENLARGEMENT * max(size) and prepare.stored_fit == "crop":
-        remarks.append(f"enlarged from {size[0]} x {size[1]} px; the training images had more detail")
+    if max(prepare.stored_size) > MAX_ENLARGEMENT * max(file_size) and prepare.stored_fit == "crop":
+        remarks.append(f"enlarged from {width} x {height} px; the training images had more detail")
     return tuple(remarks)
 
 

@@ -71,9 +71,8 @@ def predict(
         prepare = replace(prepare, stored_fit=fit)
     adjustment = None
     if digit or invert != "no" or fit == "stretch":
-        brightness = sum(prepare.normalization.mean) / len(prepare.normalization.mean)
-        size = prepare.stored_size[::-1]
-        adjustment = Adjustment(invert, digit, fit == "stretch", brightness, (size[0], size[1]))
+        height, width = prepare.stored_size
+        adjustment = Adjustment(invert, digit, fit == "stretch", prepare.brightness, (width, height))
     return list(
         predict_images(
             module, prepare, description.classes, paths,

@@ -1,7 +1,7 @@
 """`report`: a run as one page, with its figures, its mistakes, its data and how to reproduce it."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from lenext.data.duplicates import count_shared_images, find_exact_duplicates
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
-from lenext.foundation.intervals import format_interval
+from lenext.foundation.intervals import with_interval
+from lenext.foundation.notebook import data_url
 from lenext.inspection.diagram import lay_out
 from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.network_graph import network_graph
@@ -24,7 +25,6 @@ from lenext.reporting.page import (
     MAX_MATRIX_CLASSES,
     MAX_PIXELATED_SIDE,
     confusion_cells,
-    data_url,
     render,
     training_charts,
 )
@@ -159,13 +159,12 @@ class Report:
         test, validation = self.results.get("test") or {}, self.results.get("validation") or {}
         figures = []
         if "accuracy" in test:
-            figures.append(
-                (f"{test['accuracy']:.2%}", describe_accuracy(test, f"accuracy on {test['samples']:,} test images"))
-            )
+            about = f"accuracy on {test['samples']:,} test images"
+            figures.append((f"{test['accuracy']:.2%}", with_interval(about, test)))
         if validation.get("accuracy") is not None:
             epoch = self.results.get("best_epoch")
             about = f"validation accuracy, epoch {epoch}"
-            figures.append((f"{validation['accuracy']:.2%}", describe_accuracy(validation, about)))
+            figures.append((f"{validation['accuracy']:.2%}", with_interval(about, validation)))
         if "top5_accuracy" in test:
             figures.append((f"{test['top5_accuracy']:.2%}", "top-5 accuracy on the test images"))
         if self.module:
@@ -293,9 +292,3 @@ class Report:
 def format_sentences(sentences: Sequence[str]) -> list[str]:
     """Return sentences with a capital letter and a full stop."""
     return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences]
-
-
-def describe_accuracy(metrics: Mapping[str, Any], about: str) -> str:
-    """Return the line below an accuracy, with its 95 % interval where the number of samples is known."""
-    samples = metrics.get("samples")
-    return f"{about}; {format_interval(metrics['accuracy'], samples)}" if samples else about

@@ -219,7 +219,7 @@ def field(network: str | Run | OpenedRun, image: Image, *, image_size: int | Non
     if isinstance(image, str | Path):
         pixels = read_image(image, 3, shape[1:])
     else:
-        pixels = resize_pixels(torch.as_tensor(image), shape[1:])
+        pixels = resize_pixels(torch.from_numpy(as_pixels(image)), shape[1:])
     fields: dict[str, int] = {}
     for layer in summarize(module, shape, name).stages():
         if len(layer.output_shape) == 3 and layer.receptive_field not in fields.values():
