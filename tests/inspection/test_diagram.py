@@ -17,6 +17,7 @@ from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.layer_labels import describe_layer
 from lenext.inspection.network_graph import block_graph, network_graph
 from lenext.models import MODELS, create, find_variant
+from lenext.workflows.networks import build_for_inspection
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 96]
 
@@ -186,3 +187,29 @@ def test_a_block_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_diagram_that_cannot_be_drawn(option: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         lenext.diagram("vgg11_32px", **option)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("lenet", ("C1", "S2", "C3", "S4", "C5", "F6", "output")),
+        ("resnet18", ("conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x")),
+        ("googlenet", ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")),
+        ("convnext_tiny", ("stem", "res2", "res3", "res4", "res5")),
+    ],
+)
+def test_parts_have_the_papers_names(name: str, labels: tuple[str, ...]) -> None:
+    text = lenext.diagram(name).svg
+    positions = [text.index(f"{label}: ") for label in labels]
+    assert positions == sorted(positions)
+
+
+def test_a_pattern_of_a_papers_names_fits_each_network_that_has_it() -> None:
+    for name in MODELS:
+        names = find_variant(name).paper_names
+        if not names:
+            continue
+        module, shape = build_for_inspection(name, {}, None, None, None)
+        labels = " ".join(node.label for node in network_graph(module, shape, "layer", names))
+        blocks = " ".join(node.label for node in network_graph(module, shape, "block", names))
+        assert ": " in labels or ": " in blocks, name

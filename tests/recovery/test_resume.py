@@ -21,7 +21,7 @@ from lenext.data import images
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.signals import StopSignal
-from lenext.reporting.console import EpochBar
+from lenext.reporting.epoch_bar import EpochBar
 from lenext.runs import checkpoint
 from lenext.runs.folder import Run
 from lenext.training import trainer

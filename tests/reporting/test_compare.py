@@ -16,6 +16,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.reporting.braille import BLANK, DOT_BITS, draw_chart
 from lenext.reporting.console import Console
+from lenext.reporting.epoch_bar import epoch_bar
 from lenext.runs.folder import Run
 from lenext.training.metrics import Record
 
@@ -118,7 +119,7 @@ def test_a_braille_chart_without_finite_values() -> None:
 def test_the_bar_has_charts_of_the_epochs() -> None:
     console = Console()
     console.terminal = RichConsole(force_terminal=True, width=100, height=30, file=io.StringIO())
-    with console.epoch_bar(3, 10) as bar:
+    with epoch_bar(console, 3, 10) as bar:
         bar.show_record(Record(1, 1.0, 2.0, 0.1, 2.1, 0.2, 0.1), True)
         assert bar.bar_and_charts() is bar.progress
         bar.show_record(Record(2, 1.0, 1.0, 0.4, 1.3, 0.5, 0.1), True)

@@ -302,7 +302,7 @@ def test_what_is_wrong_is_found_before_anything_is_written(tmp_path: Path) -> No
 
 
 def test_ctrl_c_keeps_the_weights_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lenext.reporting.console import EpochBar
+    from lenext.reporting.epoch_bar import EpochBar
 
     def interrupt(bar: EpochBar, record: object, best: bool) -> None:
         if bar.epoch == 2:

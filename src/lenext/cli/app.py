@@ -14,6 +14,7 @@ from lenext.foundation.settings import Device, Precision, convert
 app = App(
     "lenext",
     version=__version__,
+    help_format="plaintext",  # Markdown takes 50 ms to import
     help_flags=["--help", "-h"],
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,  # `run` reports it

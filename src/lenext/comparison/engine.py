@@ -87,8 +87,6 @@ def make_plan(specification: Specification, request: Mapping[str, Any], data: Da
     for reason in dict.fromkeys(left_out.values()):
         names = "; ".join(name for name, its_reason in left_out.items() if its_reason == reason)
         context.console.print(f"left out: {names}: {reason}")
-    if len(jobs) > 1:
-        context.console.print(f"measuring the cost of {len(jobs)} contestants, in turn")
     costs = measure_costs(jobs, specification.timing())
     measured = [replace(item, cost=costs[item.name]) for item in contestants if item.name in jobs]
     limited = specification.within_budget(measured, jobs)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lenext.data.dataset import Dataset
+from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import DataError
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fraction, Method
@@ -122,3 +122,10 @@ def apportion(counts: Tensor, number: int) -> Tensor:
     missing = number - int(parts.sum())
     parts[(exact - parts).argsort(descending=True, stable=True)[:missing]] += 1
     return parts
+
+
+def draw_samples(split: Split, number: int) -> Split:
+    """Return at most `number` samples of a split, drawn with a fixed seed, in their order."""
+    if len(split) <= number:
+        return split
+    return split.take(torch.randperm(len(split), generator=generator(0))[:number].sort().values)

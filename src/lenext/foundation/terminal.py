@@ -1,5 +1,7 @@
 """The console that prints tables, bars and lines."""
 
+import errno
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,3 +22,7 @@ class SafeConsole(Console):
         for segment in super().render(renderable, options):
             clean = segment.control or not UNPRINTABLE.search(segment.text)
             yield segment if clean else Segment(printable(segment.text), segment.style)
+
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError where Rich exits: a training goes on without a reader."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -18,6 +18,7 @@ Command = tuple[str, tuple[Point, ...]]  # M, L, Q or C with its points, as in S
 
 BOX_WIDTH, BOX_HEIGHT, GAP = 190, 40, 26  # px
 LANDSCAPE_BOX_WIDTH = 156  # px
+CHARACTER_WIDTH, BOX_PADDING = 7.3, 16  # px of a label
 CONCATENATE_WIDTH = 110  # px
 BYPASS = 60  # px beside the lanes, for edges that pass rows by
 TITLE_HEIGHT, MARGIN = 58, 24  # px
@@ -179,7 +180,8 @@ def node_extent(node: Node, nodes: Sequence[Node], landscape: bool, shape: Shape
         width = BOX_HEIGHT if node.label == "+" else CONCATENATE_WIDTH
         return (BOX_HEIGHT, width) if landscape else (width, BOX_HEIGHT)
     if shape == "boxes":
-        return (BOX_HEIGHT, LANDSCAPE_BOX_WIDTH) if landscape else (BOX_WIDTH, BOX_HEIGHT)
+        longest = CHARACTER_WIDTH * max(len(make_label(other)) for other in nodes) + BOX_PADDING
+        return (BOX_HEIGHT, max(LANDSCAPE_BOX_WIDTH, longest)) if landscape else (max(BOX_WIDTH, longest), BOX_HEIGHT)
     largest = max(other.shape[-1] for other in nodes if len(other.shape) == 3)
     side = node.shape[-1] if len(node.shape) == 3 else 1
     return (
@@ -194,12 +196,18 @@ def make_box(node: Node, center: Point, size: tuple[float, float], shape: Shape,
     if shape == "volumes" and direction == "portrait" and node.kind != "join":
         y, height = y - LABEL_HEIGHT / 2, height - LABEL_HEIGHT
     detail = " × ".join(map(str, node.shape))  # noqa: RUF001
-    label = node.label + (f"  × {node.times}" if node.times > 1 else "")  # noqa: RUF001
     is_volume = shape == "volumes" and node.kind != "join"
     label_y = y + height / 2 + 16 if is_volume else y - 3
     radius = BOX_HEIGHT / 2 if node.kind == "join" else 0 if is_volume else 8
     depth = 6.0 if is_volume else 0.0
-    return Box(x - width / 2, y - height / 2, width, height, radius, node.kind, label, detail, depth, label_y)
+    return Box(
+        x - width / 2, y - height / 2, width, height, radius, node.kind, make_label(node), detail, depth, label_y
+    )
+
+
+def make_label(node: Node) -> str:
+    """Return the first line of a node: its label, and how many equal blocks it stands for."""
+    return node.label + (f"  × {node.times}" if node.times > 1 else "")  # noqa: RUF001
 
 
 def route_edge(

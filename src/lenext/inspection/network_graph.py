@@ -1,5 +1,7 @@
 """Record a network as a graph of layers or blocks, by running it on one blank image."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -99,18 +101,52 @@ def record_graph(
     return recorder.nodes
 
 
-def network_graph(network: nn.Module, input_shape: tuple[int, ...], by: Detail = "block") -> list[Node]:
-    """Return a network by layers, or by blocks without norms and activations, equal blocks in a row as one node."""
+def network_graph(
+    network: nn.Module,
+    input_shape: tuple[int, ...],
+    by: Detail = "block",
+    paper_names: Mapping[str, str | tuple[str, ...]] | None = None,
+) -> list[Node]:
+    """Return a network as nodes.
+
+    Args:
+        network: The network.
+        input_shape: (C, H, W) of its images.
+        by: By layers; or by blocks without norms and activations, equal blocks in a row as one node.
+        paper_names: The paper's names of parts, by patterns of their names in the module.
+    """
     parts = dict(network.named_modules())
     if by == "layer":
         layers = {name: module for name, module in parts.items() if next(module.children(), None) is None}
-        return record_graph(network, input_shape, layers, "image")
+        return with_paper_names(record_graph(network, input_shape, layers, "image"), paper_names or {})
     modules = {}
     for layer, block in block_names(network).items():
         is_block = block in parts and next(parts[block].children(), None) is not None
         name = block if is_block else layer
         modules[name] = parts[name]
-    return merge_repeats(without_value_layers(record_graph(network, input_shape, modules, "image")))
+    nodes = without_value_layers(record_graph(network, input_shape, modules, "image"))
+    return merge_repeats(with_paper_names(nodes, paper_names or {}))
+
+
+def with_paper_names(nodes: Sequence[Node], names: Mapping[str, str | tuple[str, ...]]) -> list[Node]:
+    """Return nodes with the paper's name before their label, where it has one.
+
+    Args:
+        nodes: The nodes.
+        names: A pattern of names in the module, and the paper's name; of a layer that runs several times, one each.
+    """
+    runs: Counter[str] = Counter()
+    named = []
+    for node in nodes:
+        label = node.label
+        for pattern, name in names.items():
+            if match := re.fullmatch(pattern, node.name):
+                paper_name = name if isinstance(name, str) else name[min(runs[node.name], len(name) - 1)]
+                label = f"{match.expand(paper_name)}: {label}"
+                break
+        runs[node.name] += 1
+        named.append(replace(node, label=label))
+    return named
 
 
 def block_graph(network: nn.Module, name: str, input_shape: tuple[int, ...]) -> list[Node]:

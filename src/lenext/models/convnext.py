@@ -248,12 +248,26 @@ small_images = partial(
     layer_scale_init=1.0, stochastic_depth=0.0,
 )  # fmt: skip
 
+NAMES = {
+    r"features\.0\.0": "stem",
+    r"features\.1\..*": "res2",
+    r"features\.[23]\..*": "res3",
+    r"features\.[45]\..*": "res4",
+    r"features\.[67]\..*": "res5",
+}  # table 9
+
 VARIANTS = {
-    "convnext_tiny": Variant(ConvNeXt, 224, PAPER, weights="convnext_tiny-983f1562", shorter_side=236),
-    "convnext_small": Variant(small, 224, PAPER, weights="convnext_small-0c510722", shorter_side=230),
-    "convnext_base": Variant(base, 224, PAPER, weights="convnext_base-6075fbad", shorter_side=232),
-    "convnext_large": Variant(large, 224, PAPER, weights="convnext_large-ea097f82", shorter_side=232),
+    "convnext_tiny": Variant(
+        ConvNeXt, 224, PAPER, weights="convnext_tiny-983f1562", shorter_side=236, paper_names=NAMES
+    ),
+    "convnext_small": Variant(
+        small, 224, PAPER, weights="convnext_small-0c510722", shorter_side=230, paper_names=NAMES
+    ),
+    "convnext_base": Variant(base, 224, PAPER, weights="convnext_base-6075fbad", shorter_side=232, paper_names=NAMES),
+    "convnext_large": Variant(
+        large, 224, PAPER, weights="convnext_large-ea097f82", shorter_side=232, paper_names=NAMES
+    ),
     "convnext_patch4": Variant(ConvNeXtPatch4, 32, "D3", "as taught"),
     "convnext_patch4_corrected": Variant(corrected, 32, "D3, corrected", "as taught"),
-    "convnext_32px": Variant(small_images, 32, PAPER, "small images"),
+    "convnext_32px": Variant(small_images, 32, PAPER, "small images", paper_names=NAMES),
 }

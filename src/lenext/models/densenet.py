@@ -210,11 +210,13 @@ densenet201 = partial(DenseNet, depths=(6, 12, 48, 32))
 densenet_d2l = partial(DenseNet, num_classes=10, depths=(4, 4, 4, 4), bottleneck=0, bias=True)
 densenet_32px = partial(DenseNet, num_classes=10, depths=(6, 6, 6), growth=24, stem_width=48, stem="cifar")
 
+NAMES = {r"features\.denseblock(\d)": r"block (\1)", r"features\.transition(\d)\..*": r"transition (\1)"}  # table 1
+
 VARIANTS = {
-    "densenet121": Variant(DenseNet, 224, PAPER, weights="densenet121-a639ec97"),
-    "densenet161": Variant(densenet161, 224, PAPER, weights="densenet161-8d451a50"),
-    "densenet169": Variant(densenet169, 224, PAPER, weights="densenet169-b2777c0a"),
-    "densenet201": Variant(densenet201, 224, PAPER, weights="densenet201-c1103571"),
-    "densenet_d2l": Variant(densenet_d2l, 224, "D4", "as taught"),
-    "densenet_32px": Variant(densenet_32px, 32, PAPER, "small images"),
+    "densenet121": Variant(DenseNet, 224, PAPER, weights="densenet121-a639ec97", paper_names=NAMES),
+    "densenet161": Variant(densenet161, 224, PAPER, weights="densenet161-8d451a50", paper_names=NAMES),
+    "densenet169": Variant(densenet169, 224, PAPER, weights="densenet169-b2777c0a", paper_names=NAMES),
+    "densenet201": Variant(densenet201, 224, PAPER, weights="densenet201-c1103571", paper_names=NAMES),
+    "densenet_d2l": Variant(densenet_d2l, 224, "D4", "as taught", paper_names=NAMES),
+    "densenet_32px": Variant(densenet_32px, 32, PAPER, "small images", paper_names=NAMES),
 }

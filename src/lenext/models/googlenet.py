@@ -235,8 +235,10 @@ googlenet_paper = partial(
 )  # fmt: skip
 googlenet_32px = partial(GoogLeNet, num_classes=10, stem="cifar", width=0.5)
 
+NAMES = {r"inception(\d)(\w)": r"\1\2"}  # table 1
+
 VARIANTS = {
-    "googlenet": Variant(GoogLeNet, 224, PAPER, weights="googlenet-1378be20", normalization=HALVES),
-    "googlenet_paper": Variant(googlenet_paper, 96, f"{PAPER}; D0, D4", "as taught"),
-    "googlenet_32px": Variant(googlenet_32px, 32, PAPER, "small images"),
+    "googlenet": Variant(GoogLeNet, 224, PAPER, weights="googlenet-1378be20", normalization=HALVES, paper_names=NAMES),
+    "googlenet_paper": Variant(googlenet_paper, 96, f"{PAPER}; D0, D4", "as taught", paper_names=NAMES),
+    "googlenet_32px": Variant(googlenet_32px, 32, PAPER, "small images", paper_names=NAMES),
 }

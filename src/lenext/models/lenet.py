@@ -140,9 +140,13 @@ PAPER = "LeCun et al. 1998"
 lenet5_skip = partial(LeNet5, norm="batch", skip=True)
 lenet_32px = partial(LeNet, in_channels=3, image_size=32, widths=(32, 64, 256, 128), norm="batch")
 
+CONVOLUTIONS: dict[str, str | tuple[str, ...]] = {"conv1": "C1", "pool": ("S2", "S4"), "conv2": "C3"}
+NAMES = CONVOLUTIONS | {"fc1": "C5", "fc2": "F6", "fc3": "output"}
+NAMES_5 = CONVOLUTIONS | {"conv3": "C5", "fc1": "F6", "fc2": "output"}
+
 VARIANTS = {
-    "lenet": Variant(LeNet, 28, f"{PAPER}; D0", "as taught"),
-    "lenet5": Variant(LeNet5, 32, f"{PAPER}; D2", "as taught"),
-    "lenet5_skip": Variant(lenet5_skip, 32, "D2, repaired", "as taught"),
-    "lenet_32px": Variant(lenet_32px, 32, PAPER, "small images"),
+    "lenet": Variant(LeNet, 28, f"{PAPER}; D0", "as taught", paper_names=NAMES),
+    "lenet5": Variant(LeNet5, 32, f"{PAPER}; D2", "as taught", paper_names=NAMES_5),
+    "lenet5_skip": Variant(lenet5_skip, 32, "D2, repaired", "as taught", paper_names=NAMES_5),
+    "lenet_32px": Variant(lenet_32px, 32, PAPER, "small images", paper_names=NAMES),
 }

@@ -91,7 +91,9 @@ PAPER = "arXiv:1312.4400"
 
 nin_32px = partial(NiN, widths=(96, 192, 192), stem=(5, 1, 2), norm="batch", dropout=0.3, last_activation=False)
 
+NAMES = {r"block(\d)\.0": r"mlpconv \1"}
+
 VARIANTS = {
-    "nin": Variant(NiN, 224, f"{PAPER}; D4", "as taught"),
-    "nin_32px": Variant(nin_32px, 32, PAPER, "small images"),
+    "nin": Variant(NiN, 224, f"{PAPER}; D4", "as taught", paper_names=NAMES),
+    "nin_32px": Variant(nin_32px, 32, PAPER, "small images", paper_names=NAMES),
 }

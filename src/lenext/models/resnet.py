@@ -214,17 +214,25 @@ wide_resnet101_2 = partial(wide, depths=DEPTHS_101)
 resnet18_d2l = partial(basic, bias=True, num_classes=10)
 resnet18_32px = partial(basic, stem="cifar", num_classes=10)
 
+NAMES = {"conv1": "conv1"} | {rf"layer{stage}\..*": f"conv{stage + 1}_x" for stage in range(1, 5)}  # table 1
+
 VARIANTS = {
-    "resnet18": Variant(basic, 224, RESNET, weights="resnet18-f37072fd"),
-    "resnet34": Variant(resnet34, 224, RESNET, weights="resnet34-b627a593"),
-    "resnet50": Variant(resnet50, 224, RESNET, weights="resnet50-0676ba61"),
-    "resnet101": Variant(resnet101, 224, RESNET, weights="resnet101-63fe2227"),
-    "resnet152": Variant(resnet152, 224, RESNET, weights="resnet152-394f9c45"),
-    "resnext50_32x4d": Variant(resnext50_32x4d, 224, RESNEXT, weights="resnext50_32x4d-7cdf4587"),
-    "resnext101_32x8d": Variant(resnext101_32x8d, 224, RESNEXT, weights="resnext101_32x8d-8ba56ff5"),
-    "resnext101_64x4d": Variant(resnext101_64x4d, 224, RESNEXT, weights="resnext101_64x4d-173b62eb", shorter_side=232),
-    "wide_resnet50_2": Variant(wide_resnet50_2, 224, WIDE_RESNET, weights="wide_resnet50_2-95faca4d"),
-    "wide_resnet101_2": Variant(wide_resnet101_2, 224, WIDE_RESNET, weights="wide_resnet101_2-32ee1156"),
-    "resnet18_d2l": Variant(resnet18_d2l, 224, f"{RESNET}; D0, D4", "as taught"),
-    "resnet18_32px": Variant(resnet18_32px, 32, RESNET, "small images"),
+    "resnet18": Variant(basic, 224, RESNET, weights="resnet18-f37072fd", paper_names=NAMES),
+    "resnet34": Variant(resnet34, 224, RESNET, weights="resnet34-b627a593", paper_names=NAMES),
+    "resnet50": Variant(resnet50, 224, RESNET, weights="resnet50-0676ba61", paper_names=NAMES),
+    "resnet101": Variant(resnet101, 224, RESNET, weights="resnet101-63fe2227", paper_names=NAMES),
+    "resnet152": Variant(resnet152, 224, RESNET, weights="resnet152-394f9c45", paper_names=NAMES),
+    "resnext50_32x4d": Variant(resnext50_32x4d, 224, RESNEXT, weights="resnext50_32x4d-7cdf4587", paper_names=NAMES),
+    "resnext101_32x8d": Variant(resnext101_32x8d, 224, RESNEXT, weights="resnext101_32x8d-8ba56ff5", paper_names=NAMES),
+    "resnext101_64x4d": Variant(
+        resnext101_64x4d, 224, RESNEXT, weights="resnext101_64x4d-173b62eb", shorter_side=232, paper_names=NAMES
+    ),
+    "wide_resnet50_2": Variant(
+        wide_resnet50_2, 224, WIDE_RESNET, weights="wide_resnet50_2-95faca4d", paper_names=NAMES
+    ),
+    "wide_resnet101_2": Variant(
+        wide_resnet101_2, 224, WIDE_RESNET, weights="wide_resnet101_2-32ee1156", paper_names=NAMES
+    ),
+    "resnet18_d2l": Variant(resnet18_d2l, 224, f"{RESNET}; D0, D4", "as taught", paper_names=NAMES),
+    "resnet18_32px": Variant(resnet18_32px, 32, RESNET, "small images", paper_names=NAMES),
 }

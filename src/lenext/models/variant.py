@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_type_hints
 
@@ -32,6 +32,8 @@ class Variant:
             SHA-256. Empty where there is none.
         shorter_side: Pixels to which these weights want a photo's shorter side scaled, before its middle is cut out.
         normalization: How these weights want pixels to go in.
+        paper_names: What the paper calls parts of the network: a pattern of their names in the module, and the paper's
+            name, which may hold the pattern's groups; of a layer that runs several times, one for each time.
     """
 
     build: Callable[..., nn.Module]
@@ -41,6 +43,7 @@ class Variant:
     weights: str = ""
     shorter_side: int = 256
     normalization: Normalization = IMAGENET
+    paper_names: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Return the options by name, with the variant's defaults and resolved types."""

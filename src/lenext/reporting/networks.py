@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import write_atomic
+from lenext.foundation.notebook import table_html
 from lenext.inspection.diagram import Drawing
 from lenext.inspection.diagram_svg import to_svg
 from lenext.inspection.summary import Layer, Summary
@@ -83,12 +84,9 @@ class LayerTable:
 
     def _repr_html_(self) -> str:
         rows = self.rows()
-        head = "".join(f"<th>{escape(name)}</th>" for name in (rows[0] if rows else [self.by]))
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(format_cell(value))}</td>' for value in row.values())}</tr>" for row in rows
-        )
+        cells = [[format_cell(value) for value in row.values()] for row in rows]
         totals = "<br>".join(escape(self.totals()).splitlines())
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{totals}</p>"
+        return f"{table_html(list(rows[0]) if rows else [self.by], cells)}<p>{totals}</p>"
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,7 +17,7 @@ from lenext.foundation.intervals import with_interval
 from lenext.foundation.locks import lock_file
 from lenext.foundation.notebook import image_html, tiles_html, title_html
 from lenext.training.experiment import Experiment, read_experiment
-from lenext.training.metrics import Record
+from lenext.training.metrics import Record, Records
 from lenext.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ class Run:
         return self.read_json("results.json")
 
     @property
-    def records(self) -> list[Record]:
+    def records(self) -> Records:
         """The records in results.csv, one for each epoch."""
         path = self.path / "results.csv"
         if not path.is_file():
-            return []
+            return Records()
         try:
             lines = io.StringIO(read_regular(path, MAX_FILE_BYTES).decode(), newline="")
-            return [to_record(row) for row in csv.DictReader(lines)]
+            return Records(to_record(row) for row in csv.DictReader(lines))
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise RunError(f"{path}: cannot be read ({error})") from error
 

@@ -2,12 +2,13 @@
 
 import glob
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
 from lenext.data.adjustment import Adjustment
@@ -19,7 +20,9 @@ from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
 from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage
-from lenext.runs.remarks import remarks_on
+from lenext.inspection.features import watch_features
+from lenext.runs.familiarity import Familiarity
+from lenext.runs.remarks import UNLIKE, remarks_on
 
 BATCH_SIZE = 32
 
@@ -79,6 +82,7 @@ def predict_images(
     compute: Compute,
     on_bad_image: OnBadImage = "stop",
     adjustment: Adjustment | None = None,
+    familiarity: Familiarity | None = None,
 ) -> Iterator[Prediction | DataError]:
     """Yield a Prediction for each image.
 
@@ -91,26 +95,35 @@ def predict_images(
         compute: Device and precision.
         on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
         adjustment: How images are changed before they are resized; None to leave them as they are.
+        familiarity: The features of training images, to tell images that are unlike them; None if unknown.
     """
     place_network(network, compute).eval()
-    for start in range(0, len(paths), BATCH_SIZE):
-        batch = paths[start : start + BATCH_SIZE]
-        decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit, adjustment).decode_all()
-        for error in decoded.errors.values():
-            if on_bad_image == "stop":
-                raise DataError(f"{error}; --on-bad-image skip leaves such images out")
-            yield error
-        count = len(decoded.rows)
-        if count == 0:
-            continue
-        ids = np.asarray(batch)[decoded.rows.numpy()]
-        split = Split(decoded.pixels, torch.zeros(count, dtype=torch.int64), ids)
-        with torch.inference_mode(), compute.autocast():
-            images = next(batches(split, prepare, compute, count)).images
-            ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
-        ranks = ranked.values.tolist(), ranked.indices[:, :top].tolist()
-        for path, pixels, size, values, labels in zip(
-            ids.tolist(), decoded.pixels.numpy(), decoded.file_sizes, *ranks, strict=True
-        ):
-            remarks = remarks_on(pixels, size, values[0], prepare, classes, adjustment)
-            yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks)
+    nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
+    with watch_features(network) if familiarity else nothing as features:
+        for start in range(0, len(paths), BATCH_SIZE):
+            batch = paths[start : start + BATCH_SIZE]
+            decoded = ImageFiles(
+                batch, prepare.channels, prepare.stored_size, prepare.stored_fit, adjustment
+            ).decode_all()
+            for error in decoded.errors.values():
+                if on_bad_image == "stop":
+                    raise DataError(f"{error}; --on-bad-image skip leaves such images out")
+                yield error
+            count = len(decoded.rows)
+            if count == 0:
+                continue
+            ids = np.asarray(batch)[decoded.rows.numpy()]
+            split = Split(decoded.pixels, torch.zeros(count, dtype=torch.int64), ids)
+            with torch.inference_mode(), compute.autocast():
+                images = next(batches(split, prepare, compute, count)).images
+                features.clear()
+                ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
+            unlike = familiarity.is_unlike(features[0]) if familiarity else [False] * count
+            ranks = ranked.values.tolist(), ranked.indices[:, :top].tolist()
+            for path, pixels, size, is_unlike, values, labels in zip(
+                ids.tolist(), decoded.pixels.numpy(), decoded.file_sizes, unlike, *ranks, strict=True
+            ):
+                remarks = remarks_on(pixels, size, values[0], prepare, classes, adjustment)
+                if is_unlike:
+                    remarks = (*remarks, UNLIKE)
+                yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks)

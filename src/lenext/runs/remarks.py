@@ -14,6 +14,7 @@ MAX_CROPPED = 0.25  # of an image
 MAX_ENLARGEMENT = 2.0
 MAX_DEVIATIONS = 2.0  # of the mean brightness, in standard deviations of the training pixels
 MAX_OFF_CENTER, MIN_DIGIT_SIDE = 0.1, 0.5  # of the image's side
+UNLIKE = "unlike the training images: its features lie farther from theirs than those of 99 % of validation images"
 DIGITS = set("0123456789")
 
 

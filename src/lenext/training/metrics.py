@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lenext.foundation.notebook import table_html
+
 
 @dataclass(frozen=True)
 class Record:
@@ -37,11 +39,39 @@ class Record:
     evaluated_train_accuracy: float | None = None
     skipped_updates: int = 0
 
+    def _repr_html_(self) -> str:
+        return Records([self]).to_html()
+
     def is_better_than(self, other: "Record | None") -> bool:
         """Return whether the validation accuracy is higher, or equal with less loss; without validation, True."""
         if other is None or self.val_accuracy is None or other.val_accuracy is None:
             return True
         return (self.val_accuracy, -(self.val_loss or 0)) > (other.val_accuracy, -(other.val_loss or 0))
+
+
+class Records(list[Record]):
+    """The records of a training, one an epoch; in a notebook a table."""
+
+    def to_html(self, best_epoch: int | None = None) -> str:
+        """Return a table of the epochs; `best_epoch` is marked."""
+        if not self:
+            return ""
+        accuracies = any(record.val_accuracy is not None for record in self)
+        header = ["epoch", "train loss", "train accuracy"]
+        header += ["val loss", "val accuracy"] if accuracies else []
+        header += ["learning rate", "seconds"]
+        rows = []
+        for record in self:
+            cells = [f"{record.epoch}{' (best)' if record.epoch == best_epoch else ''}"]
+            values: list[tuple[float | None, float | None]] = [(record.train_loss, record.train_accuracy)]
+            values += [(record.val_loss, record.val_accuracy)] if accuracies else []
+            for loss, accuracy in values:
+                cells += ["" if loss is None else f"{loss:.4f}", "" if accuracy is None else f"{accuracy:.2%}"]
+            rows.append([*cells, f"{record.learning_rate:.3g}", f"{record.seconds:.1f}"])
+        return table_html(header, rows)
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 def check_record(record: Record) -> Record:

@@ -14,6 +14,7 @@ from lenext.data.dataset import Dataset
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
+from lenext.foundation.progress import count_bar
 from lenext.foundation.timing import synchronize
 from lenext.inspection.summary import summarize
 from lenext.training.experiment import Experiment
@@ -99,13 +100,15 @@ def measure_costs(jobs: Mapping[str, Job], timing: Timing = "roughly") -> dict[s
     """
     steps: dict[str, list[float]] = {name: [] for name in jobs}
     latencies: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(ROUNDS):
-        for name, job in jobs.items():
-            with restore_thread_count():
-                set_thread_count(job.recipe.threads)
-                latencies[name] += time_inference(job, warm_up=number == 0)
-                if timing == "in turn" or (timing == "roughly" and number == 0):
-                    steps[name] += time_steps(name, job, required=timing == "in turn")
+    with count_bar("measuring costs", ROUNDS * len(jobs), min_total=2 * ROUNDS) as advance:
+        for number in range(ROUNDS):
+            for name, job in jobs.items():
+                with restore_thread_count():
+                    set_thread_count(job.recipe.threads)
+                    latencies[name] += time_inference(job, warm_up=number == 0)
+                    if timing == "in turn" or (timing == "roughly" and number == 0):
+                        steps[name] += time_steps(name, job, required=timing == "in turn")
+                advance(1)
     costs = {}
     for name, job in jobs.items():
         sampling = job.settings.sampling

@@ -88,7 +88,8 @@ def diagram(
     for each in (network, against) if against else (network,):
         module, input_shape = build_for_inspection(each, options or {}, image_size, channels, None)
         name = network_name(each)
-        nodes = block_graph(module, block, input_shape) if block else network_graph(module, input_shape, by)
+        names = find_variant(name).paper_names if isinstance(each, str) and name in MODELS else {}
+        nodes = block_graph(module, block, input_shape) if block else network_graph(module, input_shape, by, names)
         graphs.append((f"{name}: {block}" if block else name, nodes))
     return Diagram(lay_out(graphs, direction, shape))
 

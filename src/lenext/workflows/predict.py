@@ -8,7 +8,9 @@ from torch import nn
 from lenext.data.adjustment import Adjustment, Invert, PredictFit
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage, convert
+from lenext.runs.familiarity import Familiarity
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_images, predict_images
 from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
@@ -65,6 +67,7 @@ def predict(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, weights, network)
+    familiarity = None if pretrained else stored_familiarity(model, weights)
     paths, compute = find_images(images), Compute.choose(device, precision)
     prepare = description.preprocessing
     if fit in ("crop", "pad"):
@@ -76,6 +79,14 @@ def predict(
     return list(
         predict_images(
             module, prepare, description.classes, paths,
-            top=top, compute=compute, on_bad_image=on_bad_image, adjustment=adjustment,
+            top=top, compute=compute, on_bad_image=on_bad_image, adjustment=adjustment, familiarity=familiarity,
         )
     )  # fmt: skip
+
+
+def stored_familiarity(model: str | Path | Run, weights: StoredWeights | None) -> Familiarity | None:
+    """Return the features of training images that a run keeps for its best weights."""
+    path = model.path if isinstance(model, Run) else expand_path(model)
+    if path.is_dir():
+        return Familiarity.load(path / "weights") if weights != "last" else None
+    return Familiarity.load(path.parent) if path.name == Run(path.parent).weights("best").name else None

@@ -36,6 +36,7 @@ from lenext.training.experiment import Experiment
 from lenext.training.notices import Samples, calibration_notice, final_notices
 from lenext.training.schedule import learning_rate_curve, schedule_of_run
 from lenext.workflows.context import Context
+from lenext.workflows.familiar import write_familiarity
 from lenext.workflows.opened_run import OpenedRun
 from lenext.workflows.report_images import ReportImages
 
@@ -82,8 +83,11 @@ def write_report(run: Run, experiment: Experiment, context: Context) -> None:
     console, network = context.console, context.network
     try:
         user_network = experiment.network if is_user_network(experiment.network) else ""
-        report(run, network=user_network if network is None else copy.deepcopy(network), data=context.dataset)
+        module = user_network if network is None else copy.deepcopy(network)
+        opened = OpenedRun(run, module, Context(dataset=context.dataset))
+        Report(opened).write()
         console.print(f"report: {run.path / 'report.html'}")
+        write_familiarity(opened)
     except (LenextError, OSError, RuntimeError, ValueError) as error:
         console.print(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
 

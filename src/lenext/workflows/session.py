@@ -13,6 +13,7 @@ from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console
+from lenext.reporting.epoch_bar import epoch_bar
 from lenext.reporting.result_figures import write_training_curves
 from lenext.reporting.tensorboard import TensorBoardWriter
 from lenext.runs import checkpoint, weights
@@ -120,7 +121,7 @@ class Session:
         schedule, sampling = self.job.settings.schedule, self.job.settings.sampling
         keep_freed_memory_until_exit()
         self.saved = self.begun = time.perf_counter()
-        with self.console.epoch_bar(schedule.length.epochs, sampling.samples) as bar:
+        with epoch_bar(self.console, schedule.length.epochs, sampling.samples) as bar:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.show_step(event)

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lenext.data.images import read_image
+from lenext.data.splitting import draw_samples
+from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.explain import METHODS, feature_maps, last_map_layer, map_layers
+from lenext.inspection.features import head_features
 from lenext.inspection.summary import summarize
 from lenext.reporting.figures.embedding import class_scatter
 from lenext.reporting.figures.explanations import explanation_grid, overlay_heat, receptive_fields
@@ -25,12 +28,11 @@ from lenext.workflows.show.projection import (
     MAX_TSNE_SAMPLES,
     METHOD_NAMES,
     Method,
-    draw_samples,
-    head_features,
     project,
 )
 
 MAX_EXPLAINED = 12  # images
+FIGURE_COMPUTE = ("cpu", "fp32", "contiguous")  # so that a figure is the same on every machine
 
 
 def kernels(run: AnyRun, *, network: nn.Module | str = "") -> Figure:
@@ -190,7 +192,8 @@ def embedding(
     split = opened.split
     limit = min(max_samples or len(split), MAX_TSNE_SAMPLES if method == "tsne" else len(split))
     split = draw_samples(split, limit)
-    vectors = head_features(module, split, description.preprocessing)
+    compute = Compute.choose(*FIGURE_COMPUTE)
+    vectors = head_features(module, split, description.preprocessing, compute).numpy()
     points = project(vectors, method)
     title = f"{opened.run.path.name}: {len(split):,} images by {vectors.shape[1]} features ({METHOD_NAMES[method]})"
     return class_scatter(points, split.labels.numpy(), description.classes, title)

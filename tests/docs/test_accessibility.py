@@ -1,0 +1,80 @@
+"""Pages have no serious finding of axe, in a real browser, light and dark: reports, comparisons, audits, the site."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, sync_playwright
+
+import lenext
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+SITE = Path(__file__).resolve().parents[2] / "docs" / "_build" / "html"
+SITE_PAGES = (
+    "index", "tutorials/first-run", "guides/predicting", "reference/generated/verbs", "reference/generated/networks",
+    "reference/generated/python",
+)  # fmt: skip
+SERIOUS = ("serious", "critical")
+SIZES = ((390, 844), (1440, 900))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which .ci/run installs"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages that the verbs write, by verb."""
+    folder = tmp_path_factory.mktemp("pages")
+    few: dict[str, Any] = {"runs_dir": folder, "quiet": True}
+    run = lenext.train("lenet", "digits", epochs=3, **few)
+    race = lenext.race("lenet", "lenet5", seeds=2, epochs=1, train_samples=200, **few)
+    return {"report": run.path / "report.html", "compare": race.page}
+
+
+def check(browser: Browser, page_path: Path, scheme: Literal["light", "dark"], size: tuple[int, int]) -> None:
+    context = browser.new_context(color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
+    page = context.new_page()
+    errors: list[str] = []
+    requests: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_path.as_uri())
+    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    context.close()
+    assert not found, [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
+    assert not errors
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    assert wide <= 0, f"{wide} px wider than the window"
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["phone", "desktop"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("verb", ["report", "compare"])
+def test_a_page_of_a_verb(
+    verb: str, scheme: Literal["light", "dark"], size: tuple[int, int], browser: Browser, pages: dict[str, Path]
+) -> None:
+    check(browser, pages[verb], scheme, size)
+
+
+@pytest.mark.skipif(not (SITE / "index.html").exists(), reason="needs `make docs`, which .ci/run runs before")
+@pytest.mark.parametrize("size", SIZES, ids=["phone", "desktop"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", SITE_PAGES)
+def test_a_page_of_the_site(
+    name: str, scheme: Literal["light", "dark"], size: tuple[int, int], browser: Browser
+) -> None:
+    check(browser, SITE / f"{name}.html", scheme, size)
