@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from lenext.workflows import show as show
     from lenext.workflows.audit import audit as audit
     from lenext.workflows.evaluate import val as val
+    from lenext.workflows.export import check_export as check_export
+    from lenext.workflows.export import export as export
     from lenext.workflows.machine import checks as checks
     from lenext.workflows.networks import diagram as diagram
     from lenext.workflows.networks import summary as summary
@@ -77,6 +79,7 @@ HOMES = {
     "Step": "training.state",
     "TrainingState": "training.state",
     "audit": "workflows.audit",
+    "check_export": "workflows.export",
     "checks": "workflows.machine",
     "compare": "workflows.side_by_side",
     "create": "models",
@@ -85,6 +88,7 @@ HOMES = {
     "events": "training.loop",
     "explain": "workflows.show",
     "find_learning_rate": "training.rates",
+    "export": "workflows.export",
     "fit": "training.loop",
     "lesson": "comparison.lessons",
     "load": "data",

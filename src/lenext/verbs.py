@@ -109,6 +109,19 @@ VERBS = {
             "lenext predict resnet18 --pretrained photo.jpg",
         ),
     ),
+    "export": Verb(
+        "exporting",
+        "write a trained network with its preprocessing as one file (ONNX, OpenVINO, pt2), verified",
+        (
+            "lenext export runs/lenet-digits",
+            "lenext export resnet18 --pretrained --verify-with photos/",
+        ),
+    ),
+    "check-export": Verb(
+        "exporting",
+        "repeat the self-test of an exported file on this machine",
+        ("lenext check-export runs/lenet-digits/exports/lenet-digits.onnx",),
+    ),
     "summary": Verb(
         "networks",
         "print a network's layers: shapes, parameters, cost, memory, receptive field",

@@ -30,6 +30,7 @@ NOT_RUN = {
     "lesson batch-norm": "a minute, and each lesson has its test",
     "--install-completion": "changes the user's shell; has its test",
     "--budget": "minutes, and has its test",
+    "--int8": "needs a run on CIFAR-10, and has its test",
 }
 FEW_STEPS = ("train", "compare", "vary")
 NET = """from torch import nn
@@ -108,6 +109,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             assert run_command_line(f"train resnet18_32px --data photos --name resnet18_32px-{name} {few}".split()) == 0
         assert run_command_line(["train", "net.py:Net", "--epochs", "1", "--steps", "2", "--name", "net-digits"]) == 0
         shutil.copytree("runs/resnet18_32px-photos", "runs/resnet18-photos")
+        assert run_command_line(["export", "runs/lenet-digits"]) == 0
         yield path
 
 

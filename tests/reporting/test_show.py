@@ -14,7 +14,9 @@ import lenext
 from lenext.cli import SHOWN
 from lenext.cli import run as run_command_line
 from lenext.data.dataset import Dataset
+from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
+from lenext.inspection.features import head_features
 from lenext.models import create
 from lenext.reporting.figures.canvas import save_figure, tile_images
 from lenext.reporting.figures.explanations import overlay_heat
@@ -28,7 +30,6 @@ from lenext.workflows import show
 from lenext.workflows.opened_run import open_run
 from lenext.workflows.show.inputs import load_image
 from lenext.workflows.show.layers import first_kernels
-from lenext.workflows.show.projection import head_features
 
 DRAW = np.random.default_rng(0)
 
@@ -195,7 +196,7 @@ def test_features_before_the_last_layer(run: Run, digits: Dataset) -> None:
     module, description = open_run(run).weights
     assert digits.test is not None
     few = digits.test.take(torch.arange(70))
-    features = head_features(module, few, description.preprocessing)
+    features = head_features(module, few, description.preprocessing, Compute.choose("cpu", "fp32")).numpy()
     assert features.shape == (70, 84)
     images = description.preprocessing(few.images)
     np.testing.assert_allclose(features @ module.fc3.weight.detach().numpy().T + module.fc3.bias.detach().numpy(),

@@ -37,7 +37,7 @@ def test_everything_lies_in_its_place(run: Run) -> None:
     files = {str(path.relative_to(run.path)) for path in run.path.rglob("*") if path.is_file()}
     assert files == {
         "recipe.yaml", "results.csv", "results.json", "predictions.csv", "results.png", "confusion_matrix.png",
-        "mistakes.png", "report.html", "train.log", "environment.json", "split.json",
+        "mistakes.png", "weights/features.safetensors", "report.html", "train.log", "environment.json", "split.json",
         "weights/best.safetensors", "weights/last.safetensors", "checkpoints/.lock",
             *(f"checkpoints/epoch-{epoch:05d}-step-0000021.safetensors" for epoch in (1, 2, 3)),
             *(f"checkpoints/best-epoch-{epoch:05d}.safetensors" for epoch in improved),

@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> int:
     except CycloptsError as error:
         return fail(f"{error} (lenext {arguments[0]} --help lists the options)")
     except LenextError as error:
-        return fail(str(error))
+        return fail(str(error), error.exit_code)
     except KeyboardInterrupt as error:
         resumption = "; the same command continues" if VERBS[arguments[0]].room == "comparing" else ""
         with suppress(OSError):
@@ -96,6 +96,7 @@ def install_completion(words: list[str]) -> int:
     return 0
 
 
-def fail(message: str) -> int:
+def fail(message: str, code: int = 2) -> int:
+    """Print an error in one line, and return the exit code."""
     write_error(f"lenext: {message}")
-    return 2
+    return code

@@ -57,6 +57,10 @@ class WeightsOptions:
     precision: Annotated[
         Precision, Parameter(help="Precision of the arithmetic; auto: bf16 or fp16 where the device is fast in it.")
     ] = "auto"
+    engine: Annotated[
+        Literal["torch", "onnxruntime", "openvino", "auto"] | None,
+        Parameter(help="What computes (default: torch); auto: the fastest by what was measured."),
+    ] = None
     data_dir: DataDir = None
     offline: Offline = False
 

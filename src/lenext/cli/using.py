@@ -23,7 +23,7 @@ MAX_REMARKS = 10  # printed
 
 @app.command
 def val(
-    run: Annotated[Path, Parameter(help="Folder of the run.")],
+    run: Annotated[Path, Parameter(help="Folder of the run; or an exported file, with --data.")],
     /,
     *,
     split: Annotated[
@@ -41,7 +41,7 @@ def val(
 
 @app.command
 def predict(
-    run: Annotated[Path, Parameter(help="Folder of a run, a .safetensors weights file, or a network name.")],
+    run: Annotated[Path, Parameter(help="Folder of a run, a file of weights, an exported file, or a network name.")],
     images: Annotated[list[str], Parameter(help="Files, folders, globs.", negative="")],
     /,
     *,
@@ -72,6 +72,8 @@ def predict(
         **vars(opening),
     )  # fmt: skip
     rows = [result for result in results if not isinstance(result, LenextError)]
+    if rows and (opening.engine or not rows[0].engine.startswith("torch,")):
+        write_error(f"engine: {rows[0].engine}")
     for result in results:
         if isinstance(result, LenextError):
             write_error(f"left out: {result}")

@@ -14,6 +14,7 @@ from functools import cache
 from multiprocessing import TimeoutError
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from lenext.data.resizing import draft, resize
 from lenext.foundation.errors import DataError
 from lenext.foundation.progress import count_bar
 from lenext.foundation.settings import Fit
@@ -99,17 +101,35 @@ def decode_image(
         try:
             file_width, file_height = image.size
             if adjust is None:
-                image.draft(None, (width, height))  # a JPEG is decoded no larger than needed
+                draft(image, height, width)
             upright = ImageOps.exif_transpose(image)
             orientation = image.getexif().get(ORIENTATION_TAG, 1)
             converted = to_mode(upright, "L" if channels == 1 else "RGB")
             adjusted = adjust(converted) if adjust else converted
-            pixels = np.array(to_size(adjusted, width, height, fit))
+            pixels = np.array(resize(adjusted, height, width, fit))
         except Exception as error:  # as above
             raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
     is_turned = orientation > 4  # by 90 degrees
     file_size = (file_width, file_height) if is_turned else (file_height, file_width)
     return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation, file_size)
+
+
+def to_pixels(
+    file: str | os.PathLike[str] | IO[bytes], channels: int, size: Size, fit: Fit, adjust: Adjust | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return an image's pixels as decoded, upright, (C, H, W), and as resized to `size`. Raises DataError."""
+    height, width = size
+    with open_image(file) if isinstance(file, str | os.PathLike) else Image.open(file, formats=FORMATS) as image:
+        try:
+            if adjust is None:
+                draft(image, height, width)
+            converted = to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+            converted = adjust(converted) if adjust else converted
+            resized = resize(converted, height, width, fit)
+        except Exception as error:  # as above
+            raise DataError(f"{file}: a broken image ({format_error(error, str(file))}); replace it") from error
+    decoded = np.array(converted).reshape(converted.height, converted.width, channels)
+    return decoded.transpose(2, 0, 1), np.array(resized).reshape(height, width, channels).transpose(2, 0, 1)
 
 
 def read_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop") -> NDArray[np.uint8]:
@@ -128,16 +148,6 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
         image = Image.new("RGB", colour.size, "white")
         image.paste(colour, mask=colour)
     return image if image.mode == mode else image.convert(mode)
-
-
-def to_size(image: Image.Image, width: int, height: int, fit: Fit) -> Image.Image:
-    """Scale to cover the size and crop the centre, or shrink to fit and pad with black, which never enlarges."""
-    if fit == "crop":
-        return ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-    image.thumbnail((width, height), Image.Resampling.BILINEAR)
-    canvas = Image.new(image.mode, (width, height))
-    canvas.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return canvas
 
 
 def format_error(error: Exception, path: str | os.PathLike[str]) -> str:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lenext.data.dataset import Dataset
 from lenext.data.images import Size
+from lenext.data.resizing import VERSION as RESIZING_VERSION
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import Fit, Resize
@@ -25,6 +26,7 @@ class Preprocessing:
         resize: How stored pixels are resized to it: `interpolate`, `pad` (with black) or `crop` (the centre).
         normalization: Mean and standard deviation of each channel.
         network_channels: Channels of the network's input; grey images are repeated if it is larger than `channels`.
+        resizing: Version of the definition of resizing.
     """
 
     channels: int
@@ -34,6 +36,7 @@ class Preprocessing:
     resize: Resize
     normalization: Normalization
     network_channels: int = 0
+    resizing: int = RESIZING_VERSION
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

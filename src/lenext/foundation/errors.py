@@ -14,6 +14,9 @@ class LenextError(Exception):
     The message is one printable line, whatever is put into it: text from other people's files cannot move the cursor.
     """
 
+    exit_code = 2
+    """Of the command line."""
+
     def __init__(self, message: str = "") -> None:
         line = " ".join(message.split("\n")) if "\n" in message else message
         plain = line if line.isprintable() else "".join(c if c.isprintable() else f"{c!r}"[1:-1] for c in line)

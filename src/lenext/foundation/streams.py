@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import IO, Any
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -72,11 +71,10 @@ def discard_stream(stream: IO[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-@dataclass
 class PlainLines:
     """Whether counts are printed where standard error is no terminal: the command line's, not in a library call."""
 
-    enabled: bool = False
+    enabled = False
 
 
 plain_lines = PlainLines()

@@ -134,7 +134,7 @@ def template_environment() -> jinja2.Environment:
     """Return the environment of the templates: it escapes every value and removes the machine's paths from it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lenext.reporting"),
-        autoescape=True,
+        autoescape=lambda name: not str(name).endswith(".md"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

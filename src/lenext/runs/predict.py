@@ -36,12 +36,14 @@ class Prediction:
         classes: The most probable classes.
         probabilities: Their probabilities.
         remarks: Why the prediction may be wrong: it is unsure, or the image is unlike the training images.
+        engine: What computed it, and its precision.
     """
 
     path: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
     remarks: tuple[str, ...] = ()
+    engine: str = ""
 
 
 def find_images(sources: Sequence[str | Path]) -> list[str]:
@@ -83,6 +85,7 @@ def predict_images(
     on_bad_image: OnBadImage = "stop",
     adjustment: Adjustment | None = None,
     familiarity: Familiarity | None = None,
+    engine: str = "",
 ) -> Iterator[Prediction | DataError]:
     """Yield a Prediction for each image.
 
@@ -96,8 +99,10 @@ def predict_images(
         on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
         adjustment: How images are changed before they are resized; None to leave them as they are.
         familiarity: The features of training images, to tell images that are unlike them; None if unknown.
+        engine: What computes, in words; torch with its precision by default.
     """
     place_network(network, compute).eval()
+    engine = engine or f"torch, {compute.precision}"
     nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
     with watch_features(network) if familiarity else nothing as features:
         for start in range(0, len(paths), BATCH_SIZE):
@@ -126,4 +131,4 @@ def predict_images(
                 remarks = remarks_on(pixels, size, values[0], prepare, classes, adjustment)
                 if is_unlike:
                     remarks = (*remarks, UNLIKE)
-                yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks)
+                yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks, engine)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.data.preprocessing import Preprocessing
+from lenext.data.resizing import VERSION as RESIZING_VERSION
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import Fit, Resize, convert
@@ -57,6 +58,7 @@ class Description:
             all(type(count) is int and 1 <= count <= MAX_CHANNELS for count in channels),
             all(len(values) in channels and all(map(math.isfinite, values)) for values in mean_and_std),
             all(std > 0 for std in mean_and_std[1]),
+            preprocessing.resizing == RESIZING_VERSION,
         ]
         if not all(checks):
             raise ValueError("an invalid description")

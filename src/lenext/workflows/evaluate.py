@@ -11,9 +11,14 @@ from torch import nn
 from lenext.acceleration.placement import place_network
 from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
+from lenext.exporting.engines import Engine, EngineNetwork, is_exported, open_engine
+from lenext.exporting.formats import open_exported
+from lenext.exporting.predicting import evaluate_exported
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
+from lenext.foundation.files import expand_path
 from lenext.foundation.intervals import format_interval
+from lenext.foundation.settings import OnBadImage, convert
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics, split_metrics
@@ -21,7 +26,7 @@ from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.settings import resolve_tta
 from lenext.workflows.context import Context
-from lenext.workflows.open_weights import StoredWeights, open_weights
+from lenext.workflows.open_weights import StoredWeights, open_weights, refuse_for_exported
 from lenext.workflows.prepare import check_unchanged, context_of, load_data
 from lenext.workflows.results import TTA_VIEWS, print_class_table
 
@@ -48,12 +53,13 @@ def val(
     offline: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    engine: Engine | None = None,
     quiet: bool = False,
 ) -> Evaluation:
-    """Measure a run's weights.
+    """Measure a run's weights, or an exported file.
 
     Args:
-        run: A run or its folder.
+        run: A run or its folder; or an exported file, with `data`.
         split: Of the run's data; None for validation. Reading the test set is counted in results.json.
         data: Other data instead; their classes are matched by name.
         weights: Which weights; None for the best.
@@ -62,6 +68,7 @@ def val(
         offline: Whether the network must not be used.
         device: Where to compute; `auto` for the recipe's.
         precision: Of the arithmetic; `auto` for the recipe's.
+        engine: What computes: torch, onnxruntime, openvino; auto takes the fastest by what was measured.
         quiet: Whether nothing is printed.
 
     Raises:
@@ -69,44 +76,80 @@ def val(
     """
     if split and data:
         raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
+    convert("engine", engine, Engine | None)
+    if isinstance(run, str | Path) and is_exported(run):
+        given = {"split": split, "weights": weights, "network": network, "device": device, "precision": precision}
+        refuse_for_exported(run, given)
+        return val_exported(expand_path(run), data, engine, Context(data_dir, offline), quiet)
     run = Run.open(run)
     module, description = open_weights(run, weights, network)
     context, recipe = context_of(run, Context(data_dir, offline)), run.experiment.recipe
     split = split or "validation"
-    measured = open_other_data(run, data, description, context) if data else open_split(run, split, context)
+    if data:
+        own = run.experiment
+        measured = open_data_for(data, description, context, own.label_column, own.on_bad_image)
+    else:
+        measured = open_split(run, split, context)
     check_shape(measured, description)
     compute = Compute.choose(
         recipe.device if device == "auto" else device,
         recipe.precision if precision == "auto" else precision,
         recipe.memory_format,
     )
+    if engine not in (None, "torch"):
+        module = open_engine(module, description.preprocessing, engine, many=True, device=device)
+    chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
+    if chosen and precision != "auto":
+        raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
     place_network(module, compute)
     tta = resolve_tta(recipe, measured.dataset)
     evaluation = evaluate_split(module, measured.split, description.preprocessing, compute, tta)
     with Console(quiet) as console:
         title = f"{run.path.name}: {measured.title} by class{TTA_VIEWS[tta]}"
         print_evaluation(console, evaluation, description, title)
+        if engine:
+            console.print(f"engine: {chosen or f'torch, {compute.precision}'}")
         if split == "test" and not data:
             count_test_reading(console, run)
     return evaluation
+
+
+def val_exported(path: Path, data: str | Dataset, engine: Engine | None, context: Context, quiet: bool) -> Evaluation:
+    """Measure an exported file on data, whose classes are matched by name."""
+    if not data:
+        raise ConfigurationError(f"{path}: an exported file has no data of its own; give --data")
+    session, facts, choice = open_exported(path, engine)
+    measured = open_data_for(data, facts.description, context)
+    check_shape(measured, facts.description)
+    evaluation = evaluate_exported(session, facts, measured.split)
+    with Console(quiet) as console:
+        print_evaluation(console, evaluation, facts.description, f"{path.name}: {measured.title} by class")
+        console.print(f"engine: {choice}")
+    return evaluation
+
+
+def open_data_for(
+    data: str | Dataset,
+    description: Description,
+    context: Context,
+    label_column: str = "auto",
+    on_bad_image: OnBadImage = "stop",
+) -> Measured:
+    """Open data: their test set, or all of them; classes are matched by name."""
+    images = description.preprocessing
+    dataset = data if isinstance(data, Dataset) else load(
+        data, data_dir=context.data_dir, offline=context.offline, image_size=images.stored_size, fit=images.stored_fit,
+        label_column=label_column, on_bad_image=on_bad_image, channels=images.channels,
+    )  # fmt: skip
+    split = dataset.test or dataset.train
+    labels = match_classes(split.labels, dataset.classes, description.classes, dataset.name)
+    return Measured(Split(split.images, labels, split.ids), dataset, dataset.name)
 
 
 def open_split(run: Run, name: SplitName, context: Context) -> Measured:
     """Open a split of a run's own data."""
     dataset = load_data(run.experiment, context)
     return Measured(split_of_run(run, dataset, name), dataset, f"{name} images")
-
-
-def open_other_data(run: Run, data: str | Dataset, description: Description, context: Context) -> Measured:
-    """Open other data than a run's own: their test set, or all of them; classes are matched by name."""
-    images, experiment = description.preprocessing, run.experiment
-    dataset = data if isinstance(data, Dataset) else load(
-        data, data_dir=context.data_dir, offline=context.offline, image_size=images.stored_size, fit=images.stored_fit,
-        label_column=experiment.label_column, on_bad_image=experiment.on_bad_image, channels=images.channels,
-    )  # fmt: skip
-    split = dataset.test or dataset.train
-    labels = match_classes(split.labels, dataset.classes, description.classes, dataset.name)
-    return Measured(Split(split.images, labels, split.ids), dataset, dataset.name)
 
 
 def check_shape(measured: Measured, description: Description) -> None:

@@ -1,5 +1,6 @@
 """Opening trained weights: a run's, those of a file, or published ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -55,3 +56,10 @@ def open_published(
     stored_size, image_size = (variant.shorter_side,) * 2, (IMAGENET_PIXELS,) * 2
     images = Preprocessing(3, stored_size, "crop", image_size, "crop", variant.normalization)
     return network, Description(name, {}, imagenet_classes(), images)
+
+
+def refuse_for_exported(path: str | Path, given: Mapping[str, object]) -> None:
+    """Raise ConfigurationError for an option that has no effect on an exported file."""
+    for option, value in given.items():
+        if value not in (None, "", "auto"):
+            raise ConfigurationError(f"{option}={value}: {path} is an exported file, which has its own; leave it out")

@@ -6,6 +6,10 @@ from pathlib import Path
 from torch import nn
 
 from lenext.data.adjustment import Adjustment, Invert, PredictFit
+from lenext.data.preprocessing import Preprocessing
+from lenext.exporting.engines import Engine, EngineNetwork, is_exported, open_engine
+from lenext.exporting.formats import open_exported
+from lenext.exporting.predicting import predict_exported
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.foundation.files import expand_path
@@ -13,7 +17,7 @@ from lenext.foundation.settings import OnBadImage, convert
 from lenext.runs.familiarity import Familiarity
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction, find_images, predict_images
-from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
+from lenext.workflows.open_weights import StoredWeights, open_published, open_weights, refuse_for_exported
 
 
 def predict(
@@ -27,6 +31,7 @@ def predict(
     fit: PredictFit = "auto",
     digit: bool = False,
     on_bad_image: OnBadImage = "stop",
+    engine: Engine | None = None,
     device: str = "auto",
     precision: str = "auto",
     data_dir: str | Path | None = None,
@@ -35,7 +40,7 @@ def predict(
     """Return the most probable classes of images.
 
     Args:
-        model: A run, its folder, a file of weights, or, with `pretrained`, the name of a network.
+        model: A run, its folder, a file of weights or an exported file, or, with `pretrained`, the name of a network.
         images: Files, folders or globs.
         top: The number of classes per image.
         weights: Which of a run's weights; None for the best.
@@ -45,6 +50,8 @@ def predict(
         fit: How an image of another shape is resized: crop, pad or stretch; auto: as in training.
         digit: Whether the images are drawn digits, to be centred and scaled as MNIST's are.
         on_bad_image: `stop`, or `skip`: an image that cannot be read then has its DataError in the list.
+        engine: What computes: torch, onnxruntime, openvino; auto takes the fastest by what was measured; None is
+            torch, or what an exported file is made for.
         device: Where to compute.
         precision: Of the arithmetic.
         data_dir: Where published weights are kept.
@@ -60,6 +67,17 @@ def predict(
         raise ConfigurationError("digit: it sets the polarity and the fit; leave invert and fit out")
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
+    convert("engine", engine, Engine | None)
+    if isinstance(model, str | Path) and is_exported(model) and not pretrained:
+        given = {"weights": weights, "network": network, "device": device, "precision": precision}
+        refuse_for_exported(model, given)
+        session, facts, choice = open_exported(expand_path(model), engine)
+        own = facts.description.preprocessing
+        if fit in ("crop", "pad") and fit != own.stored_fit:
+            raise ConfigurationError(f"fit={fit}: {model} resizes by itself, by {own.stored_fit}; leave it out")
+        adjustment = make_adjustment(own, invert, digit, fit)
+        paths = find_images(images)
+        return list(predict_exported(session, facts, paths, choice, top, on_bad_image, adjustment))
     if pretrained:
         for option, value in (("weights", weights), ("network", network)):
             if value:
@@ -67,19 +85,22 @@ def predict(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, weights, network)
-    familiarity = None if pretrained else stored_familiarity(model, weights)
+    if engine not in (None, "torch"):
+        module = open_engine(module, description.preprocessing, engine, many=False, device=device)
+    chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
+    if chosen and precision != "auto":
+        raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
+    familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
     paths, compute = find_images(images), Compute.choose(device, precision)
     prepare = description.preprocessing
     if fit in ("crop", "pad"):
         prepare = replace(prepare, stored_fit=fit)
-    adjustment = None
-    if digit or invert != "no" or fit == "stretch":
-        height, width = prepare.stored_size
-        adjustment = Adjustment(invert, digit, fit == "stretch", prepare.brightness, (width, height))
+    adjustment = make_adjustment(prepare, invert, digit, fit)
     return list(
         predict_images(
             module, prepare, description.classes, paths,
             top=top, compute=compute, on_bad_image=on_bad_image, adjustment=adjustment, familiarity=familiarity,
+            engine=chosen,
         )
     )  # fmt: skip
 
@@ -90,3 +111,11 @@ def stored_familiarity(model: str | Path | Run, weights: StoredWeights | None) -
     if path.is_dir():
         return Familiarity.load(path / "weights") if weights != "last" else None
     return Familiarity.load(path.parent) if path.name == Run(path.parent).weights("best").name else None
+
+
+def make_adjustment(prepare: Preprocessing, invert: Invert, digit: bool, fit: PredictFit) -> Adjustment | None:
+    """Return the change of images that these options ask for; None for none."""
+    if not digit and invert == "no" and fit != "stretch":
+        return None
+    height, width = prepare.stored_size
+    return Adjustment(invert, digit, fit == "stretch", prepare.brightness, (width, height))

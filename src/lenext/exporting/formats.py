@@ -1,0 +1,179 @@
+"""The formats of exported files: ONNX, OpenVINO's, and torch's exported programs."""
+
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenext.data.preprocessing import Preprocessing
+from lenext.exporting.engines import Choice, Engine, Session, open_onnxruntime, open_openvino
+from lenext.exporting.extras import is_installed, require
+from lenext.exporting.graph import ExportedNetwork
+from lenext.exporting.onnx_file import (
+    MAX_BATCH,
+    MAX_SIDE,
+    Facts,
+    dimension,
+    export_network_alone,
+    export_pixels_to_probabilities,
+    quiet_exporter,
+    read_onnx,
+    sign,
+)
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError
+from lenext.foundation.files import atomic, write_atomic
+
+Format = Literal["onnx", "openvino", "pt2"]
+SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
+TOLERANCES: dict[str, float] = {"onnxruntime": 1e-5, "torch": 1e-5, "openvino": 2e-3}
+"""Of a probability. OpenVINO computes float64 as float32, which moves 5 of 10,000 pixels by a level or two."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that is not written yet.
+
+    Attributes:
+        session: Runs it.
+        engine: What runs it.
+        write: Writes it to a path, with its facts.
+        model: The ONNX model, where there is one.
+    """
+
+    session: Session
+    engine: Literal["torch", "onnxruntime", "openvino"]
+    write: Callable[[Path, Facts], None]
+    model: Any = None
+
+
+def make_candidate(format: Format, network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Candidate:
+    """Return a network in a format.
+
+    Raises:
+        ConfigurationError: The network cannot be exported, or a package is missing.
+    """
+    if format == "pt2":
+        return make_program(network, prepare, network_only=network_only)
+    if format == "openvino":
+        require("openvino", "format=openvino")
+    else:
+        require("onnxruntime", "format=onnx: the file is verified")
+    model = (export_network_alone if network_only else export_pixels_to_probabilities)(network, prepare)
+    content = model.SerializeToString()
+    if format == "onnx":
+        return Candidate(
+            open_onnxruntime(content), "onnxruntime", lambda path, facts: write_atomic(path, sign(model, facts)), model
+        )
+    return Candidate(open_openvino(content), "openvino", lambda path, facts: write_openvino(content, path, facts))
+
+
+def write_openvino(content: bytes, path: Path, facts: Facts) -> None:
+    """Write OpenVINO's two files, .xml and .bin; the facts are in the first."""
+    openvino = require("openvino", "format=openvino")
+    model = openvino.Core().read_model(content)
+    for key, value in facts.to_metadata().items():
+        model.set_rt_info(value, ["lenext", key])
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        openvino.save_model(model, Path(folder) / "model.xml", compress_to_fp16=False)
+        with atomic(path.with_suffix(".bin")) as weights:
+            shutil.copyfile(Path(folder) / "model.bin", weights)
+        with atomic(path) as graph:
+            shutil.copyfile(Path(folder) / "model.xml", graph)
+
+
+def make_program(network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Candidate:
+    """Return a network as torch's exported program."""
+    module = ExportedNetwork(network, prepare).eval()
+    if network_only:
+        module.prepare = nn.Identity()  # type: ignore[assignment]
+        example, sizes = torch.zeros(2, *prepare.input_shape), {0: dimension("batch", MAX_BATCH)}
+    else:
+        example = torch.zeros(2, prepare.channels, 61, 47, dtype=torch.uint8)
+        sizes = {0: dimension("batch", MAX_BATCH), 2: dimension("height", MAX_SIDE), 3: dimension("width", MAX_SIDE)}
+    with quiet_exporter(), torch.no_grad():
+        try:
+            program = torch.export.export(module, (example,), dynamic_shapes=(sizes,))
+        except Exception as error:
+            from lenext.exporting.diagnosis import explain_failure
+
+            raise explain_failure(module, example, error) from error
+    return Candidate(program_session(program), "torch", lambda path, facts: write_program(program, path, facts))
+
+
+def program_session(program: Any) -> Session:
+    """Return a session of an exported program."""
+    module = program.module()
+
+    def run(values: Any) -> tuple[Any, Any]:
+        with torch.inference_mode():
+            probabilities, logits = module(torch.from_numpy(np.array(values)))
+        return probabilities.numpy(), logits.numpy()
+
+    return run
+
+
+def write_program(program: Any, path: Path, facts: Facts) -> None:
+    """Write an exported program with its facts."""
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={"lenext": json.dumps(facts.to_metadata())})
+    write_atomic(path, content.getvalue())
+
+
+def open_exported(path: Path, engine: Engine | None = None) -> tuple[Session, Facts, Choice]:
+    """Open an exported file.
+
+    Args:
+        path: A file with the suffix .onnx, .xml or .pt2.
+        engine: What runs it; None or auto: what the format is of; for ONNX ONNX Runtime, else OpenVINO.
+
+    Raises:
+        RunError: It is no file that lenext exported, or it was changed.
+        ConfigurationError: The engine does not run the format, or is not installed.
+    """
+    suffix, engine = path.suffix.lower(), engine or "auto"
+    if not path.is_file():
+        raise RunError(f"{path}: there is no such exported file; `lenext export RUN` writes one")
+    if suffix == ".onnx":
+        content, facts = read_onnx(path)
+        if engine == "openvino" or (engine == "auto" and not is_installed("onnxruntime")):
+            return open_openvino(content), facts, Choice("openvino", "fp32")
+        check_engine(path, engine, "onnxruntime")
+        return open_onnxruntime(content), facts, Choice("onnxruntime", "fp32")
+    if suffix == ".xml":
+        check_engine(path, engine, "openvino")
+        return open_openvino_file(path)
+    check_engine(path, engine, "torch")
+    extra = {"lenext": ""}
+    try:
+        with quiet_exporter():
+            program = torch.export.load(path, extra_files=extra)
+        facts = Facts.from_metadata(json.loads(extra["lenext"]))
+    except Exception as error:  # a zip file of torch's, or anything else
+        raise RunError(f"{path}: not a program that lenext exported ({type(error).__name__})") from error
+    return program_session(program), facts, Choice("torch", "fp32")
+
+
+def check_engine(path: Path, engine: Engine, expected: str) -> None:
+    """Raise ConfigurationError for an engine that cannot run a format."""
+    if engine not in ("auto", expected):
+        raise ConfigurationError(f"engine={engine}: {path} is run by {expected}; leave the engine out")
+
+
+def open_openvino_file(path: Path) -> tuple[Session, Facts, Choice]:
+    """Open OpenVINO's files."""
+    openvino = require("openvino", str(path))
+    try:
+        model = openvino.Core().read_model(path)
+        metadata = {key: str(model.get_rt_info(["lenext", key]).value) for key in model.get_rt_info(["lenext"]).value}
+        facts = Facts.from_metadata(metadata)
+    except (LenextError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path}: not a model that lenext exported; `lenext export RUN --format openvino`") from error
+    return open_openvino(model), facts, Choice("openvino", "fp32")

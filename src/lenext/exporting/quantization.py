@@ -1,0 +1,173 @@
+"""int8: the weights and activations of a network in 8 bits, kept only if it stays as good and becomes faster here.
+
+The network alone is quantized, never its preprocessing: whole numbers of 22 bits do not fit into 8.
+"""
+
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lenext.data.dataset import Split
+from lenext.data.splitting import draw_samples
+from lenext.exporting.engines import Session, open_onnxruntime, open_openvino
+from lenext.exporting.extras import is_installed, require
+from lenext.foundation.device import cpu_has_bf16
+from lenext.foundation.intervals import format_interval
+
+CALIBRATION_IMAGES, BATCH = 256, 32
+MAX_LOSS = 0.005  # of accuracy
+LATENCY_BATCHES, ROUNDS = (1, 64), 9
+MIN_ROUND_SECONDS = 0.02
+QUANTIZED = ("Conv", "Gemm", "MatMul")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What decides whether an int8 model is kept.
+
+    Attributes:
+        samples: Number of validation images.
+        accuracy_before: With fp32.
+        accuracy_after: With int8.
+        seconds: Of a batch, by engine and number of images, such as `int8, 64`.
+        bytes_before: Size of the fp32 model.
+        bytes_after: Size of the int8 model.
+    """
+
+    samples: int
+    accuracy_before: float
+    accuracy_after: float
+    seconds: Mapping[str, float]
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def time_ratio(self) -> float:
+        """The time of int8 by that of fp32, the geometric mean over the batches."""
+        logs = [math.log(self.seconds[f"int8, {size}"] / self.seconds[f"fp32, {size}"]) for size in LATENCY_BATCHES]
+        return math.exp(sum(logs) / len(logs))
+
+    @property
+    def refusal(self) -> str:
+        """Why it is not kept; empty if it is."""
+        loss = self.accuracy_before - self.accuracy_after
+        if loss > MAX_LOSS:
+            return f"it loses {100 * loss:.2f} points of accuracy, more than {100 * MAX_LOSS:g}"
+        if self.time_ratio >= 1:
+            return f"it takes {self.time_ratio:.2f} times as long as fp32 on this machine"
+        return ""
+
+    def describe(self) -> str:
+        """Return it in a line."""
+        times = ", ".join(f"{1e3 * value:.3g} ms for {name}" for name, value in self.seconds.items())
+        return (
+            f"accuracy on {self.samples:,} validation images {self.accuracy_before:.2%} in fp32, "
+            f"{self.accuracy_after:.2%} in int8 ({format_interval(self.accuracy_after, self.samples)}); "
+            f"{self.bytes_before / 1e6:,.2f} MB became {self.bytes_after / 1e6:,.2f} MB; {times} (engine, images)"
+        )
+
+    def to_metadata(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"int8": asdict(self) | {"time_ratio": self.time_ratio}}
+
+
+class Calibration:
+    """Batches of stored training images, as ONNX Runtime's quantizer asks for them, one call each."""
+
+    def __init__(self, split: Split, name: str) -> None:
+        self.name, self.batches = name, stored_batches(draw_samples(split, CALIBRATION_IMAGES))
+
+    def get_next(self) -> dict[str, Array] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {self.name: batch}
+
+
+def stored_batches(split: Split) -> Iterator[Array]:
+    """Yield the stored pixels (N, C, H, W) of a split, batch by batch."""
+    for rows in torch.arange(len(split)).split(BATCH):
+        yield split.images[rows].numpy()
+
+
+def quantize(model: Any, training: Split) -> Any:
+    """Return an ONNX model whose network computes in int8, calibrated on training images.
+
+    Args:
+        model: From pixels to probabilities; the names of its network's nodes begin with `network/`.
+        training: The images whose activations give the ranges.
+    """
+    require("onnxruntime", "int8")
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(Calibration, CalibrationDataReader):  # type: ignore[misc]
+        pass
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source, prepared, result = (str(Path(folder) / f"{name}.onnx") for name in ("source", "prepared", "result"))
+        onnx.save(model, source)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        nodes = [
+            node.name
+            for node in onnx.load(prepared).graph.node
+            if node.op_type in QUANTIZED and node.name.startswith("network/")
+        ]
+        quantize_static(
+            prepared, result, Reader(training, model.graph.input[0].name), quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=nodes, per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
+        return onnx.load(result)
+
+
+def measure_gate(before: Any, after: Any, validation: Split) -> Gate:
+    """Measure accuracy and time of an fp32 and an int8 model, both from pixels, in turns."""
+    contents = {"fp32": before.SerializeToString(), "int8": after.SerializeToString()}
+    sessions: dict[str, Session] = {name: open_onnxruntime(content) for name, content in contents.items()}
+    accuracies = {name: measure_accuracy(session, validation) for name, session in sessions.items()}
+    if is_installed("openvino") and cpu_has_bf16():
+        sessions["bf16 by OpenVINO"] = open_openvino(contents["fp32"], "bf16")  # its pixels move, its time counts
+    first = next(stored_batches(validation))
+    seconds = {}
+    for size in LATENCY_BATCHES:
+        images = np.resize(first, (size, *first.shape[1:]))
+        calls = {name: partial(session, images) for name, session in sessions.items()}
+        for name, value in time_in_turns(calls).items():
+            seconds[f"{name}, {size}"] = value
+    return Gate(
+        len(validation), accuracies["fp32"], accuracies["int8"], seconds, len(contents["fp32"]), len(contents["int8"])
+    )
+
+
+def measure_accuracy(session: Session, split: Split) -> float:
+    """Return the share of a split's images that a session answers rightly."""
+    answers = np.concatenate([session(batch)[0].argmax(1) for batch in stored_batches(split)])
+    return float((answers == split.labels.numpy()).mean())
+
+
+def time_in_turns(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the median seconds of each call, measured in turns."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            start, count = time.perf_counter(), 0
+            while time.perf_counter() - start < MIN_ROUND_SECONDS or not count:
+                call()
+                count += 1
+            times[name].append((time.perf_counter() - start) / count)
+    return {name: median(values) for name, values in times.items()}

@@ -1,0 +1,337 @@
+"""`export`: a trained network as one file that other programs run, verified before it is written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lenext.data.dataset import Split
+from lenext.data.images import ImageFiles
+from lenext.data.preprocessing import Preprocessing
+from lenext.exporting.engines import Session, open_onnxruntime, versions_of_export
+from lenext.exporting.formats import SUFFIXES, TOLERANCES, Candidate, Format, make_candidate, open_exported
+from lenext.exporting.onnx_file import Facts, sign, weights_digest
+from lenext.exporting.quantization import Gate, measure_gate, quantize
+from lenext.exporting.self_test import SUFFIX as SELF_TEST_SUFFIX
+from lenext.exporting.self_test import SelfTest
+from lenext.exporting.verification import Verification, VerificationError, prepared_session, verify
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
+from lenext.foundation.files import expand_path, make_folder, provisional_folder, write_atomic
+from lenext.foundation.settings import convert
+from lenext.models.user_network import is_user_network
+from lenext.reporting.console import Console, open_console
+from lenext.reporting.model_card import CardFacts, write_card
+from lenext.reporting.redaction import redact_paths
+from lenext.runs.folder import Run
+from lenext.runs.predict import find_images
+from lenext.runs.weights import Description
+from lenext.workflows.context import Context
+from lenext.workflows.evaluate import split_of_run
+from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
+from lenext.workflows.opened_run import OpenedRun
+from lenext.workflows.report import Report
+
+CARD = "MODEL_CARD.md"
+UNVERIFIED = "nothing: exported with --unverified"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        network: In evaluation mode, fp32, on the CPU.
+        description: Its classes and preprocessing.
+        run: The run that it is of; None for weights, a published network or a module.
+        name: Of the files.
+        split: Images to verify with; None without any.
+        images: What these are, in words.
+    """
+
+    network: nn.Module
+    description: Description
+    run: Run | None
+    name: str
+    split: Split | None
+    images: str
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was exported.
+
+    Attributes:
+        path: The file.
+        card: The model card beside it.
+        facts: What the file says about itself.
+        verification: What was compared; None with `unverified`.
+    """
+
+    path: Path
+    card: Path
+    facts: Facts
+    verification: Verification | None
+
+
+def export(
+    model: str | Path | Run | nn.Module,
+    *,
+    out: str | Path = "",
+    format: Format = "onnx",
+    network_only: bool = False,
+    int8: bool = False,
+    weights: StoredWeights | None = None,
+    network: nn.Module | str = "",
+    pretrained: bool = False,
+    classes: Sequence[str] = (),
+    preprocessing: Preprocessing | None = None,
+    verify_with: str | Path = "",
+    unverified: bool = False,
+    licence: str = "",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool | Console = False,
+) -> Exported:
+    """Write a trained network with its preprocessing as one file, after comparing its answers with `predict`.
+
+    The file takes `pixels`, uint8 (N, C, H, W), any batch, height and width, and gives `probabilities` and `logits`.
+
+    Args:
+        model: A run, its folder, a file of weights, the name of a network with `pretrained`, or any module.
+        out: The file; by default in the run's folder `exports`, beside the weights, or in the working folder.
+        format: `onnx`, `openvino` (an .xml and a .bin) or `pt2` (torch.export).
+        network_only: Whether preprocessing is left out, for services that do it themselves.
+        int8: Whether the network is quantized; the file is written only if it stays as good and becomes faster here.
+        weights: Which of a run's weights; None for the best.
+        network: The user's own network, when the weights are of one.
+        pretrained: Whether the published weights of a network are exported.
+        classes: Names of the classes of a module.
+        preprocessing: Of a module.
+        verify_with: A folder of images to verify with, instead of the run's validation images.
+        unverified: Whether nothing is compared, which is written into the file.
+        licence: Of the weights, in words or an SPDX identifier.
+        data_dir: Where published data are; None for the run's own folder.
+        offline: Whether the network must not be used.
+        quiet: Whether nothing is printed; or the console to print to.
+
+    Raises:
+        VerificationError: Answers differ; nothing is written.
+        LenextError: The network cannot be exported, or there are no images to verify with.
+    """
+    convert("format", format, Format)
+    if int8 and (unverified or verify_with or network_only or format != "onnx"):
+        raise ConfigurationError(
+            "int8: it is ONNX, from pixels, judged on the validation images; leave other options out"
+        )
+    if unverified and verify_with:
+        raise ConfigurationError("unverified: nothing is compared, so verify_with has no effect; leave one of them out")
+    with open_console(quiet) as console:
+        source = open_source(
+            model, weights, network, pretrained, classes, preprocessing, str(verify_with), unverified,
+            Context(data_dir, offline),
+        )  # fmt: skip
+        path = choose_path(model, source, str(out), format)
+        console.print(f"exporting {source.name} to {path}")
+        prepare = source.description.preprocessing
+        candidate = make_candidate(format, source.network, prepare, network_only=network_only)
+        verification = None if unverified else check(candidate, source, network_only=network_only)
+        checked = f"{source.images}, by {candidate.engine}: {verification.describe()}" if verification else UNVERIFIED
+        console.print(f"verified: {checked}")
+        facts = collect_facts(source, verification, network_only=network_only, licence=licence)
+        if int8:
+            console.print("quantizing to int8, and measuring accuracy and time")
+            candidate, gate = quantize_candidate(candidate, source, Context(data_dir, offline))
+            checked = f"int8: {gate.describe()}"
+            console.print(checked)
+            facts = replace(facts, verification=gate.to_metadata())
+        exported = write(candidate, path, source, facts, verification, checked)
+        console.print(f"{path.stat().st_size / 1e6:,.2f} MB; model card: {exported.card}")
+    return exported
+
+
+def open_source(
+    model: str | Path | Run | nn.Module,
+    weights: StoredWeights | None,
+    network: nn.Module | str,
+    pretrained: bool,
+    classes: Sequence[str],
+    preprocessing: Preprocessing | None,
+    verify_with: str,
+    unverified: bool,
+    context: Context,
+) -> Source:
+    """Open what is exported, and the images to verify it with."""
+    run: Run | None = None
+    if isinstance(model, nn.Module):
+        if preprocessing is None or len(classes) < 2:
+            raise ConfigurationError("export: a module needs classes=[...] and preprocessing=Preprocessing(...)")
+        module, description = model, Description("", {}, tuple(classes), preprocessing)
+        name = type(model).__name__.lower()
+    elif classes or preprocessing is not None:
+        raise ConfigurationError("export: classes and preprocessing are for a module; weights bring their own")
+    elif pretrained:
+        for option, value in (("weights", weights), ("network", network)):
+            if value:
+                raise ConfigurationError(f"{option}={value}: {model} with --pretrained has one network; leave it out")
+        module, description = open_published(str(model), context.data_dir, context.offline)
+        name = str(model)
+    else:
+        module, description = open_weights(model, weights, network)
+        folder = model.path if isinstance(model, Run) else expand_path(model)
+        run = Run(folder) if folder.is_dir() else None
+        name = folder.name if run else folder.stem
+    split, images = (None, "") if unverified else open_images(run, description.preprocessing, verify_with, context)
+    return Source(module.cpu().float().eval(), description, run, name, split, images)
+
+
+def open_images(run: Run | None, prepare: Preprocessing, folder: str, context: Context) -> tuple[Split, str]:
+    """Return images to verify with, and what they are in words."""
+    if folder:
+        paths = find_images([folder])
+        files = ImageFiles(paths, prepare.channels, prepare.stored_size, prepare.stored_fit)
+        split = Split(files, torch.zeros(len(paths), dtype=torch.int64), np.asarray(paths))
+        return split, f"{len(paths):,} images given with --verify-with"
+    if run is None:
+        raise DataError("export: no images to verify with; give --verify-with FOLDER, or --unverified")
+    try:
+        data = OpenedRun(run, context=context).data
+    except LenextError as error:
+        raise DataError(f"export: no images to verify with ({error}); --verify-with FOLDER, or --unverified") from error
+    if data.validation is not None:
+        return data.validation, "the validation images"
+    return split_of_run(run, data, "train"), "the training images"
+
+
+def choose_path(model: object, source: Source, out: str, format: Format) -> Path:
+    """Return the path of the file."""
+    suffix = SUFFIXES[format]
+    if out:
+        path = expand_path(out)
+        if path.suffix.lower() != suffix:
+            raise ConfigurationError(f"out={out}: a file of the format {format} ends in {suffix}")
+        return path
+    if source.run:
+        return source.run.path / "exports" / f"{source.name}{suffix}"
+    folder = expand_path(model).parent if isinstance(model, str | Path) and expand_path(model).is_file() else Path()
+    return folder / f"{source.name}{suffix}"
+
+
+def check(candidate: Candidate, source: Source, *, network_only: bool) -> Verification:
+    """Compare a model with its network. Raises VerificationError where they differ."""
+    prepare = source.description.preprocessing
+    session: Session = prepared_session(candidate.session, prepare) if network_only else candidate.session
+    assert source.split is not None
+    tolerance = TOLERANCES[candidate.engine]
+    found = verify(session, source.network, prepare, source.description.classes, source.split, tolerance)
+    if not found.holds:
+        changed = "".join(f"; {name}: {before} became {after}" for name, before, after in found.changed[:5])
+        raise VerificationError(
+            f"export: not written, as {candidate.engine} answers otherwise: {found.describe()}{changed}"
+        )
+    return found
+
+
+def collect_facts(source: Source, verification: Verification | None, *, network_only: bool, licence: str) -> Facts:
+    """Return what the file says about itself."""
+    run, network = source.run, source.description.network
+    split = run.read_json("split.json") if run else {}
+    return Facts(
+        description=replace(source.description, network=redact_paths(network)),
+        network_only=network_only,
+        weights_sha256=weights_digest(source.network),
+        recipe=redact_paths(run.experiment.to_yaml()) if run else "",
+        fingerprints=split.get("fingerprints", {}),
+        versions=versions_of_export(),
+        licence=licence,
+        verification=verification.to_metadata() if verification else {"unverified": True},
+    )
+
+
+def write(
+    candidate: Candidate,
+    path: Path,
+    source: Source,
+    facts: Facts,
+    verification: Verification | None,
+    checked: str,
+) -> Exported:
+    """Write the file, its self-test and its card; after an error nothing new is left."""
+    with provisional_folder(path.parent):
+        make_folder(path.parent)
+        candidate.write(path, facts)
+        if source.split is not None:
+            test = SelfTest.make(candidate.session, facts, source.split)
+            test.save(path.with_name(path.name + SELF_TEST_SUFFIX))
+        card = path.with_name(CARD)
+        write_atomic(card, write_card(path, facts, card_facts(source, checked)))
+    return Exported(path, card, facts, verification)
+
+
+def quantize_candidate(candidate: Candidate, source: Source, context: Context) -> tuple[Candidate, Gate]:
+    """Return a model in int8, and what decided for it.
+
+    Raises:
+        ConfigurationError: There are no labelled validation images.
+        VerificationError: It is not as good, or not faster here.
+    """
+    data = OpenedRun(source.run, context=context).data if source.run else None
+    if data is None or data.validation is None or candidate.model is None:
+        raise ConfigurationError("int8: it is judged on a run's validation images, and here are none")
+    model = quantize(candidate.model, data.train)
+    gate = measure_gate(candidate.model, model, data.validation)
+    if gate.refusal:
+        raise VerificationError(f"int8: not written: {gate.refusal}; {gate.describe()}")
+    session = open_onnxruntime(model.SerializeToString())
+    return Candidate(session, "onnxruntime", lambda path, facts: write_atomic(path, sign(model, facts)), model), gate
+
+
+def card_facts(source: Source, checked: str) -> CardFacts:
+    """Return what the card says beyond the facts in the file."""
+    run, parameters = source.run, sum(weight.numel() for weight in source.network.parameters())
+    if run is None:
+        return CardFacts(source.name, parameters, "not known here", {}, [], [], checked)
+    network = run.experiment.network if is_user_network(run.experiment.network) else ""
+    report = Report(OpenedRun(run, network or source.network))
+    sizes = ", ".join(f"{count:,} {name}" for name, count in run.read_json("split.json").get("samples", {}).items())
+    results: dict[str, Any] = run.results
+    return CardFacts(
+        title=f"{source.description.network or source.name} on {Path(run.experiment.data).name}",
+        parameters=parameters,
+        data=f"{Path(run.experiment.data).name}: {sizes} images",
+        metrics={name: results.get(name) for name in ("test", "validation")},
+        by_class=results.get("classes", []),
+        notices=report.part("notices", report.notices, []),
+        verification=checked,
+    )
+
+
+def check_export(path: str | Path, *, engine: str = "auto", quiet: bool = False) -> float:
+    """Repeat the self-test of an exported file, and return the largest difference of a probability.
+
+    Args:
+        path: The file; its self-test lies beside it.
+        engine: What runs it.
+        quiet: Whether nothing is printed.
+
+    Raises:
+        VerificationError: The answers differ from those of the machine that exported it.
+        RunError: The file or its self-test is missing, or was changed.
+    """
+    path = expand_path(path)
+    session, facts, choice = open_exported(path, engine)  # type: ignore[arg-type]
+    beside = path.with_name(path.name + SELF_TEST_SUFFIX)
+    if not beside.is_file():
+        raise RunError(f"{beside}: the self-test is missing; copy it together with the file")
+    tolerance = TOLERANCES[choice.engine]
+    test = SelfTest.load(beside)
+    largest = test.check(session, facts, tolerance)
+    with Console(quiet) as console:
+        console.print(
+            f"{path.name} by {choice}: {len(test.pixels)} images, largest difference of a probability {largest:.1e} "
+            f"(allowed {tolerance:.0e})"
+        )
+    return largest

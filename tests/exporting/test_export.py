@@ -1,0 +1,364 @@
+"""A run as one file: its answers are those of predict, and what is tampered with or does not fit is refused."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import lenext
+from lenext.cli import run as run_command_line
+from lenext.data.preprocessing import Preprocessing
+from lenext.exporting import extras, formats
+from lenext.exporting.quantization import Gate
+from lenext.exporting.self_test import SUFFIX as SELF_TEST
+from lenext.exporting.verification import VerificationError
+from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
+from lenext.foundation.normalization import Normalization
+from lenext.reporting.redaction import redact_paths
+from lenext.runs.folder import Run
+from lenext.runs.predict import Prediction
+from lenext.workflows.export import Exported
+
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, 4, 3)
+        self.strange = Strange()
+        self.head = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.head(self.strange(self.first(x)).mean((2, 3)))
+
+class Strange(nn.Module):
+    def forward(self, x):
+        return x * 2 if float(x.detach().mean()) > 0 else x * 3
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """LeNet on the digits, three epochs."""
+    return lenext.train("lenet", "digits", runs_dir=tmp_path_factory.mktemp("runs"), epochs=3, quiet=True)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run) -> Exported:
+    return lenext.export(run, licence="MIT", quiet=True)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six images of odd sizes, grey and in colour."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for index, size in enumerate([(8, 8), (31, 17), (100, 140), (5, 90), (28, 28), (64, 63)]):
+        pixels = random.integers(0, 256, (*size, 3) if index % 2 else size, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def copied(exported: Exported, tmp_path: Path) -> Path:
+    """The exported file and its self-test, elsewhere."""
+    for suffix in ("", SELF_TEST):
+        shutil.copy(f"{exported.path}{suffix}", tmp_path)
+    return tmp_path / exported.path.name
+
+
+def probabilities(found: list[Any]) -> list[tuple[str, ...] | tuple[float, ...]]:
+    return [entry for one in found if isinstance(one, Prediction) for entry in (one.classes, one.probabilities)]
+
+
+def test_the_file_says_what_it_is(run: Run, exported: Exported) -> None:
+    metadata = {entry.key: entry.value for entry in onnx.load(str(exported.path)).metadata_props}
+    assert json.loads(metadata["classes"]) == [str(digit) for digit in range(10)]
+    assert metadata["license"] == "MIT"
+    assert metadata["recipe"] == redact_paths(run.experiment.to_yaml())
+    assert json.loads(metadata["split_fingerprints"]) == run.read_json("split.json")["fingerprints"]
+    assert json.loads(metadata["verification"])["images"] == 144
+    assert json.loads(metadata["versions"])["torch"] == torch.__version__
+    assert str(Path.cwd()) not in exported.path.read_bytes().decode("latin-1")  # no path of this machine
+    card = exported.card.read_text()
+    assert "95 % interval" in card
+    assert "lenext check-export" in card
+    graph = onnx.load(str(exported.path)).graph
+    assert [value.name for value in (*graph.input, *graph.output)] == ["pixels", "probabilities", "logits"]
+
+
+@pytest.mark.parametrize("engine", [None, "onnxruntime", "openvino"])
+def test_its_answers_are_those_of_predict(run: Run, exported: Exported, photos: Path, engine: Any) -> None:
+    expected = lenext.predict(run, photos, top=10, precision="fp32")
+    found = lenext.predict(exported.path, photos, top=10, engine=engine)
+    tolerance = 2e-3 if engine == "openvino" else 1e-5
+    for ours, theirs in zip(expected, found, strict=True):
+        assert isinstance(ours, Prediction)
+        assert isinstance(theirs, Prediction)
+        assert ours.remarks[:1] == theirs.remarks[:1]
+        by_class = dict(zip(ours.classes, ours.probabilities, strict=True))
+        for name, value in zip(theirs.classes, theirs.probabilities, strict=True):
+            assert value == pytest.approx(by_class[name], abs=tolerance)
+        assert theirs.engine.startswith(engine or "onnxruntime")
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "auto"])
+def test_engines_answer_as_torch_does(run: Run, photos: Path, engine: Any, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LENEXT_DATA", str(tmp_path))
+        expected = lenext.predict(run, photos, top=3, precision="fp32")
+        found = lenext.predict(run, photos, top=3, engine=engine)
+        for ours, theirs in zip(probabilities(expected), probabilities(found), strict=True):
+            assert ours == (theirs if isinstance(ours[0], str) else pytest.approx(theirs, abs=1e-5))
+        assert len(list(tmp_path.rglob("*.onnx"))) == 1  # kept for the next time
+        measured = lenext.val(run, engine=engine, quiet=True)
+        assert torch.allclose(
+            measured.probabilities, lenext.val(run, quiet=True, precision="fp32").probabilities, atol=1e-5
+        )
+
+
+def test_val_of_a_file(run: Run, exported: Exported) -> None:
+    measured = lenext.val(exported.path, data="digits", quiet=True)
+    assert measured.accuracy == lenext.val(run, split="test", quiet=True).accuracy
+    with pytest.raises(ConfigurationError, match="give --data"):
+        lenext.val(exported.path, quiet=True)
+    with pytest.raises(ConfigurationError, match="weights=best"):
+        lenext.val(exported.path, data="digits", weights="best", quiet=True)
+
+
+@pytest.mark.parametrize("format", ["openvino", "pt2"])
+def test_other_formats(run: Run, photos: Path, format: Any, tmp_path: Path) -> None:
+    path = tmp_path / f"net{formats.SUFFIXES[format]}"  # type: ignore[index]
+    made = lenext.export(run, format=format, out=path, quiet=True)
+    assert made.verification is not None
+    assert lenext.check_export(path, quiet=True) <= 2e-3
+    expected = lenext.predict(run, photos, precision="fp32")
+    assert [one.classes for one in lenext.predict(path, photos) if isinstance(one, Prediction)] == [
+        one.classes for one in expected if isinstance(one, Prediction)
+    ]
+    with pytest.raises(ConfigurationError, match="leave the engine out"):
+        lenext.predict(path, photos, engine="onnxruntime")
+
+
+def test_the_network_alone(run: Run, photos: Path, tmp_path: Path) -> None:
+    made = lenext.export(run, network_only=True, out=tmp_path / "alone.onnx", quiet=True)
+    metadata = {entry.key: entry.value for entry in onnx.load(str(made.path)).metadata_props}
+    steps = json.loads(metadata["preprocessing"])
+    assert steps["stored_size"] == [28, 28]
+    assert len(steps["steps"]) == 3
+    assert "images" in [value.name for value in onnx.load(str(made.path)).graph.input]
+    assert lenext.check_export(made.path, quiet=True) <= 1e-5
+    expected = lenext.predict(run, photos, precision="fp32")
+    for ours, theirs in zip(probabilities(expected), probabilities(lenext.predict(made.path, photos)), strict=True):
+        assert ours == (theirs if isinstance(ours[0], str) else pytest.approx(theirs, abs=1e-5))
+
+
+ALONE = """
+import importlib.abc, json, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "lenext"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+pixels = numpy.load(sys.argv[2])
+print(json.dumps(session.run(["probabilities"], {"pixels": pixels})[0].tolist()))
+"""
+
+
+def test_a_process_without_lenext_and_torch(run: Run, exported: Exported, photos: Path, tmp_path: Path) -> None:
+    pixels = np.array(Image.open(photos / "2.png").convert("L"))
+    np.save(tmp_path / "pixels.npy", pixels[None, None])
+    words = [sys.executable, "-c", ALONE, str(exported.path), str(tmp_path / "pixels.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    (found,) = json.loads(done.stdout)
+    (expected,) = lenext.predict(run, photos / "2.png", top=10, precision="fp32")
+    assert isinstance(expected, Prediction)
+    for name, value in zip(expected.classes, expected.probabilities, strict=True):
+        assert found[int(name)] == pytest.approx(value, abs=1e-5)
+
+
+def test_python_of_the_card_runs(exported: Exported, copied: Path, photos: Path, tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", exported.card.read_text(), re.DOTALL)
+    assert code is not None
+    shutil.copy(photos / "2.png", tmp_path / "photo.png")
+    done = subprocess.run([sys.executable, "-c", code[1]], capture_output=True, text=True, check=True, cwd=tmp_path)
+    (expected,) = lenext.predict(exported.path, photos / "2.png")
+    assert isinstance(expected, Prediction)
+    name, value = done.stdout.split()
+    assert name == expected.classes[0]
+    assert float(value) == pytest.approx(expected.probabilities[0], abs=1e-5)
+
+
+def test_batches_of_any_size_have_equal_bits(exported: Exported) -> None:
+    session, _, _ = formats.open_exported(exported.path)
+    images = np.random.default_rng(0).integers(0, 256, (64, 1, 30, 41), dtype=np.uint8)
+    whole, _ = session(images)
+    for size in (1, 2, 7):
+        parts = [session(images[start : start + size])[0] for start in range(0, 64, size)]
+        assert np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9, 0.999])
+def test_a_changed_file_is_refused(copied: Path, place: float) -> None:
+    content = bytearray(copied.read_bytes())
+    content[int(place * len(content))] ^= 1
+    copied.write_bytes(bytes(content))
+    with pytest.raises(RunError):
+        lenext.check_export(copied, quiet=True)
+
+
+def test_a_foreign_or_missing_file(copied: Path, exported: Exported, photos: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(exported.path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    for name, problem in (("foreign.onnx", "not of lenext"), ("none.onnx", "no such exported file")):
+        with pytest.raises(RunError, match=problem):
+            lenext.predict(tmp_path / name, photos)
+    for suffix in (".onnx", ".xml", ".pt2"):
+        (tmp_path / f"rubbish{suffix}").write_bytes(b"rubbish")
+        with pytest.raises(RunError):
+            lenext.predict(tmp_path / f"rubbish{suffix}", photos)
+    Path(f"{copied}{SELF_TEST}").unlink()
+    with pytest.raises(RunError, match="self-test is missing"):
+        lenext.check_export(copied, quiet=True)
+
+
+def test_answers_that_differ_are_not_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = formats.open_onnxruntime
+
+    def drifting(model: bytes) -> Any:
+        session = made(model)
+        return lambda values: tuple(part + 1e-3 for part in session(values))
+
+    monkeypatch.setattr(formats, "open_onnxruntime", drifting)
+    with pytest.raises(VerificationError, match=r"largest difference of a probability 1\.0e-03"):
+        lenext.export(run, out=tmp_path / "sub" / "net.onnx", quiet=True)
+    assert run_command_line(["export", str(run.path), "--out", str(tmp_path / "net.onnx")]) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LenextError, match="No space left"):
+        lenext.export(run, out=tmp_path / "sub" / "net.onnx", quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_exported_names_the_layer(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NET)
+    name = f"{tmp_path / 'net.py'}:Net"
+    run = lenext.train(name, "digits", epochs=1, train_samples=60, runs_dir=tmp_path / "runs", quiet=True)
+    with pytest.raises(ConfigurationError, match=r"strange \(Strange\) cannot be exported"):
+        lenext.export(run, network=name, quiet=True)
+    assert not (run.path / "exports").exists()
+
+
+def test_any_module(tmp_path: Path, photos: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    prepare = Preprocessing(3, (24, 20), "pad", (24, 20), "interpolate", Normalization((0.5,) * 3, (0.2,) * 3))
+    with pytest.raises(ConfigurationError, match="needs classes"):
+        lenext.export(network, out=tmp_path / "net.onnx", quiet=True)
+    with pytest.raises(DataError, match="--verify-with FOLDER, or --unverified"):
+        lenext.export(network, classes=("a", "b"), preprocessing=prepare, out=tmp_path / "net.onnx", quiet=True)
+    made = lenext.export(
+        network, classes=("a", "b"), preprocessing=prepare, out=tmp_path / "net.onnx", verify_with=photos, quiet=True
+    )
+    assert made.verification is not None
+    assert made.verification.images == 6
+    blind = lenext.export(
+        network, classes=("a", "b"), preprocessing=prepare, out=tmp_path / "blind.onnx", unverified=True, quiet=True
+    )
+    assert blind.facts.verification == {"unverified": True}
+    assert "--unverified" in blind.card.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--format", "openvino", "--out", "a.onnx"], "ends in .xml"),
+        (["--unverified", "--verify-with", "x"], "unverified"),
+        (["--int8", "--network-only"], "int8"),
+        (["--int8", "--format", "pt2"], "int8"),
+        (["--verify-with", "nowhere"], "nowhere"),
+        (["--pretrained"], "network"),
+    ],
+)
+def test_options_that_do_not_fit(
+    run: Run, words: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["export", str(run.path), *words]) == 2
+    message = capsys.readouterr().err
+    assert problem in message
+    assert message.count("\n") == 1
+
+
+def test_a_missing_package_names_its_extra(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda _: None)
+    for work in (lambda: lenext.export(run, quiet=True), lambda: lenext.predict(run, photos, engine="onnxruntime")):
+        with pytest.raises(ConfigurationError, match=re.escape('pip install "lenext[onnx]"')):
+            work()
+    with pytest.raises(ConfigurationError, match=re.escape('pip install "lenext[openvino]"')):
+        lenext.val(run, engine="openvino", quiet=True)
+    (found, *_) = lenext.predict(run, photos, engine="auto")
+    assert isinstance(found, Prediction)
+    assert found.engine.startswith("torch")
+
+
+def test_no_engine_opens_a_connection(exported: Exported, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any, **_: Any) -> None:
+        raise AssertionError(f"a connection to {arguments}")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refused)
+    for engine in ("onnxruntime", "openvino"):
+        assert len(lenext.predict(exported.path, photos, engine=engine)) == 6  # type: ignore[arg-type]
+
+
+def make_gate(after: float, factor: float) -> Gate:
+    seconds = {f"fp32, {size}": 1.0 for size in (1, 64)} | {f"int8, {size}": factor for size in (1, 64)}
+    return Gate(1000, 0.9, after, seconds, 100, 30)
+
+
+def test_the_gate_of_int8() -> None:
+    assert make_gate(0.896, 0.7).refusal == ""
+    assert "points of accuracy" in make_gate(0.894, 0.7).refusal
+    assert "1.20 times as long" in make_gate(0.91, 1.2).refusal
+
+
+@pytest.mark.slow
+def test_int8_is_kept_or_refused_by_its_figures(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.onnx"
+    code = run_command_line(["export", str(run.path), "--int8", "--out", str(path)])
+    said = capsys.readouterr()
+    assert code in (0, 3)
+    assert path.exists() == (code == 0)
+    if code == 0:
+        assert (
+            json.loads(
+                next(entry.value for entry in onnx.load(str(path)).metadata_props if entry.key == "verification")
+            )["int8"]["time_ratio"]
+            < 1
+        )
+    else:
+        assert re.search(r"int8: not written: it (loses|takes) \d", said.err)
+        assert list(tmp_path.iterdir()) == []
