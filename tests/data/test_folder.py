@@ -11,7 +11,7 @@ from PIL import Image
 
 import lenext
 from lenext.data import images
-from lenext.data.images import ImageFiles, read_image
+from lenext.data.images import ImageFiles, decode_image, read_image
 from lenext.foundation.errors import DataError
 
 Photos = Callable[..., Path]
@@ -226,3 +226,18 @@ def test_digits_and_letters_are_not_mirrored(photos: Photos) -> None:
 
 def test_a_class_may_be_called_train(photos: Photos) -> None:
     assert lenext.load(photos("train", "car", "bus"), image_size=8).classes == ("bus", "car", "train")
+
+
+def test_an_image_far_from_the_shape_of_the_others_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (1, 400_000)).save(tmp_path / "long.png")  # 224 x 400,000 pixels between the passes
+    with pytest.raises(DataError, match="too far from the shape of 224 x 224"):
+        read_image(tmp_path / "long.png", 1, (224, 224))
+    assert read_image(tmp_path / "long.png", 1, (8, 8)).shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("tag", ["6", (6, 3)])
+def test_an_orientation_that_is_no_number_is_upright(tag: object, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    Image.linear_gradient("L").resize((9, 5)).save(tmp_path / "odd.jpg", exif=exif)
+    assert decode_image(tmp_path / "odd.jpg", 1, (5, 9)).orientation in (1, 6)

@@ -1,5 +1,6 @@
 """A run as one file: its answers are those of predict, and what is tampered with or does not fit is refused."""
 
+import dataclasses
 import json
 import os
 import re
@@ -23,7 +24,8 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.exporting import extras, formats
 from lenext.exporting.quantization import Gate
 from lenext.exporting.self_test import SUFFIX as SELF_TEST
-from lenext.exporting.verification import VerificationError
+from lenext.exporting.self_test import SelfTest
+from lenext.exporting.verification import Verification, VerificationError
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
 from lenext.foundation.normalization import Normalization
 from lenext.reporting.redaction import redact_paths
@@ -139,10 +141,10 @@ def test_val_of_a_file(run: Run, exported: Exported) -> None:
         lenext.val(exported.path, data="digits", weights="best", quiet=True)
 
 
-@pytest.mark.parametrize("format", ["openvino", "pt2"])
-def test_other_formats(run: Run, photos: Path, format: Any, tmp_path: Path) -> None:
-    path = tmp_path / f"net{formats.SUFFIXES[format]}"  # type: ignore[index]
-    made = lenext.export(run, format=format, out=path, quiet=True)
+@pytest.mark.slow
+def test_openvinos_format(run: Run, photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.xml"
+    made = lenext.export(run, format="openvino", out=path, quiet=True)
     assert made.verification is not None
     assert lenext.check_export(path, quiet=True) <= 2e-3
     expected = lenext.predict(run, photos, precision="fp32")
@@ -151,6 +153,21 @@ def test_other_formats(run: Run, photos: Path, format: Any, tmp_path: Path) -> N
     ]
     with pytest.raises(ConfigurationError, match="leave the engine out"):
         lenext.predict(path, photos, engine="onnxruntime")
+
+
+@pytest.mark.slow
+def test_a_program_of_torch(run: Run, photos: Path, tmp_path: Path) -> None:
+    made = lenext.export(run, format="pt2", out=tmp_path / "net.pt2", quiet=True)
+    program = torch.export.load(made.path).module()
+    pixels = np.array(Image.open(photos / "2.png").convert("L"))[None, None]
+    found, _ = program(torch.from_numpy(pixels))
+    (expected,) = lenext.predict(run, photos / "2.png", precision="fp32")
+    assert isinstance(expected, Prediction)
+    assert float(found.detach().max()) == pytest.approx(expected.probabilities[0], abs=1e-5)
+    assert str(Path(lenext.__file__).parent).encode() not in made.path.read_bytes()  # no path of this machine
+    for work in (lambda: lenext.predict(made.path, photos), lambda: lenext.check_export(made.path, quiet=True)):
+        with pytest.raises(RunError, match="can run code"):  # it is a pickle inside
+            work()
 
 
 def test_the_network_alone(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -273,6 +290,7 @@ def test_a_network_that_cannot_be_exported_names_the_layer(tmp_path: Path) -> No
     assert not (run.path / "exports").exists()
 
 
+@pytest.mark.slow
 def test_any_module(tmp_path: Path, photos: Path) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     prepare = Preprocessing(3, (24, 20), "pad", (24, 20), "interpolate", Normalization((0.5,) * 3, (0.2,) * 3))
@@ -362,3 +380,75 @@ def test_int8_is_kept_or_refused_by_its_figures(run: Run, tmp_path: Path, capsys
     else:
         assert re.search(r"int8: not written: it (loses|takes) \d", said.err)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_that_are_none_are_never_equal(exported: Exported, copied: Path) -> None:
+    _, facts, _ = formats.open_exported(exported.path)
+    test = SelfTest.load(Path(f"{copied}{SELF_TEST}"), facts)
+
+    def lost(values: Any) -> Any:
+        return np.full((len(values), 10), np.nan, np.float32), np.zeros((len(values), 10), np.float32)
+
+    with pytest.raises(VerificationError, match="nan"):
+        test.check(lost, facts)
+    found = Verification(1, 1, float("nan"), 0.0, (), 1e-5)
+    assert not found.holds
+    assert not Verification(1, 1, 0.0, float("nan"), (), 1e-5).holds
+
+
+def test_a_self_test_of_other_weights_is_refused(exported: Exported, copied: Path) -> None:
+    _, facts, _ = formats.open_exported(exported.path)
+    other = dataclasses.replace(facts, weights_sha256="0" * 64)
+    SelfTest.load(Path(f"{copied}{SELF_TEST}"), facts).save(Path(f"{copied}{SELF_TEST}"), other)
+    with pytest.raises(RunError, match="of other weights"):
+        lenext.check_export(copied, quiet=True)
+
+
+@pytest.mark.slow
+def test_a_file_without_a_check_keeps_no_old_self_test(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    lenext.export(run, out=path, quiet=True)
+    assert Path(f"{path}{SELF_TEST}").exists()
+    lenext.export(run, out=path, unverified=True, weights="last", quiet=True)
+    assert not Path(f"{path}{SELF_TEST}").exists()
+    card = (tmp_path / "net-MODEL_CARD.md").read_text()
+    assert "of its best weights in fp32, not of this file" in card
+    assert "It was not measured here." in card
+
+
+@pytest.mark.slow
+def test_openvinos_weights_are_checked(run: Run, photos: Path, tmp_path: Path) -> None:
+    lenext.export(run, format="openvino", out=tmp_path / "net.xml", quiet=True)
+    binary = tmp_path / "net.bin"
+    content = bytearray(binary.read_bytes())
+    content[len(content) // 2] ^= 1
+    binary.write_bytes(bytes(content))
+    with pytest.raises(RunError, match="has changed"):
+        lenext.predict(tmp_path / "net.xml", photos)
+    binary.unlink()
+    with pytest.raises(RunError, match="weights are missing"):
+        lenext.predict(tmp_path / "net.xml", photos)
+
+
+def test_a_link_in_a_run_is_not_followed(run: Run, tmp_path: Path) -> None:
+    linked = tmp_path / "run"
+    shutil.copytree(run.path, linked)
+    shutil.rmtree(linked / "exports", ignore_errors=True)
+    (tmp_path / "elsewhere").mkdir()
+    (linked / "exports").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="a link"):
+        lenext.export(linked, quiet=True)
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_module_is_left_as_it_was_and_checked(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 3)).double().train()
+    prepare = Preprocessing(1, (8, 8), "crop", (8, 8), "interpolate", Normalization((0.5,), (0.2,)))
+    wrong: dict[str, Any] = {"preprocessing": prepare, "unverified": True, "out": tmp_path / "net.onnx", "quiet": True}
+    with pytest.raises(ConfigurationError, match="2 classes"):
+        lenext.export(network, classes=("a", "b"), **wrong)
+    with pytest.raises(ConfigurationError, match="the module has its own weights"):
+        lenext.export(network, classes=("a", "b", "c"), weights="last", **wrong)
+    assert network.training
+    assert network[2].weight.dtype == torch.float64
+    assert list(tmp_path.iterdir()) == []

@@ -57,9 +57,7 @@ def check_export(
     file: Annotated[Path, Parameter(help="An exported file, with its self-test beside it.")],
     /,
     *,
-    engine: Annotated[
-        Literal["auto", "onnxruntime", "openvino", "torch"], Parameter(help="What runs the file.")
-    ] = "auto",
+    engine: Annotated[Literal["auto", "onnxruntime", "openvino"], Parameter(help="What runs the file.")] = "auto",
 ) -> None:
     """Repeat the self-test of an exported file: the same pixels and probabilities as where it was made.
 

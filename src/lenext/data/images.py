@@ -103,7 +103,8 @@ def decode_image(
             if adjust is None:
                 draft(image, height, width)
             upright = ImageOps.exif_transpose(image)
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+            tag = image.getexif().get(ORIENTATION_TAG, 1)
+            orientation = tag if isinstance(tag, int) else 1
             converted = to_mode(upright, "L" if channels == 1 else "RGB")
             adjusted = adjust(converted) if adjust else converted
             pixels = np.array(resize(adjusted, height, width, fit))

@@ -13,6 +13,7 @@ from lenext.foundation.settings import Fit
 VERSION = 1
 """The version of this definition; weights hold it, and other versions are refused."""
 TAP_BITS = 22
+MAX_NARROWED_PIXELS = 64_000_000  # between the passes
 DRAFT = 2  # a JPEG is decoded at no less than so many times the target
 
 Size = tuple[int, int]
@@ -39,6 +40,8 @@ def resize(image: Image.Image, height: int, width: int, fit: Fit) -> Image.Image
 
 def resample(image: Image.Image, width: int, height: int, across: Box, down: Box) -> Image.Image:
     """Return a part of an image at (width, height), one axis at a time; an axis that keeps its pixels is left alone."""
+    if width * image.height > MAX_NARROWED_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels are too far from the shape of {width} x {height}")
     if (width, across) != (image.width, (0, image.width)):
         box = (across[0], 0, across[1], image.height)
         image = image.resize((width, image.height), Image.Resampling.BILINEAR, box)

@@ -4,10 +4,11 @@ An engine's network is an `nn.Module` from prepared images to logits, so that al
 them opens a connection or sends figures about its use.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lenext.data.preprocessing import Preprocessing
-from lenext.exporting.extras import is_installed, require
-from lenext.exporting.onnx_file import export_network_alone, weights_digest
-from lenext.foundation.device import cpu_has_bf16
-from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.exporting.extras import is_installed, require, version_of
+from lenext.exporting.onnx_file import export_network_alone, serialize, weights_digest
+from lenext.foundation.device import cpu_has_bf16, find_device
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.foundation.files import cache_folder, make_folder, read_regular, write_atomic
 from lenext.inspection.summary import summarize
 
@@ -31,7 +32,9 @@ Session = Callable[[Array], tuple[Array, Array]]
 """From an input to probabilities and logits."""
 
 MAX_DIFFERENCE = 1e-4  # of a logit, relative to the largest, between torch and an engine in fp32
-MAX_CACHED_BYTES = 2_000_000_000
+MAX_CACHED_BYTES, MAX_CACHED_FILES = 2_000_000_000, 20
+MAX_REASON_CHARACTERS = 300
+EXPORTERS = ("onnx", "onnxscript")
 TINY_MULTIPLY_ADDS = 2_000_000  # of one image; what starting an operator costs decides below
 
 
@@ -43,7 +46,7 @@ class Choice:
     precision: EnginePrecision
 
     def __str__(self) -> str:
-        return f"{self.engine} {metadata.version(self.engine)}, {self.precision}"
+        return f"{self.engine} {version_of(self.engine)}, {self.precision}"
 
 
 def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str) -> Choice:
@@ -59,11 +62,12 @@ def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str
         ConfigurationError: The engine is not installed, or cannot compute on the device.
     """
     fast = "bf16" if cpu_has_bf16() else "fp32"
-    on_cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
+    on_cpu = find_device(device).type == "cpu"
     if engine == "torch":
         return Choice("torch", fast)  # type: ignore[arg-type]
     if engine != "auto":
-        require(engine, f"engine={engine}")
+        for package in (engine, *EXPORTERS):
+            require(package, f"engine={engine}")
         if device not in ("auto", "cpu"):
             raise ConfigurationError(f"engine={engine}: it computes on the CPU; leave device={device} out")
         return Choice(engine, fast if engine == "openvino" else "fp32")  # type: ignore[arg-type]
@@ -72,6 +76,8 @@ def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str
     wanted: tuple[Choice, ...] = (Choice("openvino", fast), Choice("onnxruntime", "fp32"))  # type: ignore[arg-type]
     if multiply_adds < TINY_MULTIPLY_ADDS and not many:
         wanted = wanted[::-1]
+    if not all(map(is_installed, EXPORTERS)):
+        return Choice("torch", fast)  # type: ignore[arg-type]
     return next((choice for choice in wanted if is_installed(choice.engine)), Choice("torch", fast))  # type: ignore[arg-type]
 
 
@@ -82,15 +88,30 @@ def open_onnxruntime(model: bytes, threads: int | None = None) -> Session:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads or torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    options.log_severity_level = 4
+    with engine_errors("onnxruntime"):
+        session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
 
     def run(values: Array) -> tuple[Array, Array]:
-        probabilities, logits = session.run(["probabilities", "logits"], {name: values})
+        with engine_errors("onnxruntime"):
+            probabilities, logits = session.run(["probabilities", "logits"], {name: values})
         return probabilities, logits
 
     return run
+
+
+@contextmanager
+def engine_errors(engine: str) -> Iterator[None]:
+    """Turn an engine's exceptions, which have no common class, into a RunError of one line."""
+    try:
+        yield
+    except (LenextError, MemoryError):
+        raise
+    except Exception as error:
+        raise RunError(
+            f"{engine} cannot run the model: {' '.join(str(error).split())[:MAX_REASON_CHARACTERS]}"
+        ) from error
 
 
 def open_openvino(model: Any, precision: EnginePrecision = "fp32") -> Session:
@@ -107,12 +128,14 @@ def open_openvino(model: Any, precision: EnginePrecision = "fp32") -> Session:
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = core.compile_model(core.read_model(model) if isinstance(model, bytes) else model, "CPU", settings)
-    request = compiled.create_infer_request()
+    with engine_errors("openvino"):
+        compiled = core.compile_model(core.read_model(model) if isinstance(model, bytes) else model, "CPU", settings)
+        request = compiled.create_infer_request()
 
     def run(values: Array) -> tuple[Array, Array]:
-        request.infer([values], share_inputs=True)
-        return request.get_tensor("probabilities").data.copy(), request.get_tensor("logits").data.copy()
+        with engine_errors("openvino"):
+            request.infer([values], share_inputs=True)
+            return request.get_tensor("probabilities").data.copy(), request.get_tensor("logits").data.copy()
 
     return run
 
@@ -145,19 +168,52 @@ def open_engine(network: nn.Module, prepare: Preprocessing, engine: Engine, *, m
         device: Where to compute, as asked for.
 
     Raises:
-        ConfigurationError: The engine is not installed, cannot run the network, or gives other logits.
+        ConfigurationError: The engine is not installed, or gives other logits; `auto` takes torch instead.
+        RunError: The engine cannot run the network.
     """
     if engine == "torch":
         return network
     choice = choose_engine(engine, summarize(network, prepare.input_shape).multiply_adds, many=many, device=device)
     if choice.engine == "torch":
         return network
-    model = cached_model(network, prepare)
     images = torch.rand(4, *prepare.input_shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = network.cpu().float().eval()(images).numpy()
-    check_same(open_session(model, Choice(choice.engine, "fp32")), images.numpy(), expected, str(choice))
-    return EngineNetwork(open_session(model, choice), choice)
+    path = cache_path(network, prepare)
+    try:
+        if session := cached_session(path, choice, images.numpy(), expected):
+            return EngineNetwork(session, choice)
+        model = serialize(export_network_alone(network, prepare))
+        check_same(open_session(model, Choice(choice.engine, "fp32")), images.numpy(), expected, str(choice))
+        session = open_session(model, choice)
+    except LenextError:
+        if engine == "auto":
+            return network
+        raise
+    with suppress(OSError, LenextError):  # the cache only saves time
+        keep_model(path, model)
+    return EngineNetwork(session, choice)
+
+
+def cached_session(path: Path, choice: Choice, images: Array, expected: Array) -> Session | None:
+    """Return a session of a model in the cache; None where there is none, or one of other logits."""
+    if not path.is_file():
+        return None
+    try:
+        model = read_regular(path, MAX_CACHED_BYTES)
+        check_same(open_session(model, Choice(choice.engine, "fp32")), images, expected, str(choice))
+        return open_session(model, choice)
+    except (OSError, LenextError):
+        return None
+
+
+def keep_model(path: Path, model: bytes) -> None:
+    """Write a model into the cache, and remove the oldest of many."""
+    make_folder(path.parent)
+    write_atomic(path, model)
+    others = sorted(path.parent.glob("*.onnx"), key=lambda other: other.stat().st_mtime)
+    for other in others[:-MAX_CACHED_FILES]:
+        other.unlink(missing_ok=True)
 
 
 def open_session(model: bytes, choice: Choice) -> Session:
@@ -176,42 +232,19 @@ def check_same(session: Session, images: Array, expected: Array, name: str) -> N
         )
 
 
-def cached_model(network: nn.Module, prepare: Preprocessing) -> bytes:
-    """Return the ONNX model of a network alone; it is made once, and kept in the cache folder."""
-    onnx = require("onnx", "engine")
-    versions = [metadata.version(name) for name in ("torch", "onnx", "onnxscript", "lenext")]
+def cache_path(network: nn.Module, prepare: Preprocessing) -> Path:
+    """Return where the cache has the ONNX model of a network alone."""
+    versions = [version_of(name) for name in ("torch", *EXPORTERS, "lenext")]
     key = json.dumps([weights_digest(network), str(network), prepare.input_shape, versions])
-    path = cache_folder() / "engines" / f"{hash_text(key)}.onnx"
-    if path.is_file():
-        content = read_regular(path, MAX_CACHED_BYTES)
-        try:
-            onnx.load_from_string(content)
-        except Exception:
-            content = b""
-        if content:
-            return content
-    content = export_network_alone(network, prepare).SerializeToString()
-    try:
-        make_folder(path.parent)
-        write_atomic(path, content)
-    except (OSError, LenextError):
-        pass  # the cache only saves time
-    return content
-
-
-def hash_text(text: str) -> str:
-    """Return the first half of the SHA-256 of a text."""
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return cache_folder() / "engines" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
 
 
 def versions_of_export() -> Mapping[str, str]:
     """Return the versions that made an exported file."""
     names = ("lenext", "torch", "onnx", "onnxscript", "onnxruntime", "openvino")
-    return {name: metadata.version(name) for name in names if is_installed(name)}
+    return {name: version_of(name) for name in names if is_installed(name)}
 
 
 def is_exported(path: str | Path) -> bool:
     """Return whether a name is that of an exported file."""
-    return Path(path).suffix.lower() in (".onnx", ".xml", ".pt2")
+    return Path(path).suffix.lower() in (".onnx", ".xml", ".pt2") and not Path(path).is_dir()

@@ -1,6 +1,6 @@
 """Packages that export and its engines need, and that are installed as extras."""
 
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -8,6 +8,14 @@ from lenext.foundation.errors import ConfigurationError
 
 EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
 """The extra of lenext that installs a package."""
+
+
+def version_of(package: str) -> str:
+    """Return the version of a package, whatever distribution it came with."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return str(getattr(import_module(package), "__version__", "unknown"))
 
 
 def is_installed(package: str) -> bool:
@@ -23,4 +31,7 @@ def require(package: str, purpose: str) -> ModuleType:
     """
     if not is_installed(package):
         raise ConfigurationError(f'{purpose}: {package} is not installed; pip install "lenext[{EXTRAS[package]}]"')
-    return import_module(package)
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ConfigurationError(f"{purpose}: {package} cannot be imported: {error}") from error

@@ -18,6 +18,7 @@ from lenext.exporting.engines import Choice, Engine, Session, open_onnxruntime, 
 from lenext.exporting.extras import is_installed, require
 from lenext.exporting.graph import ExportedNetwork
 from lenext.exporting.onnx_file import (
+    INVALID,
     MAX_BATCH,
     MAX_SIDE,
     Facts,
@@ -26,13 +27,15 @@ from lenext.exporting.onnx_file import (
     export_pixels_to_probabilities,
     quiet_exporter,
     read_onnx,
+    serialize,
     sign,
 )
-from lenext.foundation.errors import ConfigurationError, LenextError, RunError
-from lenext.foundation.files import atomic, write_atomic
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.foundation.files import atomic, sha256, write_atomic
 
 Format = Literal["onnx", "openvino", "pt2"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "pt2": ".pt2"}
+BINARY_KEY, MAX_REASON_CHARACTERS = "binary_sha256", 300
 TOLERANCES: dict[str, float] = {"onnxruntime": 1e-5, "torch": 1e-5, "openvino": 2e-3}
 """Of a probability. OpenVINO computes float64 as float32, which moves 5 of 10,000 pixels by a level or two."""
 
@@ -67,7 +70,7 @@ def make_candidate(format: Format, network: nn.Module, prepare: Preprocessing, *
     else:
         require("onnxruntime", "format=onnx: the file is verified")
     model = (export_network_alone if network_only else export_pixels_to_probabilities)(network, prepare)
-    content = model.SerializeToString()
+    content = serialize(model)
     if format == "onnx":
         return Candidate(
             open_onnxruntime(content), "onnxruntime", lambda path, facts: write_atomic(path, sign(model, facts)), model
@@ -81,12 +84,21 @@ def write_openvino(content: bytes, path: Path, facts: Facts) -> None:
     model = openvino.Core().read_model(content)
     for key, value in facts.to_metadata().items():
         model.set_rt_info(value, ["lenext", key])
+    binary = path.with_suffix(".bin")
+    if binary.exists() and not path.exists():
+        raise ConfigurationError(f"{binary}: another file is in the way of the weights; give another --out")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        openvino.save_model(model, Path(folder) / "model.xml", compress_to_fp16=False)
-        with atomic(path.with_suffix(".bin")) as weights:
-            shutil.copyfile(Path(folder) / "model.bin", weights)
-        with atomic(path) as graph:
-            shutil.copyfile(Path(folder) / "model.xml", graph)
+        graph, weights = Path(folder) / "model.xml", Path(folder) / "model.bin"
+        try:
+            openvino.save_model(model, graph, compress_to_fp16=False)
+            model.set_rt_info(sha256(weights), ["lenext", BINARY_KEY])
+            openvino.save_model(model, graph, compress_to_fp16=False)
+        except (OSError, RuntimeError) as error:
+            raise RunError(f"cannot write {path}: {' '.join(str(error).split())[:MAX_REASON_CHARACTERS]}") from error
+        path.unlink(missing_ok=True)  # never an old graph beside new weights
+        for made, target in ((weights, binary), (graph, path)):
+            with atomic(target) as temporary:
+                shutil.copyfile(made, temporary)
 
 
 def make_program(network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Candidate:
@@ -105,6 +117,9 @@ def make_program(network: nn.Module, prepare: Preprocessing, *, network_only: bo
             from lenext.exporting.diagnosis import explain_failure
 
             raise explain_failure(module, example, error) from error
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # paths of this machine
     return Candidate(program_session(program), "torch", lambda path, facts: write_program(program, path, facts))
 
 
@@ -128,16 +143,29 @@ def write_program(program: Any, path: Path, facts: Facts) -> None:
 
 
 def open_exported(path: Path, engine: Engine | None = None) -> tuple[Session, Facts, Choice]:
-    """Open an exported file.
+    """Open an exported file, and check that it gives a probability for each class.
 
     Args:
-        path: A file with the suffix .onnx, .xml or .pt2.
+        path: A file with the suffix .onnx or .xml.
         engine: What runs it; None or auto: what the format is of; for ONNX ONNX Runtime, else OpenVINO.
 
     Raises:
-        RunError: It is no file that lenext exported, or it was changed.
+        RunError: It is no file that lenext exported, it was changed, or opening it could run code (.pt2).
         ConfigurationError: The engine does not run the format, or is not installed.
     """
+    session, facts, choice = open_format(path, engine)
+    prepare = facts.description.preprocessing
+    blank: np.ndarray[Any, Any] = np.zeros((1, *prepare.input_shape), np.float32)
+    if not facts.network_only:
+        blank = np.zeros((1, prepare.channels, *prepare.stored_size), np.uint8)
+    expected = (1, len(facts.description.classes))
+    if any(values.shape != expected for values in session(blank)):
+        raise RunError(f"{path}: its outputs are not those of {expected[1]} classes; export it again")
+    return session, facts, choice
+
+
+def open_format(path: Path, engine: Engine | None) -> tuple[Session, Facts, Choice]:
+    """Open an exported file by its suffix; see `open_exported`."""
     suffix, engine = path.suffix.lower(), engine or "auto"
     if not path.is_file():
         raise RunError(f"{path}: there is no such exported file; `lenext export RUN` writes one")
@@ -150,15 +178,12 @@ def open_exported(path: Path, engine: Engine | None = None) -> tuple[Session, Fa
     if suffix == ".xml":
         check_engine(path, engine, "openvino")
         return open_openvino_file(path)
-    check_engine(path, engine, "torch")
-    extra = {"lenext": ""}
-    try:
-        with quiet_exporter():
-            program = torch.export.load(path, extra_files=extra)
-        facts = Facts.from_metadata(json.loads(extra["lenext"]))
-    except Exception as error:  # a zip file of torch's, or anything else
-        raise RunError(f"{path}: not a program that lenext exported ({type(error).__name__})") from error
-    return program_session(program), facts, Choice("torch", "fp32")
+    if suffix != ".pt2":
+        raise RunError(f"{path}: not an exported file; it ends in .onnx or .xml")
+    raise RunError(
+        f"{path}: opening a .pt2 file can run code that is in it, so lenext only writes them; if you trust its maker, "
+        "torch.export.load opens it"
+    )
 
 
 def check_engine(path: Path, engine: Engine, expected: str) -> None:
@@ -170,10 +195,15 @@ def check_engine(path: Path, engine: Engine, expected: str) -> None:
 def open_openvino_file(path: Path) -> tuple[Session, Facts, Choice]:
     """Open OpenVINO's files."""
     openvino = require("openvino", str(path))
+    binary = path.with_suffix(".bin")
+    if not binary.is_file():
+        raise RunError(f"{binary}: the weights are missing; copy them together with {path.name}")
     try:
         model = openvino.Core().read_model(path)
         metadata = {key: str(model.get_rt_info(["lenext", key]).value) for key in model.get_rt_info(["lenext"]).value}
-        facts = Facts.from_metadata(metadata)
-    except (LenextError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        facts, expected = Facts.from_metadata(metadata), metadata[BINARY_KEY]
+    except (*INVALID, RuntimeError) as error:
         raise RunError(f"{path}: not a model that lenext exported; `lenext export RUN --format openvino`") from error
+    if sha256(binary) != expected:
+        raise RunError(f"{binary}: the file has changed since it was exported; export it again")
     return open_openvino(model), facts, Choice("openvino", "fp32")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lenext.data.preprocessing import Preprocessing
+from lenext.data.resizing import DRAFT
 from lenext.exporting.extras import require
 from lenext.exporting.graph import ExportedNetwork
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
@@ -30,7 +31,8 @@ INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
 ZEROS = "0" * 64
 SHA_PATTERN = re.compile(rb"sha256\x12\x40([0-9a-f]{64})")  # the key, then a text of 64 bytes, in a protobuf
 NETWORK_SCOPE = re.compile(r"'network(\.[^']*)?'")
-MAX_REASON_CHARACTERS = 300
+INVALID = (LenextError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading metadata of others may raise."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def describe_preprocessing(prepare: Preprocessing) -> dict[str, Any]:
     height, width = prepare.stored_size
     fit = "scale the centre to cover" if prepare.stored_fit == "crop" else "shrink all of the image, on black, into"
     steps = [
-        "decode; turn upright by EXIF; put transparent pixels on white; "
+        f"decode (predict decodes a JPEG of more than {2 * DRAFT} times the size below at a half, a quarter or an "
+        "eighth of its size); turn upright by EXIF; put transparent pixels on white; "
         + ("convert to 8-bit grey" if prepare.channels == 1 else "convert to 8-bit RGB"),
         f"{fit} {height} x {width}: triangle filter, across, then down, taps of 22 bits, 8 bits between",
     ]
@@ -172,11 +175,34 @@ def convert_to_onnx(module: ExportedNetwork, example: Tensor, name: str, sizes: 
     for node in model.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key.endswith("name_scopes")), "")
         node.name = f"network/{node.name}" if NETWORK_SCOPE.search(scopes) else node.name
-        del node.metadata_props[:]  # paths of this machine
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
-        del value.metadata_props[:]
-    del model.graph.metadata_props[:]
+    remove_traces(model.graph)
+    for function in model.functions:
+        del function.metadata_props[:]
+        for node in function.node:
+            del node.metadata_props[:]
     return model
+
+
+def remove_traces(graph: Any) -> None:
+    """Remove what the exporter notes about each node, paths of this machine among it, from a graph and those within."""
+    del graph.metadata_props[:]
+    for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del value.metadata_props[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    remove_traces(inner)
+
+
+def serialize(model: Any) -> bytes:
+    """Return the bytes of an ONNX model. Raises ConfigurationError where they are more than a protobuf may have."""
+    try:
+        content: bytes = model.SerializeToString(deterministic=True)
+    except Exception as error:  # of protobuf, by its implementation
+        raise ConfigurationError(f"export: the network is larger than 2 GB, the limit of one file ({error})") from error
+    return content
 
 
 def sign(model: Any, facts: Facts) -> bytes:
@@ -189,12 +215,7 @@ def sign(model: Any, facts: Facts) -> bytes:
     for key, value in (*sorted(facts.to_metadata().items()), ("sha256", ZEROS)):
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    try:
-        content: bytes = model.SerializeToString(deterministic=True)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"export: the network is larger than 2 GB, which one file cannot hold: {error}"
-        ) from error
+    content = serialize(model)
     start = content.rindex(ZEROS.encode())
     digest = hashlib.sha256(content).hexdigest().encode()
     return content[:start] + digest + content[start + len(digest) :]
@@ -212,6 +233,22 @@ def is_unchanged(content: bytes) -> bool:
     return digest.hexdigest().encode() == matches[-1][1]
 
 
+def foreign_part(model: Any) -> str:
+    """Return what a model has that lenext never writes: other files, functions, loops; empty for none."""
+    onnx = require("onnx", "export")
+    if model.functions or model.graph.sparse_initializer:
+        return "functions of its own"
+    tensors = [*model.graph.initializer]
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx", "com.microsoft"):
+            return f"operators of {node.domain}"
+        for attribute in node.attribute:
+            if attribute.g.node or attribute.graphs:
+                return f"a part that runs by condition ({node.op_type})"
+            tensors += [attribute.t, *attribute.tensors]
+    return "data in other files" if any(each.data_location == onnx.TensorProto.EXTERNAL for each in tensors) else ""
+
+
 def read_onnx(path: Path) -> tuple[bytes, Facts]:
     """Return the bytes of an exported file, and what it says about itself.
 
@@ -222,14 +259,17 @@ def read_onnx(path: Path) -> tuple[bytes, Facts]:
     with open_regular(path) as file:
         content = file.read(MAX_FILE_BYTES)
     try:
-        metadata = {entry.key: entry.value for entry in onnx.load_from_string(content).metadata_props}
+        model = onnx.load_from_string(content)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
     except Exception as error:  # protobuf's DecodeError and others
         raise RunError(f"{path}: not an ONNX file; `lenext export RUN` writes one") from error
     if "lenext" not in metadata:
         raise RunError(f"{path}: an ONNX file, but not of lenext: classes and preprocessing are unknown")
+    if problem := foreign_part(model):
+        raise RunError(f"{path}: it has {problem}, as no file of lenext does")
     if not is_unchanged(content):
         raise RunError(f"{path}: the file has changed since it was exported; export it again")
     try:
         return content, Facts.from_metadata(metadata)
-    except (LenextError, LookupError, ValueError, TypeError) as error:
+    except INVALID as error:
         raise RunError(f"{path}: exported by another version of lenext ({error!r}); export it again") from error

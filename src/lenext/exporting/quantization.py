@@ -23,6 +23,7 @@ from lenext.data.splitting import draw_samples
 from lenext.exporting.engines import Session, open_onnxruntime, open_openvino
 from lenext.exporting.extras import is_installed, require
 from lenext.foundation.device import cpu_has_bf16
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.intervals import format_interval
 
 CALIBRATION_IMAGES, BATCH = 256, 32
@@ -126,6 +127,8 @@ def quantize(model: Any, training: Split) -> Any:
             for node in onnx.load(prepared).graph.node
             if node.op_type in QUANTIZED and node.name.startswith("network/")
         ]
+        if not nodes:  # the quantizer would take all of them, preprocessing included
+            raise ConfigurationError("int8: the network has no convolution or dense layer to quantize")
         quantize_static(
             prepared, result, Reader(training, model.graph.input[0].name), quant_format=QuantFormat.QDQ,
             nodes_to_quantize=nodes, per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

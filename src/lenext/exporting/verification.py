@@ -57,7 +57,8 @@ class Verification:
     @property
     def holds(self) -> bool:
         """Whether the file may be written."""
-        return max(self.largest_difference, self.largest_between_batches) <= self.tolerance and not self.changed
+        differences = (self.largest_difference, self.largest_between_batches)
+        return all(value <= self.tolerance for value in differences) and not self.changed
 
     def to_metadata(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -91,12 +92,12 @@ def verify(
         split: Images to compare on; the first MAX_IMAGES.
         tolerance: Of a probability.
     """
-    largest, changed = 0.0, []
+    differences, changed = [0.0], []
     count = min(len(split), MAX_IMAGES)
     with count_bar("verifying", count) as advance:
         for name, pixels, stored in samples(split, count, prepare):
             expected, actual = reference(network, prepare, stored[None]), session(pixels[None])[0]
-            largest = max(largest, float(np.abs(expected - actual).max()))
+            differences.append(float(np.abs(expected - actual).max()))
             if (before := int(expected.argmax())) != (after := int(actual.argmax())):
                 changed.append((name, classes[before], classes[after]))
             advance(1)
@@ -104,10 +105,10 @@ def verify(
     odd = list(odd_images(split, prepare))
     for name, pixels, stored in odd:
         expected, actual = reference(network, prepare, stored[None]), session(pixels[None])[0]
-        largest = max(largest, float(np.abs(expected - actual).max()))
+        differences.append(float(np.abs(expected - actual).max()))
         if (before := int(expected.argmax())) != (after := int(actual.argmax())):
             changed.append((name, classes[before], classes[after]))
-    return Verification(count, len(odd), largest, between, tuple(changed), tolerance)
+    return Verification(count, len(odd), float(np.max(differences)), between, tuple(changed), tolerance)  # nan stays
 
 
 def prepared_session(session: Session, prepare: Preprocessing) -> Session:
@@ -115,8 +116,7 @@ def prepared_session(session: Session, prepare: Preprocessing) -> Session:
     height, width = prepare.stored_size
 
     def run(pixels: Array) -> tuple[Array, Array]:
-        stored = [np.array(resize(to_image(each), height, width, prepare.stored_fit)) for each in pixels]
-        images = np.stack([each.reshape(height, width, -1).transpose(2, 0, 1) for each in stored])
+        images = np.stack([to_array(resize(to_image(each), height, width, prepare.stored_fit)) for each in pixels])
         return session(np.ascontiguousarray(prepare(torch.from_numpy(images)).numpy()))
 
     return run
@@ -149,7 +149,7 @@ def compare_batches(session: Session, split: Split, prepare: Preprocessing) -> f
         np.concatenate([session(images[start : start + size])[0] for start in range(0, len(images), size)])
         for size in BATCHES
     )
-    return max(float(np.abs(first - other).max()) for other in others)
+    return float(np.max([np.abs(first - other).max() for other in others]))
 
 
 def odd_images(split: Split, prepare: Preprocessing) -> Iterator[tuple[str, Array, Array]]:
@@ -167,6 +167,12 @@ def odd_images(split: Split, prepare: Preprocessing) -> Iterator[tuple[str, Arra
 def to_image(pixels: Array) -> Image.Image:
     """Return pixels (C, H, W) as an image."""
     return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
+
+
+def to_array(image: Image.Image) -> Array:
+    """Return the pixels of an image, (C, H, W)."""
+    pixels = np.array(image)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
 def as_file(image: Image.Image, mode: str) -> io.BytesIO:

@@ -50,7 +50,7 @@ def write_card(path: Path, facts: Facts, card: CardFacts) -> str:
     channels = prepare.input_shape[0] if facts.network_only else prepare.channels
     return render(
         "model_card.md",
-        title=card.title,
+        title=plain(card.title),
         classes=description.classes,
         shown_classes=plain(shown + (f" and {more} more" if more > 0 else "")),
         file=path.name,
@@ -67,7 +67,7 @@ def write_card(path: Path, facts: Facts, card: CardFacts) -> str:
         notices=[plain(notice[:1].upper() + notice[1:]).rstrip(".") for notice in card.notices],
         steps=describe_preprocessing(prepare)["steps"],
         network_only=facts.network_only,
-        verification=card.verification,
+        verification=plain(card.verification),
         mode="L" if prepare.channels == 1 else "RGB",
         input="images" if facts.network_only else "pixels",
         channels=channels,

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from lenext.foundation.notebook import progress_html
@@ -40,13 +41,15 @@ class NotebookBar(EpochBar):
     def print_record(self, line: str) -> None:
         """Draw the new epoch, and log its line."""
         self.console.log(line)
-        self.draw()
+        with suppress(Exception):  # a display that fails does not end a training
+            self.draw()
 
     def close(self) -> None:
         """Leave curves and table, without the bar."""
         if self.records:
             self.status = ""
-            self.draw()
+            with suppress(Exception):
+                self.draw()
 
     def draw(self) -> None:
         """Replace what is displayed below the cell."""

@@ -123,7 +123,7 @@ def predict_images(
                 images = next(batches(split, prepare, compute, count)).images
                 features.clear()
                 ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
-            unlike = familiarity.is_unlike(features[0]) if familiarity else [False] * count
+            unlike = familiarity.is_unlike(features[0]) if familiarity and features else [False] * count
             ranks = ranked.values.tolist(), ranked.indices[:, :top].tolist()
             for path, pixels, size, is_unlike, values, labels in zip(
                 ids.tolist(), decoded.pixels.numpy(), decoded.file_sizes, unlike, *ranks, strict=True

@@ -91,16 +91,18 @@ def val(
     else:
         measured = open_split(run, split, context)
     check_shape(measured, description)
-    compute = Compute.choose(
-        recipe.device if device == "auto" else device,
-        recipe.precision if precision == "auto" else precision,
-        recipe.memory_format,
-    )
     if engine not in (None, "torch"):
-        module = open_engine(module, description.preprocessing, engine, many=True, device=device)
+        module = open_engine(
+            module, description.preprocessing, engine, many=True, device=recipe.device if device == "auto" else device
+        )
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
     if chosen and precision != "auto":
         raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
+    compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(
+        recipe.device if device == "auto" else device,
+        recipe.precision if precision == "auto" else precision,
+        recipe.memory_format,
+    )  # fmt: skip
     place_network(module, compute)
     tta = resolve_tta(recipe, measured.dataset)
     evaluation = evaluate_split(module, measured.split, description.preprocessing, compute, tta)

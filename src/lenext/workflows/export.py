@@ -3,61 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
-from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.engines import Session, open_onnxruntime, versions_of_export
-from lenext.exporting.formats import SUFFIXES, TOLERANCES, Candidate, Format, make_candidate, open_exported
+from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
 from lenext.exporting.onnx_file import Facts, sign, weights_digest
 from lenext.exporting.quantization import Gate, measure_gate, quantize
 from lenext.exporting.self_test import SUFFIX as SELF_TEST_SUFFIX
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError, prepared_session, verify
-from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
+from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import expand_path, make_folder, provisional_folder, write_atomic
 from lenext.foundation.settings import convert
-from lenext.models.user_network import is_user_network
 from lenext.reporting.console import Console, open_console
 from lenext.reporting.model_card import CardFacts, write_card
 from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
-from lenext.runs.predict import find_images
-from lenext.runs.weights import Description
 from lenext.workflows.context import Context
-from lenext.workflows.evaluate import split_of_run
-from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
-from lenext.workflows.opened_run import OpenedRun
+from lenext.workflows.export_source import Source, choose_path, open_source
+from lenext.workflows.open_weights import StoredWeights
 from lenext.workflows.report import Report
 
 CARD = "MODEL_CARD.md"
 UNVERIFIED = "nothing: exported with --unverified"
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is exported.
-
-    Attributes:
-        network: In evaluation mode, fp32, on the CPU.
-        description: Its classes and preprocessing.
-        run: The run that it is of; None for weights, a published network or a module.
-        name: Of the files.
-        split: Images to verify with; None without any.
-        images: What these are, in words.
-    """
-
-    network: nn.Module
-    description: Description
-    run: Run | None
-    name: str
-    split: Split | None
-    images: str
 
 
 @dataclass(frozen=True)
@@ -134,7 +104,7 @@ def export(
             model, weights, network, pretrained, classes, preprocessing, str(verify_with), unverified,
             Context(data_dir, offline),
         )  # fmt: skip
-        path = choose_path(model, source, str(out), format)
+        path = choose_path(model, source, str(out), format, int8=int8)
         console.print(f"exporting {source.name} to {path}")
         prepare = source.description.preprocessing
         candidate = make_candidate(format, source.network, prepare, network_only=network_only)
@@ -144,80 +114,13 @@ def export(
         facts = collect_facts(source, verification, network_only=network_only, licence=licence)
         if int8:
             console.print("quantizing to int8, and measuring accuracy and time")
-            candidate, gate = quantize_candidate(candidate, source, Context(data_dir, offline))
+            candidate, gate = quantize_candidate(candidate, source)
             checked = f"int8: {gate.describe()}"
             console.print(checked)
             facts = replace(facts, verification=gate.to_metadata())
         exported = write(candidate, path, source, facts, verification, checked)
         console.print(f"{path.stat().st_size / 1e6:,.2f} MB; model card: {exported.card}")
     return exported
-
-
-def open_source(
-    model: str | Path | Run | nn.Module,
-    weights: StoredWeights | None,
-    network: nn.Module | str,
-    pretrained: bool,
-    classes: Sequence[str],
-    preprocessing: Preprocessing | None,
-    verify_with: str,
-    unverified: bool,
-    context: Context,
-) -> Source:
-    """Open what is exported, and the images to verify it with."""
-    run: Run | None = None
-    if isinstance(model, nn.Module):
-        if preprocessing is None or len(classes) < 2:
-            raise ConfigurationError("export: a module needs classes=[...] and preprocessing=Preprocessing(...)")
-        module, description = model, Description("", {}, tuple(classes), preprocessing)
-        name = type(model).__name__.lower()
-    elif classes or preprocessing is not None:
-        raise ConfigurationError("export: classes and preprocessing are for a module; weights bring their own")
-    elif pretrained:
-        for option, value in (("weights", weights), ("network", network)):
-            if value:
-                raise ConfigurationError(f"{option}={value}: {model} with --pretrained has one network; leave it out")
-        module, description = open_published(str(model), context.data_dir, context.offline)
-        name = str(model)
-    else:
-        module, description = open_weights(model, weights, network)
-        folder = model.path if isinstance(model, Run) else expand_path(model)
-        run = Run(folder) if folder.is_dir() else None
-        name = folder.name if run else folder.stem
-    split, images = (None, "") if unverified else open_images(run, description.preprocessing, verify_with, context)
-    return Source(module.cpu().float().eval(), description, run, name, split, images)
-
-
-def open_images(run: Run | None, prepare: Preprocessing, folder: str, context: Context) -> tuple[Split, str]:
-    """Return images to verify with, and what they are in words."""
-    if folder:
-        paths = find_images([folder])
-        files = ImageFiles(paths, prepare.channels, prepare.stored_size, prepare.stored_fit)
-        split = Split(files, torch.zeros(len(paths), dtype=torch.int64), np.asarray(paths))
-        return split, f"{len(paths):,} images given with --verify-with"
-    if run is None:
-        raise DataError("export: no images to verify with; give --verify-with FOLDER, or --unverified")
-    try:
-        data = OpenedRun(run, context=context).data
-    except LenextError as error:
-        raise DataError(f"export: no images to verify with ({error}); --verify-with FOLDER, or --unverified") from error
-    if data.validation is not None:
-        return data.validation, "the validation images"
-    return split_of_run(run, data, "train"), "the training images"
-
-
-def choose_path(model: object, source: Source, out: str, format: Format) -> Path:
-    """Return the path of the file."""
-    suffix = SUFFIXES[format]
-    if out:
-        path = expand_path(out)
-        if path.suffix.lower() != suffix:
-            raise ConfigurationError(f"out={out}: a file of the format {format} ends in {suffix}")
-        return path
-    if source.run:
-        return source.run.path / "exports" / f"{source.name}{suffix}"
-    folder = expand_path(model).parent if isinstance(model, str | Path) and expand_path(model).is_file() else Path()
-    return folder / f"{source.name}{suffix}"
 
 
 def check(candidate: Candidate, source: Source, *, network_only: bool) -> Verification:
@@ -260,25 +163,37 @@ def write(
     checked: str,
 ) -> Exported:
     """Write the file, its self-test and its card; after an error nothing new is left."""
+    beside = path.with_name(path.name + SELF_TEST_SUFFIX)
+    is_default = bool(source.run) and path.parent.name == "exports" and not checked.startswith("int8")
+    card = path.with_name(CARD if is_default else f"{path.stem}-{CARD}")
+    test = (
+        None if source.split is None or path.suffix == ".pt2" else SelfTest.make(candidate.session, facts, source.split)
+    )
+    before = {each for each in (path, path.with_suffix(".bin"), beside, card) if each.exists()}
+    facts_of_card = card_facts(source, checked)
     with provisional_folder(path.parent):
         make_folder(path.parent)
-        candidate.write(path, facts)
-        if source.split is not None:
-            test = SelfTest.make(candidate.session, facts, source.split)
-            test.save(path.with_name(path.name + SELF_TEST_SUFFIX))
-        card = path.with_name(CARD)
-        write_atomic(card, write_card(path, facts, card_facts(source, checked)))
+        try:
+            beside.unlink(missing_ok=True)  # that of an earlier file
+            if test:
+                test.save(beside, facts)
+            candidate.write(path, facts)
+            write_atomic(card, write_card(path, facts, facts_of_card))
+        except BaseException:
+            for each in {path, beside, card} - before:
+                each.unlink(missing_ok=True)
+            raise
     return Exported(path, card, facts, verification)
 
 
-def quantize_candidate(candidate: Candidate, source: Source, context: Context) -> tuple[Candidate, Gate]:
+def quantize_candidate(candidate: Candidate, source: Source) -> tuple[Candidate, Gate]:
     """Return a model in int8, and what decided for it.
 
     Raises:
         ConfigurationError: There are no labelled validation images.
         VerificationError: It is not as good, or not faster here.
     """
-    data = OpenedRun(source.run, context=context).data if source.run else None
+    data = source.opened.data if source.opened else None
     if data is None or data.validation is None or candidate.model is None:
         raise ConfigurationError("int8: it is judged on a run's validation images, and here are none")
     model = quantize(candidate.model, data.train)
@@ -291,20 +206,26 @@ def quantize_candidate(candidate: Candidate, source: Source, context: Context) -
 
 def card_facts(source: Source, checked: str) -> CardFacts:
     """Return what the card says beyond the facts in the file."""
-    run, parameters = source.run, sum(weight.numel() for weight in source.network.parameters())
-    if run is None:
+    opened, parameters = source.opened, sum(weight.numel() for weight in source.network.parameters())
+    if opened is None:
         return CardFacts(source.name, parameters, "not known here", {}, [], [], checked)
-    network = run.experiment.network if is_user_network(run.experiment.network) else ""
-    report = Report(OpenedRun(run, network or source.network))
+    run, results = opened.run, opened.run.results
+    report = Report(opened)
     sizes = ", ".join(f"{count:,} {name}" for name, count in run.read_json("split.json").get("samples", {}).items())
-    results: dict[str, Any] = run.results
+    notices = report.part("notices", report.notices, [])
+    is_measured = source.is_best and not checked.startswith("int8")
+    if not is_measured:
+        notices.append("the run's figures are of its best weights in fp32, not of this file, so they are left out")
+    tta = run.experiment.recipe.tta
+    if tta != "none":
+        notices.append(f"the test accuracy is that of several views of an image (tta={tta}); this file computes one")
     return CardFacts(
         title=f"{source.description.network or source.name} on {Path(run.experiment.data).name}",
         parameters=parameters,
         data=f"{Path(run.experiment.data).name}: {sizes} images",
-        metrics={name: results.get(name) for name in ("test", "validation")},
-        by_class=results.get("classes", []),
-        notices=report.part("notices", report.notices, []),
+        metrics={name: results.get(name) for name in ("test", "validation")} if is_measured else {},
+        by_class=results.get("classes", []) if is_measured else [],
+        notices=notices,
         verification=checked,
     )
 
@@ -327,7 +248,7 @@ def check_export(path: str | Path, *, engine: str = "auto", quiet: bool = False)
     if not beside.is_file():
         raise RunError(f"{beside}: the self-test is missing; copy it together with the file")
     tolerance = TOLERANCES[choice.engine]
-    test = SelfTest.load(beside)
+    test = SelfTest.load(beside, facts)
     largest = test.check(session, facts, tolerance)
     with Console(quiet) as console:
         console.print(

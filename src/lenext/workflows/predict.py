@@ -91,7 +91,8 @@ def predict(
     if chosen and precision != "auto":
         raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
-    paths, compute = find_images(images), Compute.choose(device, precision)
+    paths = find_images(images)
+    compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
     prepare = description.preprocessing
     if fit in ("crop", "pad"):
         prepare = replace(prepare, stored_fit=fit)

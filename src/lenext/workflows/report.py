@@ -87,9 +87,13 @@ def write_report(run: Run, experiment: Experiment, context: Context) -> None:
         opened = OpenedRun(run, module, Context(dataset=context.dataset))
         Report(opened).write()
         console.print(f"report: {run.path / 'report.html'}")
-        write_familiarity(opened)
     except (LenextError, OSError, RuntimeError, ValueError) as error:
         console.print(f"note: no report was written ({' '.join(str(error).split())}); `lenext report` tries again")
+        return
+    try:
+        write_familiarity(opened)
+    except (LenextError, OSError, RuntimeError, ValueError, IndexError) as error:
+        console.print(f"note: no features were kept to tell unlike images by ({' '.join(str(error).split())})")
 
 
 class Report:
