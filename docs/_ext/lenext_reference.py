@@ -29,6 +29,7 @@ PYTHON_GROUPS: dict[str, Sequence[str]] = {
     "Networks": ("create", "summary", "summarize", "diagram"),
     "Data": ("load", "audit"),
     "Use a run": ("val", "predict", "explain", "report", "checks", "timed"),
+    "Export": ("export", "check_export"),
     "Compare": ("compare", "race", "vary", "lesson", "reproduce"),
 }
 PYTHON_CLASSES = ("Run", "Dataset", "Split", "Recipe", "Experiment", "Record", "Step", "TrainingState")

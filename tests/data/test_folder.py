@@ -1,6 +1,7 @@
 """Folders of images, and the function that decodes them."""
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -235,9 +236,8 @@ def test_an_image_far_from_the_shape_of_the_others_is_refused(tmp_path: Path) ->
     assert read_image(tmp_path / "long.png", 1, (8, 8)).shape == (1, 8, 8)
 
 
-@pytest.mark.parametrize("tag", ["6", (6, 3)])
-def test_an_orientation_that_is_no_number_is_upright(tag: object, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = tag
+def test_an_orientation_that_is_no_number_is_upright(tmp_path: Path) -> None:
+    entry = struct.pack("<HHI4s", 0x0112, 2, 2, b"6\0")  # two characters instead of a number
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + struct.pack("<I", 0)
     Image.linear_gradient("L").resize((9, 5)).save(tmp_path / "odd.jpg", exif=exif)
-    assert decode_image(tmp_path / "odd.jpg", 1, (5, 9)).orientation in (1, 6)
+    assert decode_image(tmp_path / "odd.jpg", 1, (5, 9)).orientation == 1

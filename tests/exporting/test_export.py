@@ -21,7 +21,7 @@ from torch import nn
 import lenext
 from lenext.cli import run as run_command_line
 from lenext.data.preprocessing import Preprocessing
-from lenext.exporting import extras, formats
+from lenext.exporting import engines, extras, formats
 from lenext.exporting.quantization import Gate
 from lenext.exporting.self_test import SUFFIX as SELF_TEST
 from lenext.exporting.self_test import SelfTest
@@ -452,3 +452,23 @@ def test_a_module_is_left_as_it_was_and_checked(tmp_path: Path) -> None:
     assert network.training
     assert network[2].weight.dtype == torch.float64
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("has_bf16", "multiply_adds", "many", "expected"),
+    [
+        (True, 10**9, True, "openvino bf16"),
+        (True, 10**9, False, "openvino bf16"),
+        (True, 400_000, False, "onnxruntime fp32"),
+        (True, 400_000, True, "openvino bf16"),
+        (False, 10**9, True, "onnxruntime fp32"),
+    ],
+)
+def test_what_auto_picks(
+    has_bf16: bool, multiply_adds: int, many: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "cpu_has_bf16", lambda: has_bf16)
+    choice = engines.choose_engine("auto", multiply_adds, many=many, device="cpu")
+    assert f"{choice.engine} {choice.precision}" == expected
+    with pytest.raises(ConfigurationError, match="device=cuda"):
+        engines.choose_engine("auto", multiply_adds, many=many, device="cuda")

@@ -16,7 +16,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.reporting.braille import BLANK, DOT_BITS, draw_chart
 from lenext.reporting.console import Console
-from lenext.reporting.epoch_bar import epoch_bar
+from lenext.reporting.training_display import epoch_bar
 from lenext.runs.folder import Run
 from lenext.training.metrics import Record
 

@@ -73,8 +73,8 @@ def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str
         return Choice(engine, fast if engine == "openvino" else "fp32")  # type: ignore[arg-type]
     if not on_cpu:
         return Choice("torch", fast)  # type: ignore[arg-type]
-    wanted: tuple[Choice, ...] = (Choice("openvino", fast), Choice("onnxruntime", "fp32"))  # type: ignore[arg-type]
-    if multiply_adds < TINY_MULTIPLY_ADDS and not many:
+    wanted: tuple[Choice, ...] = (Choice("onnxruntime", "fp32"), Choice("openvino", fast))  # type: ignore[arg-type]
+    if fast == "bf16" and (many or multiply_adds >= TINY_MULTIPLY_ADDS):
         wanted = wanted[::-1]
     if not all(map(is_installed, EXPORTERS)):
         return Choice("torch", fast)  # type: ignore[arg-type]

@@ -1,8 +1,7 @@
 """The progress of a training: a live bar with curves on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,7 +9,6 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lenext.foundation.notebook import in_notebook
 from lenext.reporting.braille import draw_chart
 from lenext.reporting.console import Console, format_duration
 from lenext.training.metrics import Record, Records
@@ -130,24 +128,3 @@ class EpochBar:
         if self.task is not None:
             with suppress(Exception):
                 self.display.stop()
-
-
-@contextmanager
-def epoch_bar(console: Console, epochs: int, samples: int) -> Iterator[EpochBar]:
-    """Show the progress of a training.
-
-    Args:
-        console: Where it is printed; in a notebook it is displayed below the cell.
-        epochs: Epochs of the training.
-        samples: Samples per epoch.
-    """
-    bar_type: type[EpochBar] = EpochBar
-    if in_notebook() and console.lines and not console.terminal.quiet:
-        from lenext.reporting.notebook_bar import NotebookBar
-
-        bar_type = NotebookBar
-    bar = bar_type(console, epochs, samples)
-    try:
-        yield bar
-    finally:
-        bar.close()

@@ -85,13 +85,13 @@ def predict(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, weights, network)
+    paths = find_images(images)
     if engine not in (None, "torch"):
-        module = open_engine(module, description.preprocessing, engine, many=False, device=device)
+        module = open_engine(module, description.preprocessing, engine, many=len(paths) > 1, device=device)
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
     if chosen and precision != "auto":
         raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
-    paths = find_images(images)
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
     prepare = description.preprocessing
     if fit in ("crop", "pad"):

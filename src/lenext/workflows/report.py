@@ -40,8 +40,7 @@ from lenext.workflows.familiar import write_familiarity
 from lenext.workflows.opened_run import OpenedRun
 from lenext.workflows.report_images import ReportImages
 
-BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
-"""Errors that a damaged run folder can cause."""
+BROKEN = (LenextError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)  # damage
 MAX_TABLE_CLASSES = 20
 
 
@@ -92,7 +91,7 @@ def write_report(run: Run, experiment: Experiment, context: Context) -> None:
         return
     try:
         write_familiarity(opened)
-    except (LenextError, OSError, RuntimeError, ValueError, IndexError) as error:
+    except (OSError, *BROKEN) as error:
         console.print(f"note: no features were kept to tell unlike images by ({' '.join(str(error).split())})")
 
 

@@ -13,9 +13,9 @@ from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console
-from lenext.reporting.epoch_bar import epoch_bar
 from lenext.reporting.result_figures import write_training_curves
 from lenext.reporting.tensorboard import TensorBoardWriter
+from lenext.reporting.training_display import epoch_bar
 from lenext.runs import checkpoint, weights
 from lenext.runs.folder import Run
 from lenext.training.diagnosis import not_finite
