@@ -14,7 +14,7 @@ VERSION = 1
 """The version of this definition; weights hold it, and other versions are refused."""
 TAP_BITS = 22
 MAX_NARROWED_PIXELS = 64_000_000  # between the passes
-DRAFT = 2  # a JPEG is decoded at no less than so many times the target
+DRAFT = 2  # a JPEG is decoded at no less than this multiple of the target
 
 Size = tuple[int, int]
 Box = tuple[float, float]

@@ -73,12 +73,12 @@ def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str
         return Choice(engine, fast if engine == "openvino" else "fp32")  # type: ignore[arg-type]
     if not on_cpu:
         return Choice("torch", fast)  # type: ignore[arg-type]
-    wanted: tuple[Choice, ...] = (Choice("onnxruntime", "fp32"), Choice("openvino", fast))  # type: ignore[arg-type]
+    preferred: tuple[Choice, ...] = (Choice("onnxruntime", "fp32"), Choice("openvino", fast))  # type: ignore[arg-type]
     if fast == "bf16" and (many or multiply_adds >= TINY_MULTIPLY_ADDS):
-        wanted = wanted[::-1]
+        preferred = preferred[::-1]
     if not all(map(is_installed, EXPORTERS)):
         return Choice("torch", fast)  # type: ignore[arg-type]
-    return next((choice for choice in wanted if is_installed(choice.engine)), Choice("torch", fast))  # type: ignore[arg-type]
+    return next((choice for choice in preferred if is_installed(choice.engine)), Choice("torch", fast))  # type: ignore[arg-type]
 
 
 def open_onnxruntime(model: bytes, threads: int | None = None) -> Session:
@@ -211,9 +211,9 @@ def keep_model(path: Path, model: bytes) -> None:
     """Write a model into the cache, and remove the oldest of many."""
     make_folder(path.parent)
     write_atomic(path, model)
-    others = sorted(path.parent.glob("*.onnx"), key=lambda other: other.stat().st_mtime)
-    for other in others[:-MAX_CACHED_FILES]:
-        other.unlink(missing_ok=True)
+    files = sorted(path.parent.glob("*.onnx"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-MAX_CACHED_FILES]:
+        file.unlink(missing_ok=True)
 
 
 def open_session(model: bytes, choice: Choice) -> Session:

@@ -96,9 +96,9 @@ def write_openvino(content: bytes, path: Path, facts: Facts) -> None:
         except (OSError, RuntimeError) as error:
             raise RunError(f"cannot write {path}: {' '.join(str(error).split())[:MAX_REASON_CHARACTERS]}") from error
         path.unlink(missing_ok=True)  # never an old graph beside new weights
-        for made, target in ((weights, binary), (graph, path)):
+        for source, target in ((weights, binary), (graph, path)):
             with atomic(target) as temporary:
-                shutil.copyfile(made, temporary)
+                shutil.copyfile(source, temporary)
 
 
 def make_program(network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Candidate:

@@ -18,7 +18,7 @@ COARSE_STEPS = 64.0  # of a pixel; their multiples are exact in float32
 
 
 class ExportedNetwork(nn.Module):
-    """From uint8 pixels (N, C, H, W) of any height and width to probabilities (N, K) and logits (N, K).
+    """A network with its preprocessing: uint8 pixels (N, C, H, W) to probabilities (N, K) and logits (N, K).
 
     Args:
         network: From images (N, C, height, width) to logits; a copy is kept, in evaluation mode, on the CPU.
@@ -36,7 +36,7 @@ class ExportedNetwork(nn.Module):
 
 
 class PreparedImages(nn.Module):
-    """From uint8 pixels (N, C, H, W) to the input of a network (N, C', height, width), as `Preprocessing` has it."""
+    """The preprocessing of `Preprocessing`: uint8 pixels (N, C, H, W) to a network's input (N, C', height, width)."""
 
     shift: Tensor
     scale: Tensor

@@ -37,7 +37,7 @@ INVALID = (LenextError, LookupError, ValueError, TypeError, AttributeError, Arit
 
 @dataclass(frozen=True)
 class Facts:
-    """What an exported file says about itself, beside the network.
+    """The facts that an exported file states, beside the network.
 
     Attributes:
         description: Network, options, classes and preprocessing.
@@ -143,10 +143,10 @@ def export_network_alone(network: nn.Module, prepare: Preprocessing) -> Any:
     Raises:
         ConfigurationError: The network cannot be exported.
     """
-    whole = ExportedNetwork(network, prepare)
-    whole.prepare = nn.Identity()  # type: ignore[assignment]
+    module = ExportedNetwork(network, prepare)
+    module.prepare = nn.Identity()  # type: ignore[assignment]
     images = torch.zeros(2, *prepare.input_shape)
-    return convert_to_onnx(whole, images, "images", {0: dimension("batch", MAX_BATCH)})
+    return convert_to_onnx(module, images, "images", {0: dimension("batch", MAX_BATCH)})
 
 
 def dimension(name: str, largest: int) -> Any:
@@ -237,7 +237,7 @@ def foreign_part(model: Any) -> str:
     """Return what a model has that lenext never writes: other files, functions, loops; empty for none."""
     onnx = require("onnx", "export")
     if model.functions or model.graph.sparse_initializer:
-        return "functions of its own"
+        return "functions"
     tensors = [*model.graph.initializer]
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx", "com.microsoft"):

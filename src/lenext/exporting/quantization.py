@@ -37,7 +37,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Gate:
-    """What decides whether an int8 model is kept.
+    """The figures that decide whether an int8 model is kept.
 
     Attributes:
         samples: Number of validation images.

@@ -51,7 +51,7 @@ class SelfTest:
         prepare = facts.description.preprocessing
         height, width = prepare.stored_size
         run = prepared_session(session, prepare) if facts.network_only else session
-        images, resized, given = [], [], []
+        images, resized, probabilities = [], [], []
         for _, pixels, _ in samples(split, min(IMAGES, len(split)), prepare):
             image = to_image(pixels)
             if max(pixels.shape[1:]) > MAX_SIDE_FACTOR * max(height, width):  # no photograph is given away at full size
@@ -59,8 +59,8 @@ class SelfTest:
                 image = resize(image, max(1, round(scale * image.height)), max(1, round(scale * image.width)), "crop")
             images.append(to_array(image))
             resized.append(to_array(resize(image, height, width, prepare.stored_fit)))
-            given.append(run(images[-1][None])[0][0])
-        return cls(images, np.stack(resized), np.stack(given))
+            probabilities.append(run(images[-1][None])[0][0])
+        return cls(images, np.stack(resized), np.stack(probabilities))
 
     def save(self, path: Path, facts: Facts) -> None:
         """Write it, signed, with the SHA-256 of the weights that it belongs to."""
@@ -71,9 +71,9 @@ class SelfTest:
     @classmethod
     def load(cls, path: Path, facts: Facts) -> "SelfTest":
         """Read it. Raises RunError where it is missing, was changed, or belongs to another file."""
-        weights, tensors = read_signed(path, KEY, "the self-test of an exported file; it lies beside it")
+        weights, tensors = read_signed(path, KEY, "the self-test of an exported file; it is next to it")
         if weights != facts.weights_sha256:
-            raise RunError(f"{path}: the self-test of other weights; copy the one that lies beside the file")
+            raise RunError(f"{path}: the self-test of other weights; copy the one next to the file")
         names = [f"pixels_{place}" for place in range(len(tensors) - 2)]
         prepare, classes = facts.description.preprocessing, len(facts.description.classes)
         shapes = {
@@ -105,8 +105,8 @@ class SelfTest:
         for pixels, stored, expected in zip(self.pixels, self.stored, self.probabilities, strict=True):
             if not np.array_equal(to_array(resize(to_image(pixels), height, width, prepare.stored_fit)), stored):
                 raise VerificationError("this machine resizes images otherwise than the one that exported the file")
-            given = prepare(torch.from_numpy(stored[None])).numpy() if facts.network_only else pixels[None]
-            difference = np.abs(session(np.ascontiguousarray(given))[0][0] - expected).max()
+            inputs = prepare(torch.from_numpy(stored[None])).numpy() if facts.network_only else pixels[None]
+            difference = np.abs(session(np.ascontiguousarray(inputs))[0][0] - expected).max()
             largest = float(np.maximum(largest, difference))  # nan stays
         if not largest <= tolerance:
             raise VerificationError(f"a probability differs by {largest:.1e}, more than {tolerance:.0e}")

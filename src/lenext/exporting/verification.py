@@ -36,7 +36,7 @@ class VerificationError(LenextError):
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared.
+    """The result of a comparison.
 
     Attributes:
         images: Number of validation images.
@@ -145,11 +145,11 @@ def compare_batches(session: Session, split: Split, prepare: Preprocessing) -> f
     """Return the largest difference of a probability between batches of several sizes."""
     rows = [stored for _, _, stored in samples(split, min(len(split), max(BATCHES)), prepare)]
     images = np.stack([rows[place % len(rows)] for place in range(max(BATCHES))])
-    first, *others = (
+    first, *larger = (
         np.concatenate([session(images[start : start + size])[0] for start in range(0, len(images), size)])
         for size in BATCHES
     )
-    return float(np.max([np.abs(first - other).max() for other in others]))
+    return float(np.max([np.abs(first - batches).max() for batches in larger]))
 
 
 def odd_images(split: Split, prepare: Preprocessing) -> Iterator[tuple[str, Array, Array]]:

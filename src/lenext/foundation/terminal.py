@@ -24,5 +24,5 @@ class SafeConsole(Console):
             yield segment if clean else Segment(printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raise BrokenPipeError where Rich exits: a training goes on without a reader."""
+        """Raise BrokenPipeError where Rich exits: a training continues without a reader."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -14,7 +14,7 @@ MAX_CLASSES_SHOWN = 20
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says beyond the facts in the file.
+    """The content of a card, beyond the facts in the file.
 
     Attributes:
         title: Heading.
@@ -45,14 +45,14 @@ def write_card(path: Path, facts: Facts, card: CardFacts) -> str:
     """
     description, prepare = facts.description, facts.description.preprocessing
     shown = ", ".join(description.classes[:MAX_CLASSES_SHOWN])
-    more = len(description.classes) - MAX_CLASSES_SHOWN
+    hidden_classes = len(description.classes) - MAX_CLASSES_SHOWN
     height, width = prepare.image_size
     channels = prepare.input_shape[0] if facts.network_only else prepare.channels
     return render(
         "model_card.md",
         title=plain(card.title),
         classes=description.classes,
-        shown_classes=plain(shown + (f" and {more} more" if more > 0 else "")),
+        shown_classes=plain(shown + (f" and {hidden_classes} more" if hidden_classes > 0 else "")),
         file=path.name,
         size=f"{path.stat().st_size / 1e6:,.2f} MB",
         format=path.suffix.lstrip("."),

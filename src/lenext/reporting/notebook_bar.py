@@ -34,7 +34,7 @@ class NotebookBar(EpochBar):
         self.handle: Any = None
 
     def update_bar(self, status: str) -> None:
-        """Draw all of it anew."""
+        """Draw all of it again."""
         self.status = f"epoch {self.epoch}/{self.epochs}  {status}"
         self.draw()
 

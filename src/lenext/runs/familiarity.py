@@ -1,4 +1,4 @@
-"""How unlike the training images an image is, by its features: the distance to the nearest training images.
+"""The familiarity of an image, by its features: the distance to the nearest training images.
 
 A run keeps the features of some training images beside its weights. An image whose features lie farther from them than
 those of 99 % of the validation images is unlike what the network knows. Source: Sun et al. 2022, arXiv:2204.06507.

@@ -98,7 +98,7 @@ def predict_images(
         compute: Device and precision.
         on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
         adjustment: How images are changed before they are resized; None to leave them as they are.
-        familiarity: The features of training images, to tell images that are unlike them; None if unknown.
+        familiarity: The features of training images, to recognize images that are unlike them; None if unknown.
         engine: What computes, in words; torch with its precision by default.
     """
     place_network(network, compute).eval()

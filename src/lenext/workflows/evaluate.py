@@ -78,16 +78,16 @@ def val(
         raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
     convert("engine", engine, Engine | None)
     if isinstance(run, str | Path) and is_exported(run):
-        given = {"split": split, "weights": weights, "network": network, "device": device, "precision": precision}
-        refuse_for_exported(run, given)
+        options = {"split": split, "weights": weights, "network": network, "device": device, "precision": precision}
+        refuse_for_exported(run, options)
         return val_exported(expand_path(run), data, engine, Context(data_dir, offline), quiet)
     run = Run.open(run)
     module, description = open_weights(run, weights, network)
     context, recipe = context_of(run, Context(data_dir, offline)), run.experiment.recipe
     split = split or "validation"
     if data:
-        own = run.experiment
-        measured = open_data_for(data, description, context, own.label_column, own.on_bad_image)
+        experiment = run.experiment
+        measured = open_data_for(data, description, context, experiment.label_column, experiment.on_bad_image)
     else:
         measured = open_split(run, split, context)
     check_shape(measured, description)
@@ -119,7 +119,7 @@ def val(
 def val_exported(path: Path, data: str | Dataset, engine: Engine | None, context: Context, quiet: bool) -> Evaluation:
     """Measure an exported file on data, whose classes are matched by name."""
     if not data:
-        raise ConfigurationError(f"{path}: an exported file has no data of its own; give --data")
+        raise ConfigurationError(f"{path}: an exported file has no data; give --data")
     session, facts, choice = open_exported(path, engine)
     measured = open_data_for(data, facts.description, context)
     check_shape(measured, facts.description)

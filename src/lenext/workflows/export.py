@@ -129,13 +129,13 @@ def check(candidate: Candidate, source: Source, *, network_only: bool) -> Verifi
     session: Session = prepared_session(candidate.session, prepare) if network_only else candidate.session
     assert source.split is not None
     tolerance = TOLERANCES[candidate.engine]
-    found = verify(session, source.network, prepare, source.description.classes, source.split, tolerance)
-    if not found.holds:
-        changed = "".join(f"; {name}: {before} became {after}" for name, before, after in found.changed[:5])
+    verification = verify(session, source.network, prepare, source.description.classes, source.split, tolerance)
+    if not verification.holds:
+        changed = "".join(f"; {name}: {before} became {after}" for name, before, after in verification.changed[:5])
         raise VerificationError(
-            f"export: not written, as {candidate.engine} answers otherwise: {found.describe()}{changed}"
+            f"export: not written, as {candidate.engine} answers otherwise: {verification.describe()}{changed}"
         )
-    return found
+    return verification
 
 
 def collect_facts(source: Source, verification: Verification | None, *, network_only: bool, licence: str) -> Facts:
@@ -234,7 +234,7 @@ def check_export(path: str | Path, *, engine: str = "auto", quiet: bool = False)
     """Repeat the self-test of an exported file, and return the largest difference of a probability.
 
     Args:
-        path: The file; its self-test lies beside it.
+        path: The file; its self-test is next to it.
         engine: What runs it.
         quiet: Whether nothing is printed.
 

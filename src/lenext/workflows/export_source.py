@@ -1,4 +1,4 @@
-"""What `export` exports: a run, a file of weights, a published network or a module, with images to verify it with."""
+"""The source of an export: a run, a file of weights, a published network or a module, with images to verify it with."""
 
 import copy
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from lenext.workflows.opened_run import OpenedRun
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported.
+    """A network to export.
 
     Attributes:
         network: In evaluation mode, fp32, on the CPU.
@@ -79,11 +79,11 @@ def open_source(
         module, description = open_published(str(model), context.data_dir, context.offline)
         name = str(model)
     else:
-        given = copy.deepcopy(network) if isinstance(network, nn.Module) else network
-        module, description = open_weights(model, weights, given)
+        user_network = copy.deepcopy(network) if isinstance(network, nn.Module) else network
+        module, description = open_weights(model, weights, user_network)
         folder = (model.path if isinstance(model, Run) else expand_path(model)).resolve()
         if folder.is_dir():
-            opened = OpenedRun(Run(folder), copy.deepcopy(given), context)
+            opened = OpenedRun(Run(folder), copy.deepcopy(user_network), context)
         name = folder.name if opened else folder.stem
     split, images = (None, "") if unverified else open_images(opened, description.preprocessing, verify_with)
     is_best = opened is not None and weights != "last"

@@ -58,8 +58,8 @@ def open_published(
     return network, Description(name, {}, imagenet_classes(), images)
 
 
-def refuse_for_exported(path: str | Path, given: Mapping[str, object]) -> None:
+def refuse_for_exported(path: str | Path, options: Mapping[str, object]) -> None:
     """Raise ConfigurationError for an option that has no effect on an exported file."""
-    for option, value in given.items():
+    for option, value in options.items():
         if value not in (None, "", "auto"):
             raise ConfigurationError(f"{option}={value}: {path} is an exported file, which has its own; leave it out")

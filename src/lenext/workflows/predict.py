@@ -69,13 +69,13 @@ def predict(
         raise ConfigurationError(f"top={top}: it must be at least 1")
     convert("engine", engine, Engine | None)
     if isinstance(model, str | Path) and is_exported(model) and not pretrained:
-        given = {"weights": weights, "network": network, "device": device, "precision": precision}
-        refuse_for_exported(model, given)
+        options = {"weights": weights, "network": network, "device": device, "precision": precision}
+        refuse_for_exported(model, options)
         session, facts, choice = open_exported(expand_path(model), engine)
-        own = facts.description.preprocessing
-        if fit in ("crop", "pad") and fit != own.stored_fit:
-            raise ConfigurationError(f"fit={fit}: {model} resizes by itself, by {own.stored_fit}; leave it out")
-        adjustment = make_adjustment(own, invert, digit, fit)
+        prepare = facts.description.preprocessing
+        if fit in ("crop", "pad") and fit != prepare.stored_fit:
+            raise ConfigurationError(f"fit={fit}: {model} does its own resizing, by {prepare.stored_fit}; leave it out")
+        adjustment = make_adjustment(prepare, invert, digit, fit)
         paths = find_images(images)
         return list(predict_exported(session, facts, paths, choice, top, on_bad_image, adjustment))
     if pretrained:

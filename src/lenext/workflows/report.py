@@ -92,7 +92,7 @@ def write_report(run: Run, experiment: Experiment, context: Context) -> None:
     try:
         write_familiarity(opened)
     except (OSError, *BROKEN) as error:
-        console.print(f"note: no features were kept to tell unlike images by ({' '.join(str(error).split())})")
+        console.print(f"note: no features were kept to recognize unlike images by ({' '.join(str(error).split())})")
 
 
 class Report:
