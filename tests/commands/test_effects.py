@@ -35,6 +35,7 @@ SEEK = VARY.replace("activation=tanh", "activation=relu,tanh") + " --search optu
 RATES = "lr-find lenet --data digits --train-samples 60 --batch-size 16"
 MNIST = "--data mnist --data-dir data"
 LESSON = "lesson softmax-before-the-loss --epochs 1 --runs-dir made"
+BLIND = "export runs/a --unverified --out net.onnx"
 REPRODUCE = "reproduce D3/convnext --scale 0.5 --epochs 1 --offline --data-dir data --runs-dir made"
 
 
@@ -193,11 +194,13 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("val", "--network"): [case("val runs/own", "--network own.py:Net"), case("val runs/a", "--network lenet")],
     ("val", "--device"): [case("val runs/a", "--device cuda")],
     ("val", "--precision"): [case("val runs/a", "--precision fp16")],
+    ("val", "--engine"): [case("val runs/a", "--engine onnxruntime"),
+                          case("val runs/a --precision fp32", "--engine openvino")],
     ("val", "--data-dir"): [case("val runs/m --offline", "--data-dir data")],
     ("val", "--offline"): [case("val runs/m --data-dir empty", "--offline")],
     ("predict", "--pretrained"): [case("predict resnet18 a.png --offline --data-dir empty", "--pretrained")],
     ("predict", "--top"): [case("predict runs/a a.png", "--top 3")],
-    ("predict", "--invert"): [case("predict runs/a a.png", "--invert yes")],
+    ("predict", "--invert"): [case("predict runs/a a.png --format csv", "--invert yes")],
     ("predict", "--fit"): [case("predict runs/a a.png", "--fit stretch")],
     ("predict", "--digit"): [case("predict runs/a a.png", "--digit")],
     ("predict", "--format"): [case("predict runs/a a.png", "--format json")],
@@ -210,6 +213,23 @@ CASES: dict[tuple[str, str], list[Case]] = {
                                case("predict resnet18 a.png --pretrained --offline", "--network own.py:Net")],
     ("predict", "--device"): [case("predict runs/a a.png", "--device cuda")],
     ("predict", "--precision"): [case("predict runs/a a.png", "--precision fp16")],
+    ("predict", "--engine"): [case("predict runs/a a.png", "--engine onnxruntime"),
+                              case("predict runs/a a.png --precision fp32", "--engine openvino")],
+    ("export", "--out"): [case(BLIND, "--out new/net.onnx", "--out net.onnx")],
+    ("export", "--format"): [case(BLIND, "--format pt2")],
+    ("export", "--network-only"): [case(BLIND, "--network-only")],
+    ("export", "--int8"): [case(BLIND, "--int8")],
+    ("export", "--weights"): [case(f"{BLIND.replace('runs/a', 'runs/two')}", "--weights last"),
+                              case(BLIND.replace("runs/a", "runs/a/weights/best.safetensors"), "--weights last")],
+    ("export", "--network"): [case(BLIND, "--network lenet"),
+                              case(BLIND.replace("runs/a", "runs/own"), "--network own.py:Net")],
+    ("export", "--pretrained"): [case(BLIND, "--pretrained")],
+    ("export", "--verify-with"): [case(BLIND, "--verify-with photos")],
+    ("export", "--unverified"): [case("export runs/a --out net.onnx", "--unverified")],
+    ("export", "--licence"): [case(BLIND, "--licence MIT")],
+    ("export", "--data-dir"): [case("export runs/m --offline --out net.onnx", "--data-dir data")],
+    ("export", "--offline"): [case("export runs/m --data-dir empty --out net.onnx", "--offline")],
+    ("check-export", "--engine"): [case("check-export exported/a.onnx", "--engine openvino")],
     ("predict", "--data-dir"): [case("predict resnet18 a.png --pretrained --offline --data-dir empty",
                                      "--data-dir data", "--data-dir empty")],
     ("predict", "--offline"): [case("predict resnet18 a.png --pretrained --data-dir empty", "--offline")],
@@ -294,6 +314,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "train lenet --data mnist --data-dir data --offline --epochs 1 --name m",
         ):
             assert run_command(words.split()) == 0
+        assert run_command("export runs/a --out exported/a.onnx".split()) == 0
     finally:
         os.chdir(before)
     shutil.copy(path / "runs" / "a" / "weights" / "best.safetensors", path / "runs" / "two" / "weights")
@@ -330,7 +351,7 @@ def files(at: Path, place: Path) -> list[tuple[str, str]]:
             continue
         if path.name == "results.csv":
             content = re.sub(rb"(?m)^(\d+),[\d.]+,", rb"\1,", content)
-        untimed = path.suffix in (".csv", ".safetensors", ".png", ".svg") and path.name not in TIMED
+        untimed = path.suffix in (".csv", ".safetensors", ".png", ".svg", ".md") and path.name not in TIMED
         untimed &= "checkpoints" not in path.parts
         if path.name == "environment.json":
             content, untimed = str(re.findall(rb'"threads": \d+', content)).encode(), True

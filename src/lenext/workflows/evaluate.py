@@ -77,6 +77,8 @@ def val(
     if split and data:
         raise ConfigurationError(f"split={split}: it is of the run's own data; leave it out, or the other data")
     convert("engine", engine, Engine | None)
+    if engine not in (None, "torch") and precision != "auto":
+        raise ConfigurationError(f"precision={precision}: engine={engine} has its own; leave one of them out")
     if isinstance(run, str | Path) and is_exported(run):
         options = {"split": split, "weights": weights, "network": network, "device": device, "precision": precision}
         refuse_for_exported(run, options)
@@ -96,8 +98,6 @@ def val(
             module, description.preprocessing, engine, many=True, device=recipe.device if device == "auto" else device
         )
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
-    if chosen and precision != "auto":
-        raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(
         recipe.device if device == "auto" else device,
         recipe.precision if precision == "auto" else precision,

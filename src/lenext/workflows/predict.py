@@ -68,6 +68,8 @@ def predict(
     if top < 1:
         raise ConfigurationError(f"top={top}: it must be at least 1")
     convert("engine", engine, Engine | None)
+    if engine not in (None, "torch") and precision != "auto":
+        raise ConfigurationError(f"precision={precision}: engine={engine} has its own; leave one of them out")
     if isinstance(model, str | Path) and is_exported(model) and not pretrained:
         options = {"weights": weights, "network": network, "device": device, "precision": precision}
         refuse_for_exported(model, options)
@@ -89,8 +91,6 @@ def predict(
     if engine not in (None, "torch"):
         module = open_engine(module, description.preprocessing, engine, many=len(paths) > 1, device=device)
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
-    if chosen and precision != "auto":
-        raise ConfigurationError(f"precision={precision}: {chosen} has its own; leave it out")
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
     prepare = description.preprocessing
