@@ -314,7 +314,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "train lenet --data mnist --data-dir data --offline --epochs 1 --name m",
         ):
             assert run_command(words.split()) == 0
-        assert run_command("export runs/a --out exported/a.onnx".split()) == 0
+        assert run_command(["export", "runs/a", "--out", "exported/a.onnx"]) == 0
     finally:
         os.chdir(before)
     shutil.copy(path / "runs" / "a" / "weights" / "best.safetensors", path / "runs" / "two" / "weights")
