@@ -15,6 +15,7 @@ from lenext.foundation.settings import OnBadImage, convert
 from lenext.training.recipe import Recipe, key_names, key_value
 
 MAX_RECIPE_BYTES = 1 << 16
+MAX_NESTING = 30
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,26 @@ def read_experiment(path: Path) -> dict[str, Any]:
     return outer | {"options": options, "recipe": recipe}
 
 
+def nesting(text: str) -> int:
+    """Return how deep brackets are in brackets.
+
+    >>> nesting("widths: [6, [16, {a: b}]]")
+    3
+    """
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def read_yaml(path: Path) -> dict[Any, Any]:
     """Read a YAML file of `key: value` lines. Raises ConfigurationError."""
     try:
-        content = yaml.load(read_regular(path, MAX_RECIPE_BYTES).decode(), StrictLoader)
+        text = read_regular(path, MAX_RECIPE_BYTES).decode()
+        if nesting(text) > MAX_NESTING:  # the parser takes seconds for hundreds
+            raise ValueError(f"brackets in brackets, more than {MAX_NESTING} deep")
+        content = yaml.load(text, StrictLoader)
     except (OSError, UnicodeDecodeError) as error:
         is_large = isinstance(error, OSError) and error.errno == errno.EFBIG
         reason = getattr(error, "strerror", None) or error
