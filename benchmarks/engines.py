@@ -6,7 +6,6 @@ fp32, OpenVINO fp32 and bf16. The row of what `--engine auto` picks is marked.
 
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from benchmarks.harness import report, spread
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.engines import Choice, EnginePrecision, choose_engine, open_session
 from lenext.exporting.onnx_file import export_network_alone
+from lenext.exporting.quantization import time_in_turns
 from lenext.foundation.device import Compute, cpu_has_bf16
 from lenext.foundation.normalization import Normalization
 from lenext.inspection.summary import summarize
@@ -60,16 +60,7 @@ def measure(name: str) -> list[dict[str, Any]]:
             Choice("torch", each): by_torch(network, images, each) for each in precisions
         }
         calls |= {choice: lambda session=session: session(images) for choice, session in sessions.items()}  # type: ignore[misc]  # noqa: B023
-        times: dict[Choice, list[float]] = {choice: [] for choice in calls}
-        for call in calls.values():
-            call()
-        for _ in range(ROUNDS):
-            for choice, call in calls.items():
-                start, count = time.perf_counter(), 0
-                while time.perf_counter() - start < MIN_SECONDS or not count:
-                    call()
-                    count += 1
-                times[choice].append((time.perf_counter() - start) / count)
+        times = time_in_turns(calls, ROUNDS, MIN_SECONDS)
         found = {choice: spread(some) for choice, some in times.items()}
         fastest = min(one["median"] for one in found.values())
         picked = choose_engine("auto", multiply_adds, many=batch > 1, device="cpu")

@@ -100,19 +100,23 @@ def decode_image(
     with open_image(path) as image:
         try:
             file_width, file_height = image.size
-            if adjust is None:
-                draft(image, height, width)
-            upright = ImageOps.exif_transpose(image)
+            adjusted = decode_upright(image, channels, size, adjust)
             tag = image.getexif().get(ORIENTATION_TAG, 1)
             orientation = tag if isinstance(tag, int) else 1
-            converted = to_mode(upright, "L" if channels == 1 else "RGB")
-            adjusted = adjust(converted) if adjust else converted
             pixels = np.array(resize(adjusted, height, width, fit))
         except Exception as error:  # as above
             raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
     is_turned = orientation > 4  # by 90 degrees
     file_size = (file_width, file_height) if is_turned else (file_height, file_width)
     return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation, file_size)
+
+
+def decode_upright(image: Image.Image, channels: int, size: Size, adjust: Adjust | None) -> Image.Image:
+    """Decode an open image, turn it upright, and convert it to grey or RGB; then adjust it."""
+    if adjust is None:
+        draft(image, *size)
+    converted = to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+    return adjust(converted) if adjust else converted
 
 
 def to_pixels(
@@ -122,10 +126,7 @@ def to_pixels(
     height, width = size
     with open_image(file) if isinstance(file, str | os.PathLike) else Image.open(file, formats=FORMATS) as image:
         try:
-            if adjust is None:
-                draft(image, height, width)
-            converted = to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
-            converted = adjust(converted) if adjust else converted
+            converted = decode_upright(image, channels, size, adjust)
             resized = resize(converted, height, width, fit)
         except Exception as error:  # as above
             raise DataError(f"{file}: a broken image ({format_error(error, str(file))}); replace it") from error

@@ -81,12 +81,12 @@ def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str
     return next((choice for choice in preferred if is_installed(choice.engine)), Choice("torch", fast))  # type: ignore[arg-type]
 
 
-def open_onnxruntime(model: bytes, threads: int | None = None) -> Session:
+def open_onnxruntime(model: bytes) -> Session:
     """Return a session of ONNX Runtime on the CPU."""
     runtime = require("onnxruntime", "engine=onnxruntime")
     runtime.disable_telemetry_events()
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     with engine_errors("onnxruntime"):

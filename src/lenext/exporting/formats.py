@@ -16,15 +16,12 @@ from torch import nn
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.engines import Choice, Engine, Session, open_onnxruntime, open_openvino
 from lenext.exporting.extras import is_installed, require
-from lenext.exporting.graph import ExportedNetwork
 from lenext.exporting.onnx_file import (
     INVALID,
-    MAX_BATCH,
-    MAX_SIDE,
     Facts,
-    dimension,
     export_network_alone,
     export_pixels_to_probabilities,
+    plan_export,
     quiet_exporter,
     read_onnx,
     serialize,
@@ -103,20 +100,14 @@ def write_openvino(content: bytes, path: Path, facts: Facts) -> None:
 
 def make_program(network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Candidate:
     """Return a network as torch's exported program."""
-    module = ExportedNetwork(network, prepare).eval()
-    if network_only:
-        module.prepare = nn.Identity()  # type: ignore[assignment]
-        example, sizes = torch.zeros(2, *prepare.input_shape), {0: dimension("batch", MAX_BATCH)}
-    else:
-        example = torch.zeros(2, prepare.channels, 61, 47, dtype=torch.uint8)
-        sizes = {0: dimension("batch", MAX_BATCH), 2: dimension("height", MAX_SIDE), 3: dimension("width", MAX_SIDE)}
+    plan = plan_export(network, prepare, network_only=network_only)
     with quiet_exporter(), torch.no_grad():
         try:
-            program = torch.export.export(module, (example,), dynamic_shapes=(sizes,))
+            program = torch.export.export(plan.module, (plan.example,), dynamic_shapes=(plan.sizes,))
         except Exception as error:
             from lenext.exporting.diagnosis import explain_failure
 
-            raise explain_failure(module, example, error) from error
+            raise explain_failure(plan.module, plan.example, error) from error
     for part in program.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths of this machine

@@ -95,15 +95,27 @@ def taps(length: int, out_length: int, low: Tensor, high: Tensor, dtype: torch.d
         high: Last position.
         dtype: Of the result (out_length, length); each row sums up to 1.
     """
-    extent = (high - low).to(dtype)
-    scale = extent / out_length
-    coarse = torch.floor(scale * COARSE_STEPS) / COARSE_STEPS
-    fine = (extent - coarse * out_length) / out_length
     steps = torch.arange(out_length, dtype=dtype) + 0.5
-    positions = torch.arange(length).to(dtype) + 0.5
-    distances = ((positions - (steps * coarse)[:, None]) - low.to(dtype)) - (steps * fine)[:, None]
-    weights = torch.relu(1 - distances.abs() * (1 / torch.clamp(scale, min=1.0)))
+    weights = triangles(length, steps, (high - low).to(dtype), out_length, low.to(dtype))
     return weights / weights.sum(1, keepdim=True)
+
+
+def triangles(length: int, steps: Tensor, extent: Tensor, count: int | Tensor, low: float | Tensor) -> Tensor:
+    """Return the weights, not normalized, of an axis's pixels for results at some steps, (steps, length).
+
+    Args:
+        length: Pixels of the axis.
+        steps: Middles of the results, in results.
+        extent: What `count` results cover of the axis, in pixels.
+        count: Number of results.
+        low: Where they begin on the axis.
+    """
+    scale = extent / count
+    coarse = torch.floor(scale * COARSE_STEPS) / COARSE_STEPS
+    fine = (extent - coarse * count) / count
+    positions = torch.arange(length).to(steps.dtype) + 0.5
+    distances = ((positions - (steps * coarse)[:, None]) - low) - (steps * fine)[:, None]
+    return torch.relu(1 - distances.abs() * (1 / torch.clamp(scale, min=1.0)))
 
 
 def fit_pixels(pixels: Tensor, height: int, width: int, *, crop: bool, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -149,14 +161,8 @@ def pad_taps(file_height: int, file_width: int, height: int, width: int, dtype: 
 
 def placed_taps(length: int, inner: Tensor, out_length: int, dtype: torch.dtype) -> Tensor:
     """Return the taps from an axis to `inner` pixels in the middle of `out_length`, (out_length, length)."""
-    extent, count = torch.scalar_tensor(length, dtype=dtype), inner.to(dtype)
-    scale = extent / count
-    coarse = torch.floor(scale * COARSE_STEPS) / COARSE_STEPS
-    fine = (extent - coarse * count) / count
     places = torch.arange(out_length) - (out_length - inner) // 2
-    steps = places.to(dtype) + 0.5
-    positions = torch.arange(length).to(dtype) + 0.5
-    distances = (positions - (steps * coarse)[:, None]) - (steps * fine)[:, None]
-    weights = torch.relu(1 - distances.abs() * (1 / torch.clamp(scale, min=1.0)))
+    extent = torch.scalar_tensor(length, dtype=dtype)
+    weights = triangles(length, places.to(dtype) + 0.5, extent, inner.to(dtype), 0.0)
     inside = ((places >= 0) & (places < inner)).to(dtype)[:, None]
     return inside * weights / torch.where(inside > 0, weights.sum(1, keepdim=True), 1.0)

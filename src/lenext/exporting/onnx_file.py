@@ -126,15 +126,33 @@ def quiet_exporter() -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A module to export, with an example of its input, the input's name and its free sizes."""
+
+    module: ExportedNetwork
+    example: Tensor
+    name: str
+    sizes: dict[int, Any]
+
+
+def plan_export(network: nn.Module, prepare: Preprocessing, *, network_only: bool) -> Plan:
+    """Return the module from pixels (N, C, H, W), uint8, or from prepared images, float32, to its outputs."""
+    module, batch = ExportedNetwork(network, prepare).eval(), dimension("batch", MAX_BATCH)
+    if network_only:
+        module.prepare = nn.Identity()  # type: ignore[assignment]
+        return Plan(module, torch.zeros(2, *prepare.input_shape), "images", {0: batch})
+    pixels = torch.zeros(2, prepare.channels, 61, 47, dtype=torch.uint8)
+    return Plan(module, pixels, INPUT, {0: batch, 2: dimension("height", MAX_SIDE), 3: dimension("width", MAX_SIDE)})
+
+
 def export_pixels_to_probabilities(network: nn.Module, prepare: Preprocessing) -> Any:
     """Return the ONNX model from pixels (N, C, H, W), uint8, to probabilities and logits (N, K).
 
     Raises:
         ConfigurationError: The network cannot be exported; the message names the layer.
     """
-    pixels = torch.zeros(2, prepare.channels, 61, 47, dtype=torch.uint8)
-    sizes = {0: dimension("batch", MAX_BATCH), 2: dimension("height", MAX_SIDE), 3: dimension("width", MAX_SIDE)}
-    return convert_to_onnx(ExportedNetwork(network, prepare), pixels, INPUT, sizes)
+    return convert_to_onnx(plan_export(network, prepare, network_only=False))
 
 
 def export_network_alone(network: nn.Module, prepare: Preprocessing) -> Any:
@@ -143,32 +161,29 @@ def export_network_alone(network: nn.Module, prepare: Preprocessing) -> Any:
     Raises:
         ConfigurationError: The network cannot be exported.
     """
-    module = ExportedNetwork(network, prepare)
-    module.prepare = nn.Identity()  # type: ignore[assignment]
-    images = torch.zeros(2, *prepare.input_shape)
-    return convert_to_onnx(module, images, "images", {0: dimension("batch", MAX_BATCH)})
+    return convert_to_onnx(plan_export(network, prepare, network_only=True))
 
 
 def dimension(name: str, largest: int) -> Any:
     return torch.export.Dim(name, min=1, max=largest)
 
 
-def convert_to_onnx(module: ExportedNetwork, example: Tensor, name: str, sizes: Mapping[int, Any]) -> Any:
+def convert_to_onnx(plan: Plan) -> Any:
     """Return the ONNX model of a module, with `network` in the names of the nodes that belong to the network."""
     require("onnx", "export")
     require("onnxscript", "export")
     with quiet_exporter(), torch.no_grad():
         try:
             program = torch.onnx.export(
-                module.eval(), (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(dict(sizes),),
-                input_names=[name], output_names=list(OUTPUTS), external_data=False, verbose=False,
+                plan.module, (plan.example,), dynamo=True, opset_version=OPSET, dynamic_shapes=(plan.sizes,),
+                input_names=[plan.name], output_names=list(OUTPUTS), external_data=False, verbose=False,
             )  # fmt: skip
         except LenextError:
             raise
         except Exception as error:
             from lenext.exporting.diagnosis import explain_failure
 
-            raise explain_failure(module, example, error) from error
+            raise explain_failure(plan.module, plan.example, error) from error
     if program is None:
         raise ConfigurationError("export: torch's exporter gave no program")
     model = program.model_proto

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from lenext.data.dataset import Split
 from lenext.data.splitting import draw_samples
 from lenext.exporting.engines import Session, open_onnxruntime, open_openvino
 from lenext.exporting.extras import is_installed, require
+from lenext.exporting.onnx_file import serialize
 from lenext.foundation.device import cpu_has_bf16
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.intervals import format_interval
@@ -33,6 +34,7 @@ MIN_ROUND_SECONDS = 0.02
 QUANTIZED = ("Conv", "Gemm", "MatMul")
 
 Array = NDArray[Any]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -138,18 +140,17 @@ def quantize(model: Any, training: Split) -> Any:
 
 def measure_gate(before: Any, after: Any, validation: Split) -> Gate:
     """Measure accuracy and time of an fp32 and an int8 model, both from pixels, in turns."""
-    contents = {"fp32": before.SerializeToString(), "int8": after.SerializeToString()}
+    contents = {"fp32": serialize(before), "int8": serialize(after)}
     sessions: dict[str, Session] = {name: open_onnxruntime(content) for name, content in contents.items()}
     accuracies = {name: measure_accuracy(session, validation) for name, session in sessions.items()}
     if is_installed("openvino") and cpu_has_bf16():
         sessions["bf16 by OpenVINO"] = open_openvino(contents["fp32"], "bf16")  # its pixels move, its time counts
     first = next(stored_batches(validation))
-    seconds = {}
+    seconds: dict[str, float] = {}
     for size in LATENCY_BATCHES:
         images = np.resize(first, (size, *first.shape[1:]))
         calls = {name: partial(session, images) for name, session in sessions.items()}
-        for name, value in time_in_turns(calls).items():
-            seconds[f"{name}, {size}"] = value
+        seconds |= {f"{name}, {size}": median(times) for name, times in time_in_turns(calls).items()}
     return Gate(
         len(validation), accuracies["fp32"], accuracies["int8"], seconds, len(contents["fp32"]), len(contents["int8"])
     )
@@ -161,16 +162,18 @@ def measure_accuracy(session: Session, split: Split) -> float:
     return float((answers == split.labels.numpy()).mean())
 
 
-def time_in_turns(calls: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median seconds of each call, measured in turns."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
+def time_in_turns(
+    calls: Mapping[Name, Callable[[], object]], rounds: int = ROUNDS, min_seconds: float = MIN_ROUND_SECONDS
+) -> dict[Name, list[float]]:
+    """Return the seconds of each call, measured in turns, once a round; a round repeats it for `min_seconds`."""
+    times: dict[Name, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, call in calls.items():
             start, count = time.perf_counter(), 0
-            while time.perf_counter() - start < MIN_ROUND_SECONDS or not count:
+            while time.perf_counter() - start < min_seconds or not count:
                 call()
                 count += 1
             times[name].append((time.perf_counter() - start) / count)
-    return {name: median(values) for name, values in times.items()}
+    return times

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -94,20 +95,15 @@ def verify(
     """
     differences, changed = [0.0], []
     count = min(len(split), MAX_IMAGES)
-    with count_bar("verifying", count) as advance:
-        for name, pixels, stored in samples(split, count, prepare):
+    odd = list(odd_images(split, prepare))
+    with count_bar("verifying", count + len(odd)) as advance:
+        for name, pixels, stored in chain(samples(split, count, prepare), odd):
             expected, actual = reference(network, prepare, stored[None]), session(pixels[None])[0]
             differences.append(float(np.abs(expected - actual).max()))
             if (before := int(expected.argmax())) != (after := int(actual.argmax())):
                 changed.append((name, classes[before], classes[after]))
             advance(1)
     between = compare_batches(session, split, prepare)
-    odd = list(odd_images(split, prepare))
-    for name, pixels, stored in odd:
-        expected, actual = reference(network, prepare, stored[None]), session(pixels[None])[0]
-        differences.append(float(np.abs(expected - actual).max()))
-        if (before := int(expected.argmax())) != (after := int(actual.argmax())):
-            changed.append((name, classes[before], classes[after]))
     return Verification(count, len(odd), float(np.max(differences)), between, tuple(changed), tolerance)  # nan stays
 
 

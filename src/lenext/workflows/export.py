@@ -169,7 +169,8 @@ def write(
     test = (
         None if source.split is None or path.suffix == ".pt2" else SelfTest.make(candidate.session, facts, source.split)
     )
-    before = {each for each in (path, path.with_suffix(".bin"), beside, card) if each.exists()}
+    files = {path, beside, card} | ({path.with_suffix(".bin")} if path.suffix == ".xml" else set())
+    new = {each for each in files if not each.exists()}
     facts_of_card = card_facts(source, checked)
     with provisional_folder(path.parent):
         make_folder(path.parent)
@@ -180,7 +181,7 @@ def write(
             candidate.write(path, facts)
             write_atomic(card, write_card(path, facts, facts_of_card))
         except BaseException:
-            for each in {path, beside, card} - before:
+            for each in new:
                 each.unlink(missing_ok=True)
             raise
     return Exported(path, card, facts, verification)
