@@ -14,12 +14,11 @@ import torch
 
 from benchmarks.harness import report, spread
 from lenext.data.preprocessing import Preprocessing
-from lenext.exporting.engines import Choice, EnginePrecision, choose_engine, open_session
+from lenext.exporting.engines import Choice, EnginePrecision, Load, choose_engine, open_session
 from lenext.exporting.onnx_file import export_network_alone
 from lenext.exporting.quantization import time_in_turns
 from lenext.foundation.device import Compute, cpu_has_bf16
 from lenext.foundation.normalization import Normalization
-from lenext.inspection.summary import summarize
 from lenext.models import create, find_variant
 
 NETWORKS = ("lenet", "convnext_patch4_corrected", "resnet18_32px", "resnet18", "densenet121", "convnext_tiny")
@@ -49,7 +48,7 @@ def measure(name: str) -> list[dict[str, Any]]:
     normalization = Normalization((0.5,) * channels, (0.25,) * channels)
     prepare = Preprocessing(channels, (size, size), "crop", (size, size), "interpolate", normalization)
     model = export_network_alone(network, prepare).SerializeToString()
-    multiply_adds = summarize(network, prepare.input_shape).multiply_adds
+    load = Load.measure(network, prepare)
     precisions: tuple[EnginePrecision, ...] = ("fp32", "bf16") if cpu_has_bf16() else ("fp32",)
     choices = [Choice("onnxruntime", "fp32"), *(Choice("openvino", each) for each in precisions)]
     sessions = {choice: open_session(model, choice) for choice in choices}
@@ -63,7 +62,7 @@ def measure(name: str) -> list[dict[str, Any]]:
         times = time_in_turns(calls, ROUNDS, MIN_SECONDS)
         found = {choice: spread(some) for choice, some in times.items()}
         fastest = min(one["median"] for one in found.values())
-        picked = choose_engine("auto", multiply_adds, many=batch > 1, device="cpu")
+        picked = choose_engine("auto", load, many=batch > 1, device="cpu")
         for choice, one in found.items():
             rows.append(
                 {

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import RESULTS, race, report
-from lenext.comparison.reproduce import published_epochs, published_experiment
+from lenext.course.reproduce import published_epochs, published_experiment
 from lenext.runs.folder import Run
 from lenext.training.published import PUBLISHED
 

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from lenext.comparison.lessons import lesson as lesson
     from lenext.comparison.race import race as race
-    from lenext.comparison.reproduce import reproduce as reproduce
     from lenext.comparison.vary import vary as vary
+    from lenext.course.lessons import lesson as lesson
+    from lenext.course.reproduce import reproduce as reproduce
     from lenext.data import DATASETS as DATASETS
     from lenext.data import load as load
     from lenext.data.dataset import Dataset as Dataset
@@ -90,13 +90,13 @@ HOMES = {
     "find_learning_rate": "training.rates",
     "export": "workflows.export",
     "fit": "training.loop",
-    "lesson": "comparison.lessons",
+    "lesson": "course.lessons",
     "load": "data",
     "lr_find": "workflows.rates",
     "predict": "workflows.predict",
     "race": "comparison.race",
     "report": "workflows.report",
-    "reproduce": "comparison.reproduce",
+    "reproduce": "course.reproduce",
     "resume": "workflows.resume",
     "summarize": "inspection.summary",
     "summary": "workflows.networks",

@@ -28,6 +28,7 @@ from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
 from lenext.foundation.normalization import Normalization
+from lenext.models import create
 from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction
@@ -455,20 +456,26 @@ def test_a_module_is_left_as_it_was_and_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("has_bf16", "multiply_adds", "many", "expected"),
+    ("has_bf16", "name", "many", "expected"),
     [
-        (True, 10**9, True, "openvino bf16"),
-        (True, 10**9, False, "openvino bf16"),
-        (True, 400_000, False, "onnxruntime fp32"),
-        (True, 400_000, True, "openvino bf16"),
-        (False, 10**9, True, "onnxruntime fp32"),
+        (True, "resnet18_32px", True, "openvino bf16"),
+        (True, "resnet18_32px", False, "openvino bf16"),
+        (True, "lenet", False, "onnxruntime fp32"),
+        (True, "lenet", True, "openvino bf16"),
+        (True, "convnext_patch4_corrected", True, "openvino fp32"),
+        (True, "convnext_patch4_corrected", False, "openvino fp32"),
+        (True, "convnext_32px", True, "openvino bf16"),
+        (False, "resnet18_32px", True, "onnxruntime fp32"),
+        (False, "convnext_patch4_corrected", True, "onnxruntime fp32"),
     ],
 )
-def test_what_auto_picks(
-    has_bf16: bool, multiply_adds: int, many: bool, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_auto_picks(has_bf16: bool, name: str, many: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "cpu_has_bf16", lambda: has_bf16)
-    choice = engines.choose_engine("auto", multiply_adds, many=many, device="cpu")
+    channels, size = (1, 28) if name == "lenet" else (3, 32)
+    normalization = Normalization((0.5,) * channels, (0.2,) * channels)
+    prepare = Preprocessing(channels, (size, size), "crop", (size, size), "interpolate", normalization)
+    load = engines.Load.measure(create(name), prepare)
+    choice = engines.choose_engine("auto", load, many=many, device="cpu")
     assert f"{choice.engine} {choice.precision}" == expected
     with pytest.raises(ConfigurationError, match="device=cuda"):
-        engines.choose_engine("auto", multiply_adds, many=many, device="cuda")
+        engines.choose_engine("auto", load, many=many, device="cuda")

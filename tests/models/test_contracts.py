@@ -242,7 +242,9 @@ network.eval()
 with torch.no_grad():
     answers = network(images)
     assert answers.shape == (2, 5)
-    assert torch.allclose(answers, network(images.to(memory_format=torch.channels_last)), atol=1e-4)
+    # one step at random weights leaves statistics that let the logits grow to a million: the tolerance follows them
+    tolerance = 1e-5 * max(1.0, float(answers.abs().max()))
+    assert torch.allclose(answers, network(images.to(memory_format=torch.channels_last)), rtol=0, atol=tolerance)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

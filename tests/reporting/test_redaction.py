@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 import lenext
-from lenext.comparison.lessons import lesson
 from lenext.comparison.race import race
 from lenext.comparison.vary import vary
+from lenext.course.lessons import lesson
 from lenext.reporting.page import template_environment
 from lenext.reporting.redaction import redact_paths
 from lenext.workflows.audit import audit

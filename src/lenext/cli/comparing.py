@@ -129,8 +129,8 @@ def reproduce(
     if not result:
         refuse(ON_LIST, better=better, scale=scale, seeds=seeds, name=name, runs_dir=runs_dir, data_dir=data_dir,
                offline=offline, threads=threads, epochs=epochs)  # fmt: skip
-    from lenext.comparison.reproduce import list_published
-    from lenext.comparison.reproduce import reproduce as work
+    from lenext.course.reproduce import list_published
+    from lenext.course.reproduce import reproduce as work
 
     if not result:
         print_rows(list_published(), False, right=("epochs",))
@@ -156,8 +156,8 @@ def lesson(
     if not lesson_name:
         refuse(ON_LIST, name=name, runs_dir=runs_dir, data_dir=data_dir, offline=offline, threads=threads,
                epochs=epochs)  # fmt: skip
-    from lenext.comparison.lessons import lesson as work
-    from lenext.comparison.lessons import list_lessons
+    from lenext.course.lessons import lesson as work
+    from lenext.course.lessons import list_lessons
 
     if not lesson_name:
         print_rows(list_lessons(), False)

@@ -1,1 +1,1 @@
-"""Trainings that belong together: races of networks, variations of one, reproductions of published results, lessons."""
+"""Trainings that belong together: races of networks, variations of one, searches."""

@@ -36,6 +36,7 @@ MAX_CACHED_BYTES, MAX_CACHED_FILES = 2_000_000_000, 20
 MAX_REASON_CHARACTERS = 300
 EXPORTERS = ("onnx", "onnxscript")
 TINY_MULTIPLY_ADDS = 2_000_000  # of one image; what starting an operator costs decides below
+MAX_DEPTHWISE_SHARE = 0.25  # of the multiply-adds; above it, OpenVINO's slow bf16 depthwise convolutions decide
 
 
 @dataclass(frozen=True)
@@ -49,36 +50,62 @@ class Choice:
         return f"{self.engine} {version_of(self.engine)}, {self.precision}"
 
 
-def choose_engine(engine: Engine, multiply_adds: int, *, many: bool, device: str) -> Choice:
+@dataclass(frozen=True)
+class Load:
+    """What the choice of an engine asks of a network.
+
+    Attributes:
+        multiply_adds: Of one image.
+        depthwise_share: Fraction of them in depthwise convolutions.
+    """
+
+    multiply_adds: int
+    depthwise_share: float = 0.0
+
+    @classmethod
+    def measure(cls, network: nn.Module, prepare: Preprocessing) -> "Load":
+        """Count the multiply-adds of a network."""
+        summary = summarize(network, prepare.input_shape)
+        depthwise = {
+            name
+            for name, module in network.named_modules()
+            if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+        }
+        counted = sum(layer.multiply_adds for layer in summary.layers if layer.name in depthwise)
+        return cls(summary.multiply_adds, counted / max(summary.multiply_adds, 1))
+
+
+def choose_engine(engine: Engine, load: Load, *, many: bool, device: str) -> Choice:
     """Resolve `auto` by what was measured (docs/benchmarks.md), never by timing.
 
     Args:
         engine: As asked for.
-        multiply_adds: Of one image.
+        load: Of one image.
         many: Whether many images are measured at a time, rather than one.
         device: The device as asked for; engines other than torch compute on the CPU.
 
     Raises:
         ConfigurationError: The engine is not installed, or cannot compute on the device.
     """
-    fast = "bf16" if cpu_has_bf16() else "fp32"
+    fast: EnginePrecision = "bf16" if cpu_has_bf16() else "fp32"
     on_cpu = find_device(device).type == "cpu"
     if engine == "torch":
-        return Choice("torch", fast)  # type: ignore[arg-type]
+        return Choice("torch", fast)
     if engine != "auto":
         for package in (engine, *EXPORTERS):
             require(package, f"engine={engine}")
         if device not in ("auto", "cpu"):
             raise ConfigurationError(f"engine={engine}: it computes on the CPU; leave device={device} out")
-        return Choice(engine, fast if engine == "openvino" else "fp32")  # type: ignore[arg-type]
+        return Choice(engine, fast if engine == "openvino" else "fp32")
     if not on_cpu:
-        return Choice("torch", fast)  # type: ignore[arg-type]
-    preferred: tuple[Choice, ...] = (Choice("onnxruntime", "fp32"), Choice("openvino", fast))  # type: ignore[arg-type]
-    if fast == "bf16" and (many or multiply_adds >= TINY_MULTIPLY_ADDS):
+        return Choice("torch", fast)
+    precision: EnginePrecision = "fp32" if load.depthwise_share > MAX_DEPTHWISE_SHARE else fast
+    preferred = (Choice("onnxruntime", "fp32"), Choice("openvino", precision))
+    if fast == "bf16" and (many or load.multiply_adds >= TINY_MULTIPLY_ADDS):
         preferred = preferred[::-1]
     if not all(map(is_installed, EXPORTERS)):
-        return Choice("torch", fast)  # type: ignore[arg-type]
-    return next((choice for choice in preferred if is_installed(choice.engine)), Choice("torch", fast))  # type: ignore[arg-type]
+        return Choice("torch", fast)
+    return next((choice for choice in preferred if is_installed(choice.engine)), Choice("torch", fast))
 
 
 def open_onnxruntime(model: bytes) -> Session:
@@ -173,7 +200,7 @@ def open_engine(network: nn.Module, prepare: Preprocessing, engine: Engine, *, m
     """
     if engine == "torch":
         return network
-    choice = choose_engine(engine, summarize(network, prepare.input_shape).multiply_adds, many=many, device=device)
+    choice = choose_engine(engine, Load.measure(network, prepare), many=many, device=device)
     if choice.engine == "torch":
         return network
     images = torch.rand(4, *prepare.input_shape, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import lenext
-from lenext.comparison import lessons, reproduce
+from lenext.course import lessons, reproduce
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError
 from lenext.models import FAMILIES, MODELS, create
