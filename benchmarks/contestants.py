@@ -1,7 +1,9 @@
-"""Those who train the same network on the same images: lenext, others with their ordinary settings, and the limit.
+"""Those who train the same network on the same images: lenext, others, and the limit.
 
 python -m benchmarks.contestants WHO NETWORK SIZE BATCH serves one of them (see harness). All train with SGD of momentum
-0.9 and without augmentation; all but the documents' loop are given images that are normalised already, in memory.
+0.9 and without augmentation; all but the documents' loop are given images that are normalised already, in memory. Each
+peer comes as it is installed, and as an expert sets it up for this processor: bf16 autocast (where the processor has
+bf16), channels last, compiled where that pays.
 """
 
 import json
@@ -20,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import lenext
 from benchmarks.harness import serve
+from lenext.foundation.device import cpu_has_bf16
 
 RATE, MOMENTUM, WARM = 0.01, 0.9, 3
 Work = Callable[[int], float]
@@ -128,7 +131,7 @@ def documents(network: str, size: int, batch: int) -> Work:
     return work
 
 
-def lightning(network: str, size: int, batch: int) -> Work:
+def lightning(network: str, size: int, batch: int, *, expert: bool = False, compiled: bool = False) -> Work:
     """Lightning's Trainer."""
     import logging
 
@@ -140,6 +143,10 @@ def lightning(network: str, size: int, batch: int) -> Work:
         def __init__(self) -> None:
             super().__init__()
             self.network = build(network, size)
+            if expert:
+                self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if compiled:
+                self.network.compile()
 
         def training_step(self, some: Any, _: int) -> Tensor:
             images, labels = some
@@ -159,21 +166,44 @@ def lightning(network: str, size: int, batch: int) -> Work:
 
     module = Module()
     images, labels = arrays(network, size, 5_000)
+    if expert:
+        images = images.contiguous(memory_format=torch.channels_last)
+    precision: Any = "bf16-mixed" if expert and cpu_has_bf16() else "32-true"
 
     def work(steps: int) -> float:
         rows = torch.arange((steps + WARM) * batch) % len(labels)
-        loader = DataLoader(TensorDataset(images[rows], labels[rows]), batch_size=batch, shuffle=True)
+        pairs = TensorDataset(images[rows], labels[rows])
+        loader = DataLoader(pairs, batch_size=batch, shuffle=True, collate_fn=stack_last if expert else None)
         clock = Clock()
         L.Trainer(
             max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, callbacks=[clock],
+            enable_model_summary=False, callbacks=[clock], precision=precision,
         ).fit(module, loader)  # fmt: skip
         return (clock.ends[-1] - clock.ends[WARM - 1]) / steps
 
     return work
 
 
-def fastai(network: str, size: int, batch: int) -> Work:
+def stack_last(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """A batch in channels last, from images and labels."""
+    images, labels = zip(*pairs, strict=True)
+    return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.stack(labels)
+
+
+class Autocast(nn.Module):
+    """A network under bf16 autocast, channels last."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
+            logits = self.network(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
+
+def fastai(network: str, size: int, batch: int, *, expert: bool = False) -> Work:
     """fastai's Learner."""
     from fastai.callback.core import Callback
     from fastai.data.core import DataLoaders
@@ -186,6 +216,8 @@ def fastai(network: str, size: int, batch: int) -> Work:
 
     images, labels = arrays(network, size, 5_000)
     model = build(network, size)
+    if expert:
+        model = Autocast(model)
 
     def work(steps: int) -> float:
         rows = torch.arange((steps + WARM) * batch) % len(labels)
@@ -302,10 +334,27 @@ def limit(how: str, network: str, size: int, batch: int) -> Work:
     return work
 
 
+def peak(network: str, size: int, batch: int) -> Work:
+    """A product of two matrices of 2,048 x 2,048 in the processor's fastest precision: its measured peak."""
+    one, other = torch.randn(2, PEAK_SIDE, PEAK_SIDE).to(torch.bfloat16 if cpu_has_bf16() else torch.float32)
+
+    def work(steps: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(steps):
+            one @ other
+        return (time.perf_counter() - begun) / steps
+
+    return work
+
+
+PEAK_SIDE = 2_048
 LIMITS = ("last-autocast", "last-bf16", "last-fp32", "last-bf16-compiled", "last-autocast-compiled")
 MAKERS: dict[str, Callable[[str, int, int], Work]] = {
     "lenext": ours, "lenext-compiled": partial(ours, compiled="yes"), "documents": documents, "lightning": lightning,
-    "fastai": fastai, "keras-torch": keras, "keras-jax": keras,
+    "lightning-expert": partial(lightning, expert=True),
+    "lightning-expert-compiled": partial(lightning, expert=True, compiled=True),
+    "fastai": fastai, "fastai-expert": partial(fastai, expert=True), "keras-torch": keras, "keras-jax": keras,
+    "peak": peak,
 }  # fmt: skip
 
 if __name__ == "__main__":

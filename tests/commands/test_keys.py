@@ -44,9 +44,13 @@ KEYS: dict[str, tuple[dict[str, Any], Any]] = {
     "freeze_stem_after": ({}, 0.5), "early_stopping": ({"epochs": 4, "learning_rate": 0.0}, 1),
     "evaluate_training": ({}, True), "tta": ({}, "shift"), "seed": ({}, 1), "device": ({}, "mps"),
     "precision": ({}, OTHER_PRECISION), "memory_format": ({}, "contiguous"), "compile": ({}, "cuda_graphs"),
-    "replicas": ({}, 2), "checkpoint_minutes": ({}, 1e-6), "tensorboard": ({}, True), "threads": ({}, 2),
+    "replicas": ({}, 2), "fast_layers": ({"precision": "bf16"}, False),
+    "checkpoint_minutes": ({}, 1e-6), "tensorboard": ({}, True), "threads": ({}, 2),
 }  # fmt: skip
 """For each key the other keys with which it has an effect, and a value that has one."""
+
+NETWORKS = {"fast_layers": "convnext_patch4_corrected"}
+"""The networks that show the effect of a key where LeNet has none."""
 
 WITHOUT_EFFECT: list[dict[str, Any]] = [
     {"shift_padding": "reflect"}, {"weight_decay": 0.0, "decay_norms_and_biases": True},
@@ -64,12 +68,12 @@ def unbalanced(digits: Dataset) -> Dataset:
     return Dataset.from_arrays(digits.train.images[rows].numpy(), labels[rows], name="unbalanced")  # type: ignore[index]
 
 
-def trained(settings: dict[str, Any], data: Dataset, folder: Path) -> tuple[Any, ...]:
+def trained(settings: dict[str, Any], data: Dataset, folder: Path, network: str = "lenet") -> tuple[Any, ...]:
     """Train; return records, weights, predictions, checkpoints, machine and notes, or the refusal."""
     usual: dict[str, Any] = {"data": data, "epochs": 2, "batch_size": 16, "optimizer": "sgd", "label_smoothing": 0.0,
                              "shift": 0, "learning_rate": 0.05}  # fmt: skip
     try:
-        run = lenext.train("lenet", **(usual | settings), runs_dir=folder, quiet=True, report=False)
+        run = lenext.train(network, **(usual | settings), runs_dir=folder, quiet=True, report=False)
     except LenextError as error:
         return ("refused", str(error))
     lines = (run.path / "results.csv").read_text().splitlines()
@@ -103,7 +107,9 @@ def test_a_key_changes_a_training_or_is_refused(key: str, unbalanced: Dataset, t
     if key == "threads" and (os.cpu_count() or 1) < 2:
         pytest.skip("one core")
     context, value = KEYS[key]
-    assert trained(context, unbalanced, tmp_path / "a") != trained(context | {key: value}, unbalanced, tmp_path / "b")
+    network = NETWORKS.get(key, "lenet")
+    without = trained(context, unbalanced, tmp_path / "a", network)
+    assert trained(context | {key: value}, unbalanced, tmp_path / "b", network) != without
 
 
 @pytest.mark.slow
@@ -120,7 +126,7 @@ def test_a_key_changes_the_search_for_a_rate_or_is_refused(key: str, tmp_path: P
     context, value = KEYS[key]
     if key in NOT_FOR_FEW_STEPS:
         assert "has no effect" in str(searched({key: value}))
-    elif key in ("threads", "memory_format"):  # of the machine: they may leave the bits as they are
+    elif key in ("threads", "memory_format", "fast_layers"):  # of the machine: they may leave the bits as they are
         assert isinstance(searched({key: value}), RateSearch)
     else:
         assert searched(context) != searched(context | {key: value})

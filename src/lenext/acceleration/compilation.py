@@ -12,7 +12,7 @@ from torch import nn
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
 
-MIN_SAMPLES = {"densenet_32px": 160_000, "convnext_patch4": 1_000_000, "convnext_patch4_corrected": 1_000_000}
+MIN_SAMPLES = {"densenet_32px": 160_000}
 """By network, the samples over all epochs from which a compiled step on a CPU saves twice the time of compiling it.
 Measured by `benchmarks.training`; the other networks gain nothing there."""
 

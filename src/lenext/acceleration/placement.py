@@ -2,22 +2,25 @@
 
 from torch import nn
 
+from lenext.acceleration.depthwise import accelerate_depthwise
 from lenext.acceleration.pooling import accelerate_pools
 from lenext.foundation.device import Compute
 
 
-def place_network(network: nn.Module, compute: Compute) -> nn.Module:
+def place_network(network: nn.Module, compute: Compute, *, fast_layers: bool = True) -> nn.Module:
     """Move a network to a device, in its memory format, and give it the layers that are faster there.
 
     Args:
         network: Any network; it is changed in place.
         compute: The device and memory format.
+        fast_layers: Whether layers that have a faster path get it.
 
     Returns:
         The same network.
     """
     network.to(compute.device)
     network.to(memory_format=compute.memory_format)  # type: ignore[call-overload]
-    if compute.device.type == "cpu":
+    if compute.device.type == "cpu" and fast_layers:
         accelerate_pools(network)
+        accelerate_depthwise(network)
     return network

@@ -166,5 +166,5 @@ def evaluate(
     if split not in splits:
         raise DataError(f"{data.name} has no {split} split; it has: {', '.join(splits)}")
     settings = resolve(recipe, data)
-    place_network(network, settings.machine.compute)
+    place_network(network, settings.machine.compute, fast_layers=settings.machine.fast_layers)
     return evaluate_split(network, splits[split], settings.images, settings.machine.compute, settings.evaluation.tta)

@@ -156,11 +156,13 @@ class MachineSettings:
         compute: Device, precision and memory format.
         compile: Whether the step is compiled, and how.
         replicas: Replicas of the network that share a batch; 1 unless on a CPU.
+        fast_layers: Whether layers that have a faster path take it.
     """
 
     compute: Compute
     compile: Literal["no", "yes", "cuda_graphs"]
     replicas: int
+    fast_layers: bool
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def resolve(recipe: Recipe, data: Dataset, images: Preprocessing | None = None) 
             compute=compute,
             compile="no" if recipe.compile == "auto" else recipe.compile,
             replicas=recipe.replicas if compute.device.type == "cpu" else 1,
+            fast_layers=recipe.fast_layers,
         ),
     )
 

@@ -144,7 +144,7 @@ class TrainingState:
             initialize(network, settings.initialization)
         if sample_images:
             fit_whitening(network, sample_images)
-        place_network(network, compute)
+        place_network(network, compute, fast_layers=settings.machine.fast_layers)
         return cls(network, compute, Update(network, settings.optimizer, compute))
 
     @property

@@ -147,6 +147,9 @@ class MachineKeys:
         1, "Replicas of the network that share each batch on a CPU, each with batch norm over its own part.",
         Limits(1, 256),
     )  # fmt: skip
+    fast_layers: bool = key(
+        True, "On a CPU, compute some layers by faster formulas, equal up to rounding; no: only PyTorch's own layers."
+    )
     checkpoint_minutes: float = key(
         10.0, "Minutes between checkpoints within an epoch; 0: checkpoints only at the end of an epoch.", COUNT
     )

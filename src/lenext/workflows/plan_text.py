@@ -71,7 +71,8 @@ def describe_machine(job: Job) -> str:
     if job.recipe.replicas > 1:
         is_cpu = job.compute.device.type == "cpu"
         replicas = f", {job.recipe.replicas} replicas" if is_cpu else ", no replicas off a CPU"
-    return job.compute.describe() + compiled + replicas
+    layers = "" if job.recipe.fast_layers else ", only PyTorch's layers"
+    return job.compute.describe() + compiled + replicas + layers
 
 
 def changed_keys(recipe: Recipe, names: Sequence[str]) -> str:
