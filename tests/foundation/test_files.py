@@ -128,3 +128,13 @@ def test_a_provisional_folder_goes_with_what_failed(tmp_path: Path) -> None:
     with provisional_folder(tmp_path / "c"):
         pass
     assert (tmp_path / "c").is_dir()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "folder", "link"])
+def test_a_folder_is_never_written_over(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LenextError, match="it is a folder; give the name of a file"):
+        write_atomic(Path(name), "abc")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link"]

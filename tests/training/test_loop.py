@@ -13,13 +13,14 @@ from torch import nn
 import lenext
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, TrainingError
+from lenext.training.frozen import set_training_mode
 from lenext.training.loop import evaluate, events, fit
 from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
 from lenext.training.schedule import learning_rate
 from lenext.training.settings import ScheduleSettings, resolve, split_by_recipe
 from lenext.training.state import Step, TrainingState
-from lenext.training.trainer import Trainer, set_training_mode
+from lenext.training.trainer import Trainer
 
 QUICK = Recipe(epochs=2, batch_size=64, device="cpu", shift=1)
 

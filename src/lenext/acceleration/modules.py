@@ -1,10 +1,17 @@
-"""Modules that are known to be safe to run in several threads."""
+"""What is known of modules: whether they keep something of a forward pass, and whether they draw random numbers."""
 
 from torch import nn
 
+RANDOM_LAYERS = (nn.RReLU, nn.FractionalMaxPool2d, nn.MultiheadAttention)
 KNOWN_PACKAGES = ("torch.nn.", "lenext.models.", "lenext.acceleration.")
 
 
 def is_stateless(module: nn.Module) -> bool:
     """Return whether a module is known to keep nothing of a forward pass in evaluation mode."""
     return f"{type(module).__module__}.".startswith(KNOWN_PACKAGES)
+
+
+def draws_at_random(module: nn.Module) -> bool:
+    """Return whether a module draws random numbers in training mode: dropout, stochastic depth and their like."""
+    rate = getattr(module, "p" if "Dropout" in type(module).__name__ else "drop_path", 0)
+    return isinstance(module, RANDOM_LAYERS) or rate > 0

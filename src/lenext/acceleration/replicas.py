@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lenext.acceleration.modules import is_stateless
+from lenext.acceleration.modules import draws_at_random, is_stateless
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
-
-RANDOM_LAYERS = (nn.RReLU, nn.FractionalMaxPool2d, nn.MultiheadAttention)
 
 PartResult = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 """The loss of a part of a batch, its logits, its gradients by parameter."""
@@ -134,6 +132,5 @@ def check_replicable(network: nn.Module) -> None:
             raise ConfigurationError(
                 f"replicas: {type(module).__name__} may keep or draw something; leave replicas out"
             )
-        rate = getattr(module, "p" if "Dropout" in type(module).__name__ else "drop_path", 0)
-        if isinstance(module, RANDOM_LAYERS) or rate > 0:
+        if draws_at_random(module):
             raise ConfigurationError(f"replicas: {name} drops at random, which would not repeat; leave replicas out")

@@ -31,6 +31,8 @@ def atomic(path: Path) -> Iterator[Path]:
             yield temporary
         return
     target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if target.is_dir():  # among them `.`, which has no name
+        raise LenextError(f"cannot write {path}: it is a folder; give the name of a file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary

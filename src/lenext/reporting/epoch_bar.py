@@ -58,6 +58,8 @@ class EpochBar:
         status = f"loss {float(step.loss):.3f}  acc {int(step.correct) / step.samples:6.1%}  {rate:,.0f} images/s"
         if step.phase == "validation":
             status = f"validating, {step.position + 1}/{step.batches}"
+        if step.phase == "features":
+            status = f"computing the features of frozen layers, {step.position + 1}/{step.batches}"
         if self.is_live:
             self.update_bar(status)
         elif now - self.last_line > LINE_SECONDS:

@@ -126,6 +126,12 @@ class AugmentationKeys:
         "alternates at random; 0: off.",
         Limits(0, 100),
     )
+    feature_views: int | Auto = key(
+        "auto",
+        "With --freeze backbone, compute the features of this many augmented views of each image once, and train the "
+        "head on them; the epochs take the views in turn; 0: augment and compute anew in every epoch; auto: 2.",
+        Limits(0, 1000),
+    )
     progressive_resizing: float = key(
         1.0,
         "Progressive resizing: start with this fraction of image_size and reach it after two thirds of the epochs; 1: "

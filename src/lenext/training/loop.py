@@ -16,6 +16,7 @@ from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, evaluation_batch_size
+from lenext.training.frozen import FeatureStore
 from lenext.training.losses import Loss
 from lenext.training.metrics import Record, RunningMetrics, batch_metrics
 from lenext.training.recipe import Recipe
@@ -90,8 +91,9 @@ def events(
         train_loss, train_accuracy = progress.metrics.means()
         check_loss(trainer, epoch, train_loss)
         started = time.perf_counter()
-        val_loss, val_accuracy = yield from measure("validation", state, validation, settings.images)
-        again_loss, again_accuracy = yield from measure("train again", state, training_again, settings.images)
+        measured = partial(measure, state=state, images=settings.images, features=trainer.features)
+        val_loss, val_accuracy = yield from measured("validation", split=validation)
+        again_loss, again_accuracy = yield from measured("train again", split=training_again)
         record = Record(
             epoch=epoch,
             seconds=progress.seconds + time.perf_counter() - started,
@@ -122,14 +124,23 @@ def stopped_early(state: TrainingState, schedule: ScheduleSettings) -> bool:
 
 
 def measure(
-    phase: Phase, state: TrainingState, split: Split | None, images: Preprocessing
+    phase: Phase,
+    *,
+    state: TrainingState,
+    split: Split | None,
+    images: Preprocessing,
+    features: FeatureStore | None = None,
 ) -> Generator[Step, None, Means]:
     """Measure a split in evaluation mode, yield a Step per batch, and return plain cross-entropy and accuracy."""
     if split is None:
         return None, None
     network, batch_size = state.trained.eval(), evaluation_batch_size(images, state.compute)
     metrics, count = RunningMetrics(), len(batch_slices(len(split), batch_size))
-    for position, batch in enumerate(batches(split, images, state.compute, batch_size)):
+    loaded = batches(split, images, state.compute, batch_size)
+    if features:
+        network = features.backbone.tail
+        loaded = features.evaluation_batches(phase, split, images, batch_size)
+    for position, batch in enumerate(loaded):
         with torch.no_grad(), state.compute.autocast():
             loss, correct = batch_metrics(network(batch.images).float(), batch.labels)
         metrics.add(loss, correct, len(batch.labels))

@@ -34,7 +34,7 @@ WEIGHT_DECAYS = {"sgd": 5e-4, "adamw": 1e-2, "muon": 1e-2}
 NOT_FOR_FEW_STEPS = (
     "hardest_fraction", "progressive_resizing", "epochs", "steps", "learning_rate", "schedule", "warmup_epochs",
     "ema_decay", "freeze_stem_after", "early_stopping", "evaluate_training", "tta", "compile", "replicas",
-    "checkpoint_minutes", "tensorboard",
+    "checkpoint_minutes", "tensorboard", "feature_views",
 )  # fmt: skip
 """Keys without effect on the search for a learning rate: a few steps at rising rates."""
 

@@ -17,6 +17,8 @@ from lenext.foundation.settings import TestTimeAugmentation
 from lenext.training.recipe import Length, Recipe
 from lenext.training.training_keys import Initialization, Optimizer, Schedule
 
+FEATURE_VIEWS = 2  # where the recipe has `auto`
+
 
 @dataclass(frozen=True)
 class SamplingSettings:
@@ -29,6 +31,7 @@ class SamplingSettings:
         balanced: Whether every class is drawn equally often.
         hardest: Whether an epoch takes only the samples with the largest loss.
         alternating_flips: Whether an image is mirrored in every other epoch, instead of at random.
+        feature_views: Augmented views of each image whose features are stored, where layers are frozen; 0 for none.
         seed: Of the order, the augmentation, and of what the network draws.
     """
 
@@ -38,6 +41,7 @@ class SamplingSettings:
     balanced: bool
     hardest: bool
     alternating_flips: bool
+    feature_views: int
     seed: int
 
     @property
@@ -204,6 +208,7 @@ def resolve(recipe: Recipe, data: Dataset, images: Preprocessing | None = None) 
         balanced=recipe.balanced_sampling,
         hardest=recipe.hardest_fraction < 1,
         alternating_flips=recipe.flip == "alternating",
+        feature_views=FEATURE_VIEWS if recipe.feature_views == "auto" else recipe.feature_views,
         seed=recipe.seed,
     )
     return Settings(

@@ -18,7 +18,7 @@ from lenext.training.selection import Selection
 from lenext.training.settings import Settings
 from lenext.training.update import Update
 
-Phase = Literal["train", "validation", "train again"]
+Phase = Literal["features", "train", "validation", "train again"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Step:
     """One batch: its place in training, and its metrics.
 
     Attributes:
-        phase: Training, validation, or the training samples measured again.
+        phase: Features of frozen layers, training, validation, or the training samples measured again.
         epoch: From 1.
         position: Of the batch in its phase, from 0.
         batches: In this phase.

@@ -16,6 +16,7 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.training.diagnosis import FiniteMonitor, explain
 from lenext.training.epoch_plan import EpochPlan, plan_epoch
+from lenext.training.frozen import FeatureStore, set_training_mode
 from lenext.training.losses import CrossEntropy, Loss, Mixing, Objective, batch_weight, build_loss
 from lenext.training.metrics import batch_metrics
 from lenext.training.selection import Selection
@@ -42,7 +43,8 @@ class Trainer:
         self.state, self.settings = state, settings
         self.split = move_to_device(data.train, state.compute)
         self.loss = loss or build_loss(settings.loss, self.split.labels.to(state.compute.device), len(data.classes))
-        self.single_step = Objective(state.network, self.loss)
+        self.features = FeatureStore.where_possible(state.network, self.split, settings, self.loss)
+        self.single_step = Objective(self.features.backbone.tail if self.features else state.network, self.loss)
         self.step = build_step(self.single_step, settings)
         is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         # with CUDA graphs the next step overwrites the memory of this step's loss
@@ -55,6 +57,8 @@ class Trainer:
         state, progress, plan = self.state, self.state.progress, self.plan(epoch)
         started = time.perf_counter() - progress.seconds  # a resumed epoch counts its earlier seconds
         set_training_mode(state.network)
+        if self.features:
+            yield from self.features.fill(epoch)
         with stem_trained(state.network, plan.trains_stem):
             for position, batch in self.batches(plan, progress.position):
                 with self.diagnosed(plan, position):
@@ -85,6 +89,12 @@ class Trainer:
         return plan_epoch(settings, epoch, self.split, rows, partial(batch_weight, self.loss))
 
     def batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches of an epoch with their positions, from `start` on; features where these are stored."""
+        if self.features:
+            return enumerate(self.features.batches(plan, start), start)
+        return self.image_batches(plan, start)
+
+    def image_batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
         """Yield the batches of an epoch with their positions, from `start` on."""
         loaded = training_batches(
             self.split, plan.order, plan.images, self.settings.augmentation, self.state.compute,
@@ -104,7 +114,7 @@ class Trainer:
         try:
             yield
         except NotFiniteError as error:
-            again = self.batches(plan, 0 if error.since_start else position)
+            again = self.image_batches(plan, 0 if error.since_start else position)
             steps = ((at, plan.seeds[at], batch) for at, batch in again)
             raise explain(error, self.state, self.loss, steps, self.split, self.monitor.exempt) from error
 
@@ -129,15 +139,6 @@ def seed_step(seed: int, device: torch.device) -> None:
         torch.default_generator.manual_seed(seed)  # a tenth of the time that seeding every device takes
     else:
         torch.manual_seed(seed)
-
-
-def set_training_mode(network: nn.Module) -> None:
-    """Set training mode, except for modules whose own parameters are frozen: a frozen norm keeps its statistics."""
-    network.train()
-    for module in network.modules():
-        parameters = list(module.parameters(recurse=False))
-        if parameters and not any(parameter.requires_grad for parameter in parameters):
-            module.training = False  # not eval(), which would reach modules inside it that learn
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from lenext.inspection.doctor import check_network
 from lenext.models.user_network import is_user_network
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
+from lenext.training.frozen import InseparableError, separate
 from lenext.training.recipe import Recipe
 from lenext.training.settings import Settings, resolve
 from lenext.workflows.batch_size import find_batch_size
@@ -31,6 +32,7 @@ class Job:
         network: What learns.
         settings: The recipe, resolved for the data and the machine.
         description: What prediction needs to know of the network.
+        frozen: What is done about frozen layers, in words; empty when there are none.
     """
 
     experiment: Experiment
@@ -38,6 +40,7 @@ class Job:
     network: nn.Module
     settings: Settings
     description: Description
+    frozen: str = ""
 
     @property
     def recipe(self) -> Recipe:
@@ -53,6 +56,12 @@ class Job:
     def has_user_network(self) -> bool:
         """Whether the network is the user's own."""
         return not self.experiment.network or is_user_network(self.experiment.network)
+
+    @property
+    def stored_views(self) -> int:
+        """The number of views of an image whose features are stored; 0 when all layers are computed in every step."""
+        sampling = self.settings.sampling
+        return sampling.feature_views if self.settings.augmentation else min(1, sampling.feature_views)
 
     @property
     def title(self) -> str:
@@ -86,13 +95,38 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     batch_size = find_batch_size(network, images.input_shape, compute, recipe, len(data.train))
     recipe = replace(recipe, batch_size=batch_size, compile=resolve_compile(experiment, len(data.train), compute))
     check_first_size(network, recipe, images, classes)
+    settings = resolve(recipe, data, images)
+    settings, frozen = resolve_features(network, recipe, data, settings)
     return Job(
         experiment=replace(experiment, recipe=recipe),
         data=data,
         network=network,
-        settings=resolve(recipe, data, images),
+        settings=settings,
         description=Description(experiment.network, options, data.classes, images),
+        frozen=frozen,
     )
+
+
+def resolve_features(network: nn.Module, recipe: Recipe, data: Dataset, settings: Settings) -> tuple[Settings, str]:
+    """Return the settings with the number of stored views, 0 where features cannot be stored, and what is done.
+
+    Raises:
+        ConfigurationError: The recipe asks for views, and they have no effect.
+    """
+    is_frozen = not all(parameter.requires_grad for parameter in network.parameters())
+    views = settings.sampling.feature_views if settings.augmentation else min(1, settings.sampling.feature_views)
+    stored = f"the features of each image are computed once ({views} view{'s' if views > 1 else ''})"
+    try:
+        if is_frozen or recipe.feature_views not in ("auto", 0):
+            separate(network.to(settings.machine.compute.device), data.train, settings)
+    except InseparableError as error:
+        if recipe.feature_views not in ("auto", 0):
+            raise ConfigurationError(
+                f"feature_views={recipe.feature_views}: no features are stored, as {error}"
+            ) from error
+        stored = f"they are computed in every step, as {error}"
+        settings = replace(settings, sampling=replace(settings.sampling, feature_views=0))
+    return settings, stored if is_frozen else ""
 
 
 def resolve_compile(experiment: Experiment, samples: int, compute: Compute) -> Literal["no", "yes", "cuda_graphs"]:

@@ -96,5 +96,5 @@ def job_notes(job: Job) -> list[str]:
         )
     frozen = sum(parameter.numel() for parameter in job.network.parameters() if not parameter.requires_grad)
     if frozen:
-        notes.append(f"{frozen:,} parameters are frozen")
+        notes.append(f"{frozen:,} parameters are frozen; {job.frozen}")
     return [*notes, *job.data.notes]
