@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
 
 import lenext
 from benchmarks.harness import serve
@@ -155,7 +155,7 @@ def lightning(network: str, size: int, batch: int, *, expert: bool = False, comp
             return loss
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.SGD(self.parameters(), lr=RATE, momentum=MOMENTUM)
+            return torch.optim.SGD(self.parameters(), lr=RATE, momentum=MOMENTUM, fused=expert or None)
 
     class Clock(L.Callback):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -173,7 +173,7 @@ def lightning(network: str, size: int, batch: int, *, expert: bool = False, comp
     def work(steps: int) -> float:
         rows = torch.arange((steps + WARM) * batch) % len(labels)
         pairs = TensorDataset(images[rows], labels[rows])
-        loader = DataLoader(pairs, batch_size=batch, shuffle=True, collate_fn=stack_last if expert else None)
+        loader = whole_batches(pairs, batch) if expert else DataLoader(pairs, batch_size=batch, shuffle=True)
         clock = Clock()
         L.Trainer(
             max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -184,10 +184,10 @@ def lightning(network: str, size: int, batch: int, *, expert: bool = False, comp
     return work
 
 
-def stack_last(pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """A batch in channels last, from images and labels."""
-    images, labels = zip(*pairs, strict=True)
-    return torch.stack(images).contiguous(memory_format=torch.channels_last), torch.stack(labels)
+def whole_batches(pairs: TensorDataset, batch: int) -> DataLoader[Any]:
+    """A loader that takes each batch out of the tensors at once; images that are channels last stay so."""
+    sampler = BatchSampler(RandomSampler(pairs), batch, drop_last=False)
+    return DataLoader(pairs, sampler=sampler, batch_size=None)
 
 
 class Autocast(nn.Module):
@@ -227,7 +227,7 @@ def fastai(network: str, size: int, batch: int, *, expert: bool = False) -> Work
         clock.ends = []
         learner = Learner(
             loaders, model, loss_func=nn.CrossEntropyLoss(), lr=RATE, train_bn=True, cbs=[clock],
-            opt_func=fastai_sgd(),
+            opt_func=fastai_fused_sgd() if expert else fastai_sgd(),
         )  # fmt: skip
         learner._do_epoch_validate = lambda *_: None
         learner.fit(1)
@@ -240,6 +240,12 @@ def fastai_sgd() -> Any:
     from fastai.optimizer import SGD
 
     return partial(SGD, mom=MOMENTUM)
+
+
+def fastai_fused_sgd() -> Any:
+    from fastai.optimizer import OptimWrapper
+
+    return partial(OptimWrapper, opt=torch.optim.SGD, momentum=MOMENTUM, fused=True)
 
 
 def keras(network: str, size: int, batch: int) -> Work:
@@ -348,7 +354,6 @@ def peak(network: str, size: int, batch: int) -> Work:
 
 
 PEAK_SIDE = 2_048
-LIMITS = ("last-autocast", "last-bf16", "last-fp32", "last-bf16-compiled", "last-autocast-compiled")
 MAKERS: dict[str, Callable[[str, int, int], Work]] = {
     "lenext": ours, "lenext-compiled": partial(ours, compiled="yes"), "documents": documents, "lightning": lightning,
     "lightning-expert": partial(lightning, expert=True),

@@ -19,6 +19,7 @@ PARTS = {
     "published": ("The documents' results", "python -m benchmarks.published RUNS"),
     "evaluation": ("Evaluating 10,000 images", "python -m benchmarks.evaluation"),
     "engines": ("Inference by engine", "python -m benchmarks.engines"),
+    "frozen": ("Training the head of a frozen backbone", "python -m benchmarks.frozen FOLDER"),
     "precision": ("Accuracy with bf16 and fp32", "python -m benchmarks.precision"),
     "startup": ("Start-up time", "python -m benchmarks.startup"),
     "folder": ("A folder of 100,000 JPEGs", "python -m benchmarks.folder FOLDER"),
@@ -30,8 +31,10 @@ PARTS = {
 ABOUT = {
     "training": """The same network, images and batch size (128), SGD with momentum, no augmentation. Each contestant
 runs in a separate process; they take turns. `documents` is the loop of the course documents. `last-...` is the bare
-step on a batch already in memory, channels last, by precision and compilation: the fastest of these is the limit.
-`lenext-compiled` is `--compile yes`, which `auto` chooses for long runs of these networks.""",
+step on a batch already in memory, channels last, under autocast or in bf16. `...-expert` is a peer as an expert sets it
+up for a CPU with bf16: autocast, channels last, whole batches, fused SGD, compiled where that pays. `lenext-compiled`
+is `--compile yes`, which `auto` chooses for long runs of that network. The share of the peak is that of the useful
+multiply-adds (three forward passes) in what a product of two matrices of 2,048 x 2,048 reaches in the same run.""",
     "training-224px": """The networks of the documents with batches of 128, compared with the documents' loop, which
 resizes image by image. The time of an epoch of 50,000 is extrapolated from 20 warm batches.""",
     "profile": """Where lenext's step spends its time, by torch's profiler: the time of each operation without the
@@ -57,6 +60,8 @@ training and evaluation.""",
 5,000, on one core each. `gain` is the number of seconds needed to be as accurate without the technique: the time that
 the change costs, plus the value of its points in seconds by the second row. The interval of a difference comes from the
 spread between seeds over all rows.""",
+    "frozen": """ResNet-18 at 224 px, 20 epochs, random crops and flips, on a folder of photographs, with `--freeze
+backbone`: the features of two or five views of each image computed once, or every layer in every step; in turn.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",
     "startup": "Medians of 9, in turn.",
     "folder": "Loaded twice by new processes; an epoch of decoded batches at 224 px, without a network.",

@@ -140,6 +140,8 @@ def test_layers_are_replaced_in_place_unless_it_is_off() -> None:
         assert kinds == {nn.Conv2d, Own} | ({Conv2d} if fast_layers else set())
         assert list(network.state_dict())[: len(names)] == names
         assert "Conv2d(48, 48" in str(network)
+    place_network(network, compute, fast_layers=False)  # it was placed with them before
+    assert {type(module) for module in network.modules() if isinstance(module, nn.Conv2d)} == {nn.Conv2d, Own}
 
 
 def test_a_step_learns_as_with_torchs_own() -> None:

@@ -1,6 +1,7 @@
 """Stored features of a frozen backbone against the training that computes every layer in every step."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,20 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.models import MODELS, create, find_variant
 from lenext.models.pretrained import freeze
-from lenext.training import frozen
-from lenext.training.frozen import InseparableError, separate
+from lenext.training import feature_store, frozen
+from lenext.training.experiment import Experiment
+from lenext.training.frozen import InseparableError, resolve_views, separate
 from lenext.training.loop import events, fit
 from lenext.training.losses import CrossEntropy
 from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
-from lenext.training.settings import resolve, split_by_recipe
+from lenext.training.settings import Settings, resolve, split_by_recipe
 from lenext.training.state import Step, TrainingState
+from lenext.workflows.context import Context
+from lenext.workflows.job import prepare_job
+from lenext.workflows.timing import forecast
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
-WHY_NOT = {
-    "googlenet_32px": "dropout draws at random", "airbench94": "", "lenet5_skip": "",
-}  # fmt: skip
 RECIPE = Recipe(epochs=3, train_samples=90, batch_size=32, seed=3, learning_rate=0.01, precision="fp32")
 
 
@@ -37,6 +39,13 @@ def frozen_network(name: str, **options: object) -> nn.Module:
     network = create(name, in_channels=1, num_classes=10, **(follows | options))
     freeze(network, ["backbone"])
     return network
+
+
+def with_views(recipe: Recipe, data: Dataset) -> Settings:
+    """The settings of a recipe, with two views unless it has a number."""
+    settings = resolve(recipe, data)
+    views = 2 if recipe.feature_views == "auto" else recipe.feature_views
+    return replace(settings, sampling=replace(settings.sampling, feature_views=views))
 
 
 def trained(network: nn.Module, data: Dataset, recipe: Recipe) -> tuple[list[Record], dict[str, Tensor]]:
@@ -70,9 +79,10 @@ def test_every_network_trains_as_without_stored_features_or_says_why_not(name: s
     data = split_by_recipe(digits, recipe)
     network = frozen_network(name)
     try:
-        separate(network, data.train, resolve(recipe, data))
+        separate(network, data.train, with_views(recipe, data))
     except InseparableError as error:
-        assert any(map(draws_at_random, network.modules())) or "batch" in str(error) or "makes the logits" in str(error)
+        draws = any(map(draws_at_random, network.modules()))
+        assert ("draws at random" in str(error) and draws) or "batch" in str(error) or "makes the logits" in str(error)
         return
     stored = trained(frozen_network(name), digits, recipe)
     assert_same(stored, trained(frozen_network(name), digits, recipe.with_keys({"feature_views": 0})), 1e-5)
@@ -93,6 +103,7 @@ def test_every_network_trains_as_without_stored_features_or_says_why_not(name: s
 )
 def test_an_epoch_takes_the_views_in_turn(keys: dict[str, object], same_epochs: int, digits: Dataset) -> None:
     recipe = RECIPE.with_keys({"epochs": 4, "schedule": "constant", **keys})
+    digits = replace(digits, flip_invariant=keys.get("flip") == "alternating")
     records, _ = trained(frozen_network("lenet_32px", image_size=28), digits, recipe)
     expected, _ = trained(frozen_network("lenet_32px", image_size=28), digits, recipe.with_keys({"feature_views": 0}))
     tolerance = 2e-3 if recipe.precision == "bf16" else 1e-5
@@ -112,7 +123,7 @@ def test_the_frozen_layers_see_each_view_once(digits: Dataset) -> None:
     assert data.validation is not None
     sizes = passes(network)
     list(fit(network, digits, recipe))
-    tried = frozen.TRIED_IMAGES + 1
+    tried = 2 * 2 * (4 + 4 + 2)  # of the decision and of the trainer, in two modes
     assert sum(sizes) == tried + 2 * len(data.train) + len(data.validation) + len(data.train)
 
 
@@ -138,15 +149,25 @@ class Whole(nn.Module):
         self.conv = nn.Conv2d(1, 4, 3)
         self.drop = nn.Dropout(0.5 if kind == "dropout" else 0.0)
         self.norm = nn.BatchNorm2d(4, affine=False) if kind == "norm" else nn.Identity()
-        self.fc = nn.Linear(4, 10)
+        self.register_buffer("steps", torch.zeros(()))
+        self.fc = nn.Linear(3136 if kind == "wide" else 4, 10)
+        if kind == "scaled":  # what is made of zeros does not show that it is scaled
+            nn.init.zeros_(self.fc.weight)
+            nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.norm(self.drop(self.conv(x))).mean((2, 3))
+        if self.kind == "wide":
+            features = features.repeat(1, 784)
+        if self.kind == "counter" and self.training:
+            self.steps.add_(1)
         if self.kind == "batch":
             features = features - features.mean(0)
         logits = self.fc(features)
         if self.kind == "twice":
             logits = self.fc(logits[:, :4])
+        if self.kind == "scaled":
+            logits = 0.1 * logits
         return logits.log_softmax(1) if self.kind == "after" else logits
 
 
@@ -161,8 +182,12 @@ class Whole(nn.Module):
         ("plain", {"compile": "yes"}, "compiled"),
         ("plain", {"replicas": 2}, "replicas"),
         ("plain", {"feature_views": 0}, "feature_views is 0"),
-        ("dropout", {}, "drop draws at random"),
-        ("norm", {}, "norm normalizes by the batch"),
+        ("plain", {"steps": 1}, "within the first epoch"),
+        ("dropout", {}, r"drop \(Dropout\) draws at random"),
+        ("norm", {}, r"norm \(BatchNorm2d\) normalizes by the batch"),
+        ("counter", {}, "a buffer changes"),
+        ("scaled", {}, "more than the last layers"),
+        ("wide", {}, "larger than the image"),
         ("batch", {}, "depend on its batch"),
         ("twice", {}, "called 2 times"),
         ("after", {}, "more than the last layers"),
@@ -178,7 +203,7 @@ def test_what_cannot_be_separated_is_told_and_trains_whole(
     network = Whole(kind)
     freeze(network, ["backbone"])
     with pytest.raises(InseparableError, match=reason):
-        separate(network, data.train, resolve(recipe, data))
+        separate(network, data.train, with_views(recipe, data))
     if kind != "plain":
         sizes = passes(network)
         list(fit(network, digits, recipe))
@@ -187,12 +212,16 @@ def test_what_cannot_be_separated_is_told_and_trains_whole(
 
 def test_layers_of_others_and_layers_that_learn_are_not_stored(digits: Dataset) -> None:
     data = split_by_recipe(digits, RECIPE)
-    settings = resolve(RECIPE, data)
+    settings = with_views(RECIPE, data)
     network = Whole("plain")
     with pytest.raises(InseparableError, match="no layer is frozen"):
         separate(network, data.train, settings)
-    freeze(network, ["fc"])
+    network.fc.requires_grad_(False)
     with pytest.raises(InseparableError, match="conv learns, too"):
+        separate(network, data.train, settings)
+    network.fc.requires_grad_(True)
+    network.conv.requires_grad_(False)
+    with pytest.raises(InseparableError, match=r"the network \(Whole\) may keep or draw"):
         separate(network, data.train, settings)
     lenet = create("lenet")
     freeze(lenet, ["backbone"])
@@ -216,7 +245,7 @@ def test_the_modes_of_the_modules_are_left_as_they_were(digits: Dataset) -> None
     network = frozen_network("resnet18_32px").eval()
     network.get_submodule("layer1").train()
     before = [module.training for module in network.modules()]
-    backbone = separate(network, data.train, resolve(RECIPE, data))
+    backbone = separate(network, data.train, with_views(RECIPE, data))
     assert [module.training for module in network.modules()] == before
     assert backbone.tail is network.get_submodule("fc")
 
@@ -226,12 +255,12 @@ def test_features_beyond_memory_are_mapped_from_a_file(
 ) -> None:
     expected = trained(frozen_network("lenet", image_size=28), digits, RECIPE)
     monkeypatch.setenv("LENEXT_DATA", str(tmp_path))
-    monkeypatch.setattr(frozen, "MAX_MEMORY_FRACTION", 0.0)
+    monkeypatch.setattr(feature_store, "MAX_MEMORY_FRACTION", 0.0)
     found = trained(frozen_network("lenet", image_size=28), digits, RECIPE)
     assert [one.train_loss for one in found[0]] == [one.train_loss for one in expected[0]]
     assert (tmp_path / "features").is_dir()
     assert not list((tmp_path / "features").iterdir())
-    monkeypatch.setattr(frozen, "free_space", lambda folder: 10)
+    monkeypatch.setattr(feature_store, "free_space", lambda folder: 10)
     with pytest.raises(ConfigurationError, match="give feature_views=0"):
         trained(frozen_network("lenet", image_size=28), digits, RECIPE)
 
@@ -239,7 +268,8 @@ def test_features_beyond_memory_are_mapped_from_a_file(
 def test_a_training_continues_from_any_step_as_if_unbroken(digits: Dataset) -> None:
     recipe = RECIPE.with_keys({"epochs": 4, "flip": True})
     data = split_by_recipe(digits, recipe)
-    settings = resolve(recipe, data)
+    settings, _ = resolve_views(frozen_network("lenet", image_size=28), data, recipe, resolve(recipe, data))
+    assert settings.sampling.feature_views == 2
     unbroken = [one.train_loss for one in fit(frozen_network("lenet", image_size=28), digits, recipe)]
     for stop in (1, 4, 5):  # within an epoch, and at its end
         state = TrainingState.begin(frozen_network("lenet", image_size=28), settings)
@@ -270,3 +300,45 @@ def test_a_training_says_what_it_does_with_frozen_layers(
         with pytest.raises(ConfigurationError, match=f"feature_views=3: no features are stored, as {reason}"):
             lenext.train("lenet", freeze=freeze_what, feature_views=3, name="c", **common)
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"feature_views": 5}, "all views are alike; give 1"),
+        ({"feature_views": 3, "flip": "alternating"}, "an even number"),
+        ({"feature_views": 2, "mixup": 0.5}, "no features are stored, as mixup"),
+    ],
+)
+def test_views_without_effect_are_refused(keys: dict[str, object], message: str, digits: Dataset) -> None:
+    digits = replace(digits, flip_invariant="flip" in keys)
+    with pytest.raises(ConfigurationError, match=message):
+        list(fit(frozen_network("lenet", image_size=28), digits, RECIPE.with_keys(keys)))
+    with pytest.raises(ConfigurationError, match="no layer is frozen"):
+        list(fit(create("lenet"), digits, RECIPE.with_keys({"feature_views": 2})))
+
+
+def test_compilation_gives_way_to_stored_features(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenext.workflows.job.pays_to_compile", lambda *arguments: True)
+    recipe = RECIPE.with_keys({"image_size": 32})
+    data = split_by_recipe(digits, recipe)
+    for freeze_what, views, compiled in (("backbone", 1, "no"), ("conv1", 0, "yes"), ("", 0, "yes")):
+        experiment = Experiment(network="resnet18_32px", data="digits", recipe=recipe, freeze=freeze_what)
+        job = prepare_job(experiment, data, Context())
+        assert job.settings.sampling.feature_views == views
+        assert job.settings.machine.compile == compiled
+        assert job.recipe.feature_views == (views if freeze_what else "auto")
+        assert ("an epoch" in forecast(replace(job, settings=replace(job.settings)))) == (views == 0)
+
+
+def test_a_module_made_in_python_is_frozen_too(digits: Dataset, tmp_path: Path) -> None:
+    network = create("lenet")
+    network.conv1.requires_grad_(False)
+    before = network.state_dict()["conv2.weight"].clone()
+    run = lenext.train(network, data=digits, freeze="backbone", epochs=1, runs_dir=tmp_path, report=False, quiet=True)
+    assert torch.equal(network.state_dict()["conv2.weight"], before)
+    assert "the features of each image are computed once" in (run.path / "train.log").read_text()
+    network = create("lenet")
+    network.conv1.requires_grad_(False)
+    lenext.train(network, data=digits, freeze="conv2", epochs=1, runs_dir=tmp_path, report=False, quiet=True)
+    assert not network.conv1.weight.requires_grad

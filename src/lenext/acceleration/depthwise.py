@@ -66,8 +66,8 @@ def tap_positions(height: int, width: int, kernel_size: int) -> Tensor:
     """
 
     def along(length: int) -> Tensor:
-        position = torch.arange(length)
-        tap = torch.arange(kernel_size)[:, None, None]
+        position = torch.arange(length, device="cpu")
+        tap = torch.arange(kernel_size, device="cpu")[:, None, None]
         return (position[None, None, :] - position[None, :, None] + kernel_size // 2 == tap).float()
 
     with torch.autocast("cpu", enabled=False):

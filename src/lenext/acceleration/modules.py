@@ -14,4 +14,4 @@ def is_stateless(module: nn.Module) -> bool:
 def draws_at_random(module: nn.Module) -> bool:
     """Return whether a module draws random numbers in training mode: dropout, stochastic depth and their like."""
     rate = getattr(module, "p" if "Dropout" in type(module).__name__ else "drop_path", 0)
-    return isinstance(module, RANDOM_LAYERS) or rate > 0
+    return isinstance(module, RANDOM_LAYERS) or (isinstance(rate, int | float) and rate > 0)

@@ -2,9 +2,12 @@
 
 from torch import nn
 
-from lenext.acceleration.depthwise import accelerate_depthwise
-from lenext.acceleration.pooling import accelerate_pools
+from lenext.acceleration.depthwise import Conv2d, accelerate_depthwise
+from lenext.acceleration.pooling import MaxPool2d, accelerate_pools
 from lenext.foundation.device import Compute
+
+FAST: dict[type[nn.Module], type[nn.Module]] = {Conv2d: nn.Conv2d, MaxPool2d: nn.MaxPool2d}
+"""The layers with a faster path, and torch's own."""
 
 
 def place_network(network: nn.Module, compute: Compute, *, fast_layers: bool = True) -> nn.Module:
@@ -13,7 +16,7 @@ def place_network(network: nn.Module, compute: Compute, *, fast_layers: bool = T
     Args:
         network: Any network; it is changed in place.
         compute: The device and memory format.
-        fast_layers: Whether layers that have a faster path get it.
+        fast_layers: Whether layers that have a faster path get it, or lose it.
 
     Returns:
         The same network.
@@ -23,4 +26,8 @@ def place_network(network: nn.Module, compute: Compute, *, fast_layers: bool = T
     if compute.device.type == "cpu" and fast_layers:
         accelerate_pools(network)
         accelerate_depthwise(network)
+    if not fast_layers:
+        for module in network.modules():
+            if type(module) in FAST:
+                module.__class__ = FAST[type(module)]
     return network

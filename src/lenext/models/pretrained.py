@@ -137,5 +137,6 @@ def freeze(network: nn.Module, parts: Iterable[str]) -> list[str]:
             raise ConfigurationError(unknown_name("part to freeze", part, ["backbone", *children]))
         frozen += matching
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name not in frozen)
+        if name in frozen:
+            parameter.requires_grad_(False)
     return frozen

@@ -51,6 +51,8 @@ class EpochBar:
         if step.epoch != self.epoch:
             self.epoch, self.epoch_samples, self.epoch_start, self.last_line = step.epoch, 0, now, now
         self.epoch_samples += step.samples if step.phase == "train" else 0
+        if step.phase == "features":
+            self.epoch_start = now  # the rate is that of training
         if now - self.last_update < self.refresh_seconds:
             return
         self.last_update = now

@@ -1,33 +1,23 @@
-"""A frozen backbone: its features of each image are computed once, and the layers after it train on them."""
+"""A frozen backbone: where a network is divided, so that the layers that learn train on stored features."""
 
-import math
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from lenext.acceleration.modules import draws_at_random, is_stateless
-from lenext.data.batches import Batch, EpochOrder, batch_slices, batches, draw_epoch_order, load_batch, training_batches
-from lenext.data.dataset import Split
-from lenext.data.preprocessing import Preprocessing
-from lenext.foundation.device import Compute
+from lenext.data.batches import load_batch
+from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import cache_folder, free_space, make_folder
-from lenext.foundation.memory import available_bytes
 from lenext.models.pretrained import find_head
-from lenext.training.epoch_plan import EpochPlan, order_of_epoch
 from lenext.training.losses import CrossEntropy, Loss, has_auxiliary
+from lenext.training.recipe import Recipe
 from lenext.training.settings import Settings
-from lenext.training.state import Step
 
 TRIED_IMAGES = 4
-MAX_DIFFERENCE = 0.02  # of features, relative to the largest: what bf16 may round differently
-MAX_MEMORY_FRACTION = 0.5  # of the free memory, for the features of a view; larger ones are mapped from a file
+AUTO_VIEWS = 2  # of an augmented image, where the recipe has `auto`
+MAX_DIFFERENCE = 0.02  # of features, relative to the largest: what rounding may change
 
 
 class InseparableError(ConfigurationError):
@@ -41,29 +31,39 @@ class FrozenBackbone:
     Attributes:
         network: The whole.
         tail: Its last layers: those that learn, and those before them that draw at random.
-        entry: The first module of the tail, whose input are the features.
     """
 
     network: nn.Module
     tail: nn.Module
-    entry: nn.Module
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return what the tail is given for images (N, C, H, W): (N, D), or maps (N, D, h, w)."""
-        return self.run(images)[0]
-
-    def run(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features of images and the logits of the whole network."""
         found: list[Tensor] = []
-        hook = self.entry.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+        hook = self.ends()[0].register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].clone()))
         try:
-            logits = self.network(images)
+            self.network(images)
         finally:
             hook.remove()
         if len(found) != 1:
             raise InseparableError(f"the last layer is called {len(found)} times")
-        return found[0], logits
+        return found[0]
+
+    @torch.no_grad()
+    def gives_logits(self, images: Tensor) -> bool:
+        """Return whether what the network returns is the very output of the tail."""
+        found: list[Tensor] = []
+        hook = self.ends()[1].register_forward_hook(lambda _, inputs, output: found.append(output))
+        try:
+            logits = self.network(images)
+        finally:
+            hook.remove()
+        return logits is found[-1]
+
+    def ends(self) -> tuple[nn.Module, nn.Module]:
+        """Return the first and the last module of the tail."""
+        layers = list(self.tail) if isinstance(self.tail, nn.Sequential) else [self.tail]
+        return layers[0], layers[-1]
 
 
 def set_training_mode(network: nn.Module) -> None:
@@ -75,8 +75,46 @@ def set_training_mode(network: nn.Module) -> None:
             module.training = False  # not eval(), which would reach modules inside it that learn
 
 
+def resolve_views(
+    network: nn.Module, data: Dataset, recipe: Recipe, settings: Settings, loss: Loss | None = None
+) -> tuple[Settings, str]:
+    """Decide how many views of each image have their features stored.
+
+    Args:
+        network: On its device.
+        data: A dataset that is split.
+        recipe: As the user wrote it.
+        settings: The recipe, resolved.
+        loss: What is minimized; None for that of the settings.
+
+    Returns:
+        The settings with the number of views, 0 where every step computes all layers; and what is done, in words,
+        empty where no layer is frozen.
+
+    Raises:
+        ConfigurationError: The recipe asks for views that have no effect.
+    """
+    wanted = recipe.feature_views
+    is_frozen = not all(parameter.requires_grad for parameter in network.parameters())
+    views = (AUTO_VIEWS if settings.augmentation else 1) if wanted == "auto" else wanted
+    stored = replace(settings, sampling=replace(settings.sampling, feature_views=views))
+    try:
+        separate(network, data.train, stored, loss)
+    except InseparableError as error:
+        if wanted not in ("auto", 0):
+            raise ConfigurationError(f"feature_views={wanted}: no features are stored, as {error}") from error
+        return settings, f"they are computed in every step, as {error}" if is_frozen else ""
+    if views > 1 and not settings.augmentation:
+        raise ConfigurationError(f"feature_views={views}: without augmentation all views are alike; give 1")
+    if views % 2 and settings.sampling.alternating_flips and settings.augmentation.flip:
+        raise ConfigurationError(f"feature_views={views}: flip=alternating needs an even number of views")
+    return stored, f"the features of each image are computed once ({views} view{'s' if views > 1 else ''})"
+
+
 def separate(network: nn.Module, split: Split, settings: Settings, loss: Loss | None = None) -> FrozenBackbone:
     """Divide a network where its frozen layers end.
+
+    Whether it can be divided depends on its layers and the settings, not on its weights.
 
     Args:
         network: On its device.
@@ -88,20 +126,29 @@ def separate(network: nn.Module, split: Split, settings: Settings, loss: Loss | 
         InseparableError: The features of an image are not the same in every step, or are not all that the tail needs.
     """
     check_settings(network, settings, loss)
-    head = find_head(network)
+    try:
+        head = find_head(network)
+    except ConfigurationError as error:
+        raise InseparableError("there is no last dense layer") from error
     if others := [name for name, one in network.named_parameters() if one.requires_grad and not is_in(name, head)]:
         raise InseparableError(f"{others[0].rpartition('.')[0] or others[0]} learns, too")
-    compute = settings.machine.compute
-    images = load_batch(split, settings.images, compute, slice(0, min(TRIED_IMAGES, len(split)))).images
+    images = load_batch(
+        split, settings.images, settings.machine.compute, slice(0, min(TRIED_IMAGES, len(split)))
+    ).images
     modes = [module.training for module in network.modules()]
-    set_training_mode(network)
+    buffers = [buffer.clone() for buffer in network.buffers()]
+    devices = [images.device] if images.device.type == "cuda" else []
     try:
-        backbone = divide(network, head)
-        with torch.no_grad(), compute.autocast():
-            try_parts(backbone, images)
+        with torch.random.fork_rng(devices), torch.no_grad():
+            set_training_mode(network)
+            backbone = divide(network, head)
+            try_parts(backbone, images, buffers)
     finally:
         for module, mode in zip(network.modules(), modes, strict=True):
             module.training = mode
+        with torch.no_grad():
+            for buffer, before in zip(network.buffers(), buffers, strict=True):
+                buffer.copy_(before)
     return backbone
 
 
@@ -109,17 +156,17 @@ def check_settings(network: nn.Module, settings: Settings, loss: Loss | None) ->
     """Refuse settings by which a step needs more than the features. Raises InseparableError."""
     if all(parameter.requires_grad for parameter in network.parameters()):
         raise InseparableError("no layer is frozen")
-    if not settings.sampling.feature_views:
-        raise InseparableError("feature_views is 0")
+    length, machine = settings.schedule.length, settings.machine
     mixes = settings.loss.mixup > 0 or settings.loss.cutmix > 0 if loss is None else type(loss) is not CrossEntropy
-    machine = settings.machine
     reasons = {
+        "feature_views is 0": settings.sampling.feature_views == 0,
         "mixup, cutmix or an own loss sees the images": mixes,
         "the auxiliary classifiers see earlier layers": has_auxiliary(network),
         "hardest_fraction chooses samples in every epoch": settings.sampling.hardest,
         "progressive_resizing changes the images": settings.schedule.first_image_size < 1,
         "freeze_stem_after changes what learns": settings.schedule.stem_epochs is not None,
         "ema_decay averages all layers": settings.optimizer.ema_decay > 0,
+        "steps ends training within the first epoch": length.updates < length.updates_per_epoch,
         "the step is compiled": machine.compile != "no",
         "replicas share the whole network": machine.replicas > 1,
     }
@@ -139,15 +186,16 @@ def divide(network: nn.Module, head: str) -> FrozenBackbone:
         tail = nn.Sequential(*layers[first:])
     inside = set(tail.modules())
     for name, module in network.named_modules():
-        if module in inside or module is network:
-            continue
-        if is_random(module):
-            raise InseparableError(f"{name} draws at random in every step")
-        if module.training and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            raise InseparableError(f"{name} normalizes by the batch")
+        described = f"{name or 'the network'} ({type(module).__name__})"
         if not is_stateless(module):
-            raise InseparableError(f"{name} ({type(module).__name__}) may keep or draw something")
-    return FrozenBackbone(network, tail, next(iter(tail)) if isinstance(tail, nn.Sequential) else tail)
+            raise InseparableError(f"{described} may keep or draw something")
+        if module in inside and isinstance(module, nn.Conv2d) and module is not last:
+            raise InseparableError(f"a dropout comes before {name}, which is frozen")
+        if module not in inside and is_random(module):
+            raise InseparableError(f"{described} draws at random in every step")
+        if module not in inside and module.training and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            raise InseparableError(f"{described} normalizes by the batch")
+    return FrozenBackbone(network, tail)
 
 
 def is_random(module: nn.Module) -> bool:
@@ -160,140 +208,40 @@ def is_in(parameter: str, module: str) -> bool:
     return parameter.startswith(f"{module}.")
 
 
-def try_parts(backbone: FrozenBackbone, images: Tensor) -> None:
-    """Check that the tail makes the logits out of the features, and that an image's features are its own."""
-    torch.manual_seed(0)
-    features, logits = backbone.run(images)
-    torch.manual_seed(0)
-    from_features = backbone.tail(features)
-    if from_features.shape != logits.shape or not is_close(from_features, logits):
-        raise InseparableError("more than the last layers makes the logits")
-    alone, _ = backbone.run(images[:1])
-    if not is_close(alone, features[:1]):
-        raise InseparableError("the features of an image depend on its batch")
+def try_parts(backbone: FrozenBackbone, images: Tensor, buffers: Sequence[Tensor]) -> None:
+    """Check, in training and then in evaluation mode, that the tail makes the logits and that features repeat.
+
+    Args:
+        backbone: In training mode.
+        images: At least three (N, C, H, W), for features that are compared with those of fewer images.
+        buffers: The network's, before anything was computed.
+
+    Raises:
+        InseparableError: They do not, or the network cannot compute them.
+    """
+    for mode in ("training", "evaluation"):
+        if mode == "evaluation":
+            backbone.network.eval()
+        try:
+            gives_logits, features, fewer = (
+                backbone.gives_logits(images), backbone.features(images), backbone.features(images[:2])
+            )  # fmt: skip
+        except InseparableError:
+            raise
+        except Exception as error:  # training itself will say what is wrong
+            raise InseparableError(f"a trial in {mode} mode fails ({type(error).__name__})") from error
+        if not gives_logits:
+            raise InseparableError("more than the last layers makes the logits")
+        if features[0].numel() > images[0].numel():
+            raise InseparableError("the features are larger than the image")
+        if not is_close(fewer, features[:2]):
+            raise InseparableError("the features of an image depend on its batch")
+    if not all(map(torch.equal, backbone.network.buffers(), buffers)):
+        raise InseparableError("a buffer changes in every step")
 
 
 def is_close(some: Tensor, others: Tensor) -> bool:
-    """Return whether two tensors are equal up to rounding."""
+    """Return whether two tensors are equal up to rounding; what overflows with weights that are not loaded yet, too."""
+    some, others = (one.float().nan_to_num(0, 0, 0) for one in (some, others))
     scale = max(float(others.abs().max()), 1e-6)
     return float((some - others).abs().max()) <= MAX_DIFFERENCE * scale
-
-
-@dataclass(eq=False)
-class FeatureStore:
-    """The features of the training images, by view, and of the images that are evaluated.
-
-    An epoch takes the augmented images of an earlier one: of epoch 1 + (epoch - 1) modulo `views`.
-
-    Attributes:
-        backbone: What computes them.
-        split: The training samples.
-        settings: How training goes.
-        by_view: The features (N, ...) of all samples, by view from 1.
-        evaluated: The features of other splits, by phase.
-    """
-
-    backbone: FrozenBackbone
-    split: Split
-    settings: Settings
-    by_view: dict[int, Tensor] = field(default_factory=dict)
-    evaluated: dict[str, Tensor] = field(default_factory=dict)
-
-    @classmethod
-    def where_possible(cls, network: nn.Module, split: Split, settings: Settings, loss: Loss) -> "FeatureStore | None":
-        """Return a store; None where no layer is frozen, or every step needs the whole network."""
-        try:
-            return cls(separate(network, split, settings, loss), split, settings)
-        except InseparableError:
-            return None
-
-    @property
-    def compute(self) -> Compute:
-        """Where training runs."""
-        return self.settings.machine.compute
-
-    @property
-    def views(self) -> int:
-        """The number of augmented views of each image; 1 without augmentation."""
-        return self.settings.sampling.feature_views if self.settings.augmentation else 1
-
-    def view(self, epoch: int) -> int:
-        """Return the view that an epoch takes."""
-        return 1 + (epoch - 1) % self.views
-
-    def fill(self, epoch: int) -> Iterator[Step]:
-        """Compute the view of an epoch unless it is there, and yield a Step after each batch."""
-        view = self.view(epoch)
-        if view in self.by_view:
-            return
-        order, settings = self.order(view), self.settings
-        batch_size = settings.sampling.batch_size
-        count, features = len(batch_slices(len(self.split), batch_size)), None
-        loaded = training_batches(self.split, order, settings.images, settings.augmentation, self.compute, batch_size)
-        for position, batch in enumerate(loaded):
-            with self.compute.autocast():
-                found = self.backbone.features(batch.images).cpu()
-            if features is None:
-                features = allocate((len(self.split), *found.shape[1:]), found.dtype)
-            features[batch.rows.cpu()] = found
-            nothing = torch.zeros(())
-            yield Step("features", epoch, position, count, len(batch.labels), nothing, nothing, 0.0)
-        assert features is not None
-        self.by_view[view] = features
-
-    def order(self, view: int) -> EpochOrder:
-        """Return all samples with the random numbers of the view's own epoch."""
-        sampling = self.settings.sampling
-        if sampling.balanced:  # its epochs leave samples out
-            return draw_epoch_order(len(self.split), sampling.seed, view, shuffle=False)
-        return order_of_epoch(self.settings, view, self.split)
-
-    def batches(self, plan: EpochPlan, start: int) -> Iterator[Batch]:
-        """Yield the batches of an epoch from position `start` on, with features in place of images."""
-        features, rows = self.by_view[self.view(plan.epoch)], plan.order.rows.cpu()
-        for part in batch_slices(len(rows), self.settings.sampling.batch_size)[start : plan.batches]:
-            chosen = rows[part]
-            labels = self.split.labels[chosen.to(self.split.labels.device)].to(self.compute.device)
-            yield Batch(features.index_select(0, chosen).to(self.compute.device), labels, chosen)
-
-    def evaluation_batches(self, phase: str, split: Split, images: Preprocessing, batch_size: int) -> Iterator[Batch]:
-        """Yield the batches of a split, with features in place of images; the first time they are computed."""
-        stored = self.evaluated.get(phase)
-        if stored is not None:
-            for part in batch_slices(len(split), batch_size):
-                labels = split.labels[part].to(self.compute.device)
-                yield Batch(stored[part].to(self.compute.device), labels, torch.arange(part.start, part.stop))
-            return
-        for batch in batches(split, images, self.compute, batch_size):
-            with self.compute.autocast():
-                found = self.backbone.features(batch.images)
-            if stored is None:
-                stored = allocate((len(split), *found.shape[1:]), found.dtype)
-            stored[batch.rows.cpu()] = found.cpu()
-            yield Batch(found, batch.labels, batch.rows)
-        if stored is not None:
-            self.evaluated[phase] = stored
-
-
-def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return room for features: in memory, or in a file that is mapped into it.
-
-    Raises:
-        ConfigurationError: The disk has no room for them.
-    """
-    size = math.prod(shape) * dtype.itemsize
-    if size <= MAX_MEMORY_FRACTION * available_bytes(torch.device("cpu")):
-        return torch.empty(shape, dtype=dtype)
-    folder = make_folder(cache_folder() / "features")
-    free = free_space(folder)
-    if free is not None and free < size:
-        raise ConfigurationError(
-            f"feature_views: a view of the features needs {size / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB "
-            "free; make room, or give feature_views=0"
-        )
-    descriptor, name = tempfile.mkstemp(dir=folder)
-    os.close(descriptor)
-    mapped = torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
-    with suppress(OSError):  # Windows keeps a file that is mapped
-        Path(name).unlink()
-    return mapped

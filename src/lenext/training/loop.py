@@ -16,7 +16,8 @@ from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import DataError, RunError
 from lenext.training.evaluation import Evaluation, evaluate_split, evaluation_batch_size
-from lenext.training.frozen import FeatureStore
+from lenext.training.feature_store import FeatureStore
+from lenext.training.frozen import resolve_views
 from lenext.training.losses import Loss
 from lenext.training.metrics import Record, RunningMetrics, batch_metrics
 from lenext.training.recipe import Recipe
@@ -53,6 +54,8 @@ def fit(
     set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
     settings = resolve(recipe, data)
+    network.to(settings.machine.compute.device)
+    settings, _ = resolve_views(network, data, recipe, settings, loss)
     state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
     try:
         for event in events(state, data, settings, loss):

@@ -17,8 +17,6 @@ from lenext.foundation.settings import TestTimeAugmentation
 from lenext.training.recipe import Length, Recipe
 from lenext.training.training_keys import Initialization, Optimizer, Schedule
 
-FEATURE_VIEWS = 2  # where the recipe has `auto`
-
 
 @dataclass(frozen=True)
 class SamplingSettings:
@@ -208,7 +206,7 @@ def resolve(recipe: Recipe, data: Dataset, images: Preprocessing | None = None) 
         balanced=recipe.balanced_sampling,
         hardest=recipe.hardest_fraction < 1,
         alternating_flips=recipe.flip == "alternating",
-        feature_views=FEATURE_VIEWS if recipe.feature_views == "auto" else recipe.feature_views,
+        feature_views=0,
         seed=recipe.seed,
     )
     return Settings(

@@ -16,7 +16,8 @@ from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.training.diagnosis import FiniteMonitor, explain
 from lenext.training.epoch_plan import EpochPlan, plan_epoch
-from lenext.training.frozen import FeatureStore, set_training_mode
+from lenext.training.feature_store import FeatureStore
+from lenext.training.frozen import separate, set_training_mode
 from lenext.training.losses import CrossEntropy, Loss, Mixing, Objective, batch_weight, build_loss
 from lenext.training.metrics import batch_metrics
 from lenext.training.selection import Selection
@@ -43,7 +44,9 @@ class Trainer:
         self.state, self.settings = state, settings
         self.split = move_to_device(data.train, state.compute)
         self.loss = loss or build_loss(settings.loss, self.split.labels.to(state.compute.device), len(data.classes))
-        self.features = FeatureStore.where_possible(state.network, self.split, settings, self.loss)
+        self.features: FeatureStore | None = None
+        if settings.sampling.feature_views:
+            self.features = FeatureStore(separate(state.network, self.split, settings, self.loss), self.split, settings)
         self.single_step = Objective(self.features.backbone.tail if self.features else state.network, self.loss)
         self.step = build_step(self.single_step, settings)
         is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
@@ -92,10 +95,6 @@ class Trainer:
         """Yield the batches of an epoch with their positions, from `start` on; features where these are stored."""
         if self.features:
             return enumerate(self.features.batches(plan, start), start)
-        return self.image_batches(plan, start)
-
-    def image_batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches of an epoch with their positions, from `start` on."""
         loaded = training_batches(
             self.split, plan.order, plan.images, self.settings.augmentation, self.state.compute,
             self.settings.sampling.batch_size, start=start,
@@ -114,9 +113,9 @@ class Trainer:
         try:
             yield
         except NotFiniteError as error:
-            again = self.image_batches(plan, 0 if error.since_start else position)
+            again = self.batches(plan, 0 if error.since_start else position)
             steps = ((at, plan.seeds[at], batch) for at, batch in again)
-            raise explain(error, self.state, self.loss, steps, self.split, self.monitor.exempt) from error
+            raise explain(error, self.state, self.single_step, steps, self.split, self.monitor.exempt) from error
 
 
 def build_step(single_step: Objective, settings: Settings) -> nn.Module:

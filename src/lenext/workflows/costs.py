@@ -146,7 +146,7 @@ def time_steps(name: str, job: Job, *, required: bool) -> list[float]:
 
 def time_inference(job: Job, *, warm_up: bool) -> list[float]:
     """Time predictions of one image, in seconds, on the job's device."""
-    network = place_network(job.network, job.compute)
+    network = place_network(job.network, job.compute, fast_layers=job.settings.machine.fast_layers)
     images = job.compute.move_images(torch.zeros(1, *job.settings.images.input_shape))
     times = []
     with evaluation_mode(network), torch.inference_mode(), job.compute.autocast():

@@ -11,10 +11,11 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
 from lenext.inspection.doctor import check_network
+from lenext.models.pretrained import freeze
 from lenext.models.user_network import is_user_network
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
-from lenext.training.frozen import InseparableError, separate
+from lenext.training.frozen import resolve_views
 from lenext.training.recipe import Recipe
 from lenext.training.settings import Settings, resolve
 from lenext.workflows.batch_size import find_batch_size
@@ -58,12 +59,6 @@ class Job:
         return not self.experiment.network or is_user_network(self.experiment.network)
 
     @property
-    def stored_views(self) -> int:
-        """The number of views of an image whose features are stored; 0 when all layers are computed in every step."""
-        sampling = self.settings.sampling
-        return sampling.feature_views if self.settings.augmentation else min(1, sampling.feature_views)
-
-    @property
     def title(self) -> str:
         """The network and the data, for figures."""
         name = type(self.network).__name__ if self.has_user_network else self.experiment.network
@@ -88,52 +83,35 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     options: dict[str, Any] = {}
     if context.network is not None:
         network = context.network
+        if experiment.freeze:
+            freeze(network, experiment.freeze.split(","))
     else:
         options = network_options(experiment, images.input_shape[0], classes, images.input_shape[1])
         network = build_network(experiment if load_weights else replace(experiment, pretrained=""), options, context)
     check_fit(network, experiment, images.input_shape, classes)
     batch_size = find_batch_size(network, images.input_shape, compute, recipe, len(data.train))
-    recipe = replace(recipe, batch_size=batch_size, compile=resolve_compile(experiment, len(data.train), compute))
+    recipe = replace(recipe, batch_size=batch_size, compile="no" if recipe.compile == "auto" else recipe.compile)
     check_first_size(network, recipe, images, classes)
     settings = resolve(recipe, data, images)
-    settings, frozen = resolve_features(network, recipe, data, settings)
+    settings, note = resolve_views(network.to(compute.device), data, recipe, settings)
+    if note:  # something is frozen
+        recipe = replace(recipe, feature_views=settings.sampling.feature_views)
+    if experiment.recipe.compile == "auto" and not settings.sampling.feature_views:
+        recipe = replace(recipe, compile=resolve_compile(experiment, len(data.train), compute))
+        settings = resolve(recipe, data, images)
     return Job(
         experiment=replace(experiment, recipe=recipe),
         data=data,
         network=network,
         settings=settings,
         description=Description(experiment.network, options, data.classes, images),
-        frozen=frozen,
+        frozen=note,
     )
 
 
-def resolve_features(network: nn.Module, recipe: Recipe, data: Dataset, settings: Settings) -> tuple[Settings, str]:
-    """Return the settings with the number of stored views, 0 where features cannot be stored, and what is done.
-
-    Raises:
-        ConfigurationError: The recipe asks for views, and they have no effect.
-    """
-    is_frozen = not all(parameter.requires_grad for parameter in network.parameters())
-    views = settings.sampling.feature_views if settings.augmentation else min(1, settings.sampling.feature_views)
-    stored = f"the features of each image are computed once ({views} view{'s' if views > 1 else ''})"
-    try:
-        if is_frozen or recipe.feature_views not in ("auto", 0):
-            separate(network.to(settings.machine.compute.device), data.train, settings)
-    except InseparableError as error:
-        if recipe.feature_views not in ("auto", 0):
-            raise ConfigurationError(
-                f"feature_views={recipe.feature_views}: no features are stored, as {error}"
-            ) from error
-        stored = f"they are computed in every step, as {error}"
-        settings = replace(settings, sampling=replace(settings.sampling, feature_views=0))
-    return settings, stored if is_frozen else ""
-
-
-def resolve_compile(experiment: Experiment, samples: int, compute: Compute) -> Literal["no", "yes", "cuda_graphs"]:
-    """Return whether the step is compiled; `auto` compiles where it pays and all steps are alike."""
+def resolve_compile(experiment: Experiment, samples: int, compute: Compute) -> Literal["no", "yes"]:
+    """Return whether `auto` compiles the step: where it pays, and all steps are alike."""
     recipe = experiment.recipe
-    if recipe.compile != "auto":
-        return recipe.compile
     steps_differ = recipe.progressive_resizing < 1 or recipe.freeze_stem_after < 1 or recipe.mixup or recipe.cutmix
     total = recipe.samples_per_epoch(samples) * recipe.epochs
     pays = recipe.replicas == 1 and not steps_differ and pays_to_compile(experiment.network, total, compute)

@@ -29,8 +29,7 @@ def forecast(job: Job) -> str:
     if not times:
         return "not known"
     epoch, length = epoch_seconds(job, median(times[1:] or times)), job.settings.schedule.length
-    if job.stored_views:  # an epoch on stored features takes next to nothing
-        views = min(job.stored_views, length.epochs)
+    if views := min(job.settings.sampling.feature_views, length.epochs):  # epochs on stored features take little
         return f"about {format_duration(views * epoch)} for {length.epochs} epochs (from {len(times)} steps)"
     total = f", {format_duration(epoch * length.updates / length.updates_per_epoch)} for {length.epochs}"
     return f"about {format_duration(epoch)} an epoch{total if length.epochs > 1 else ''} (from {len(times)} steps)"

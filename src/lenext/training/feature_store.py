@@ -1,0 +1,133 @@
+"""Features of images, computed once and stored: what the head of a frozen backbone trains on."""
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lenext.data.batches import Batch, EpochOrder, batch_slices, batches, training_batches
+from lenext.data.dataset import Split
+from lenext.data.preprocessing import Preprocessing
+from lenext.foundation.device import Compute
+from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.files import cache_folder, free_space, make_folder
+from lenext.foundation.memory import available_bytes
+from lenext.training.epoch_plan import EpochPlan, order_of_epoch
+from lenext.training.frozen import FrozenBackbone
+from lenext.training.settings import Settings
+from lenext.training.state import Step
+
+MAX_MEMORY_FRACTION = 0.5  # of the free memory, for the features of a view; larger ones are mapped from a file
+
+
+@dataclass(eq=False)
+class FeatureStore:
+    """The features of the training images, by view, and of the images that are evaluated.
+
+    An epoch takes the augmented images of an earlier one: of epoch 1 + (epoch - 1) modulo the number of views.
+
+    Attributes:
+        backbone: What computes them.
+        split: The training samples.
+        settings: How training goes.
+        by_view: The features (N, ...) of all samples, by view from 1.
+        evaluated: The features of other splits, by phase.
+    """
+
+    backbone: FrozenBackbone
+    split: Split
+    settings: Settings
+    by_view: dict[int, Tensor] = field(default_factory=dict)
+    evaluated: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def compute(self) -> Compute:
+        """Where training runs."""
+        return self.settings.machine.compute
+
+    def view(self, epoch: int) -> int:
+        """Return the view that an epoch takes."""
+        return 1 + (epoch - 1) % self.settings.sampling.feature_views
+
+    def fill(self, epoch: int) -> Iterator[Step]:
+        """Compute the view of an epoch unless it is there, and yield a Step after each batch."""
+        view = self.view(epoch)
+        if view in self.by_view:
+            return
+        order, settings = self.order(view), self.settings
+        batch_size = settings.sampling.batch_size
+        count, features = len(batch_slices(len(self.split), batch_size)), None
+        loaded = training_batches(self.split, order, settings.images, settings.augmentation, self.compute, batch_size)
+        for position, batch in enumerate(loaded):
+            with self.compute.autocast():
+                found = self.backbone.features(batch.images).cpu()
+            if features is None:
+                features = allocate((len(self.split), *found.shape[1:]), found.dtype)
+            features[batch.rows.cpu()] = found
+            nothing = torch.zeros(())
+            yield Step("features", epoch, position, count, len(batch.labels), nothing, nothing, 0.0)
+        assert features is not None
+        self.by_view[view] = features
+
+    def order(self, view: int) -> EpochOrder:
+        """Return all samples with the random numbers of the view's own epoch."""
+        sampling = replace(self.settings.sampling, balanced=False)  # balanced epochs leave samples out
+        return order_of_epoch(replace(self.settings, sampling=sampling), view, self.split)
+
+    def batches(self, plan: EpochPlan, start: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch from position `start` on, with features in place of images."""
+        features, rows = self.by_view[self.view(plan.epoch)], plan.order.rows.cpu()
+        for part in batch_slices(len(rows), self.settings.sampling.batch_size)[start : plan.batches]:
+            chosen = rows[part]
+            labels = self.split.labels[chosen.to(self.split.labels.device)].to(self.compute.device)
+            yield Batch(features.index_select(0, chosen).to(self.compute.device), labels, chosen)
+
+    def evaluation_batches(self, phase: str, split: Split, images: Preprocessing, batch_size: int) -> Iterator[Batch]:
+        """Yield the batches of a split, with features in place of images; the first time they are computed."""
+        stored = self.evaluated.get(phase)
+        loaded = batches(split, images, self.compute, batch_size) if stored is None else None
+        for part in batch_slices(len(split), batch_size):
+            if loaded is not None:
+                with self.compute.autocast():
+                    found = self.backbone.features(next(loaded).images)
+                stored = allocate((len(split), *found.shape[1:]), found.dtype) if stored is None else stored
+                stored[part] = found.cpu()
+            assert stored is not None
+            labels = split.labels[part].to(self.compute.device)
+            yield Batch(stored[part].to(self.compute.device), labels, torch.arange(part.start, part.stop))
+        if stored is not None:
+            self.evaluated[phase] = stored
+
+
+def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Return room for features: in memory, or in a file that is mapped into it.
+
+    Raises:
+        ConfigurationError: The disk has no room for them.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size <= MAX_MEMORY_FRACTION * available_bytes(torch.device("cpu")):
+        return torch.empty(shape, dtype=dtype, device="cpu")
+    folder = make_folder(cache_folder() / "features")
+    free = free_space(folder)
+    if free is not None and free < size:
+        raise ConfigurationError(
+            f"feature_views: a view of the features needs {size / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB "
+            "free; make room, or give feature_views=0"
+        )
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    try:
+        if hasattr(os, "posix_fallocate"):  # the room is taken now, not when a page is first written
+            os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+    mapped = torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
+    with suppress(OSError):  # Windows keeps a file that is mapped
+        Path(name).unlink()
+    return mapped
