@@ -1,9 +1,10 @@
 """Inference by engine, side by side: python -m benchmarks.engines [NETWORK ...].
 
 For one image and for a batch, in turns in one process: torch (fp32, and bf16 where the processor has it), ONNX Runtime
-fp32, OpenVINO fp32 and bf16. The row of what `--engine auto` picks is marked.
+fp32, OpenVINO fp32 and bf16. The row of what `--engine auto` picks is marked. With names, those are measured anew.
 """
 
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.harness import report, spread
+from benchmarks.harness import RESULTS, report, spread
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.engines import Choice, EnginePrecision, Load, choose_engine, open_session
 from lenext.exporting.onnx_file import export_network_alone
@@ -80,7 +81,10 @@ def measure(name: str) -> list[dict[str, Any]]:
 
 def main(names: list[str]) -> None:
     """Measure, and write the table."""
-    rows = [row for name in names or NETWORKS for row in measure(name)]
+    kept = json.loads((RESULTS / "engines.json").read_text())["rows"] if names else []
+    rows = [row for row in kept if row["network"] not in names]
+    rows += [row for name in names or NETWORKS for row in measure(name)]
+    rows.sort(key=lambda row: (NETWORKS.index(row["network"]), row["images"]))
     picked = [float(row["time / fastest"]) for row in rows if row["auto"]]
     many = [row for row in rows if row["images"] > 1]
     runtime = {row["network"]: row["ms"] for row in many if row["engine"] == "onnxruntime, fp32"}

@@ -26,6 +26,10 @@ RUNS: dict[str, tuple[int, tuple[object, ...]]] = {
         ("airbench94", "--recipe", "speedrun", "--option", "width=0.125", "--batch-size", 32, "--flip", "alternating",
          "--validation-fraction", 0.2),
     ),
+    "frozen": (
+        10,
+        ("alexnet_32px", "--option", "width=0.125", "--batch-size", 32, "--image-size", 28, "--freeze", "backbone"),
+    ),
     "early-stopping": (40, ("lenet", "--batch-size", 32, "--early-stopping", 3, "--balanced-sampling")),
 }  # fmt: skip
 """Epochs and arguments of each run."""

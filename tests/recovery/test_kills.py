@@ -100,7 +100,7 @@ def test_a_few_kills(fork_server: ForkServer, tmp_path: Path) -> None:
     "kills", [pytest.param(6, marks=pytest.mark.slow), pytest.param(34, marks=pytest.mark.endurance)]
 )
 def test_kills_of_each_run(fork_server: ForkServer, tmp_path: Path, name: str, kills: int) -> None:
-    """34 make 238 in all."""
+    """6 in the slow tests, 34 as an endurance test."""
     killer = endure(fork_server, tmp_path, name, kills, seed=0)
     assert killer.kills >= kills
     assert killer.damaged >= kills // 4 - 1

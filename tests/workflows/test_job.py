@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from lenext.acceleration import compilation
 from lenext.data.dataset import Dataset
@@ -24,11 +25,15 @@ def test_compiling_is_decided_by_the_table(few: Dataset, monkeypatch: pytest.Mon
     monkeypatch.setattr(compilation, "has_compiler", lambda: True)
     images = len(split_by_recipe(few, Recipe()).train)
     monkeypatch.setattr(compilation, "MIN_SAMPLES", {"lenet": 3 * images})
+    monkeypatch.setattr(compilation, "MIN_THREADS", torch.get_num_threads())
     assert job_of(few, "lenet", epochs=2).recipe.compile == "no"
     assert job_of(few, "lenet", epochs=3).recipe.compile == "yes"
     assert "compiled" in describe_job(job_of(few, "lenet", epochs=3))["device"]
     assert job_of(few, "lenet_32px", epochs=3).recipe.compile == "no"
     assert job_of(few, "lenet", epochs=3, compile="no").recipe.compile == "no"
+    monkeypatch.setattr(compilation, "MIN_THREADS", torch.get_num_threads() + 1)
+    assert job_of(few, "lenet", epochs=3).recipe.compile == "no"
+    monkeypatch.setattr(compilation, "MIN_THREADS", 1)
     monkeypatch.setattr(compilation, "has_compiler", lambda: False)
     assert job_of(few, "lenet", epochs=3).recipe.compile == "no"
 
