@@ -14,7 +14,7 @@ import lenext
 from benchmarks.harness import report, spread
 from lenext.models.pretrained import freeze
 
-EPOCHS, ROUNDS = 20, 3
+EPOCHS, ROUNDS = 20, 2
 VIEWS = {"stored, 2 views": "auto", "stored, 5 views": 5, "computed in every step": 0}
 
 
