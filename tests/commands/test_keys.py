@@ -35,6 +35,7 @@ KEYS: dict[str, tuple[dict[str, Any], Any]] = {
     "shift": ({}, 2), "shift_padding": ({"shift": 2}, "reflect"), "random_crop": ({}, 0.5), "color_jitter": ({}, 0.5),
     "cutout": ({}, 8), "random_erasing": ({}, 1.0), "mixup": ({}, 0.5), "cutmix": ({}, 0.5),
     "balanced_sampling": ({}, True), "hardest_fraction": ({}, 0.5), "progressive_resizing": ({}, 0.5),
+    "feature_views": ({}, 2),
     "epochs": ({}, 3), "steps": ({}, 3), "batch_size": ({}, 8), "accumulate_batches": ({}, 2),
     "optimizer": ({}, "adamw"), "learning_rate": ({}, 0.01), "momentum": ({}, 0.5), "keep_weight_norms": (MUON, True),
     "newton_schulz_steps": (MUON, 3), "nesterov": ({}, False), "weight_decay": ({}, 0.1),

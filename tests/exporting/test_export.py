@@ -26,6 +26,7 @@ from lenext.exporting.quantization import Gate
 from lenext.exporting.self_test import SUFFIX as SELF_TEST
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError
+from lenext.foundation.device import cpu_has_bf16
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
 from lenext.foundation.normalization import Normalization
 from lenext.models import create
@@ -34,6 +35,7 @@ from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction
 from lenext.workflows.export import Exported
 
+BF16_DIFFERENCE = 0.03  # of a probability, between fp32 and an engine that computes in bf16
 NET = """
 from torch import nn
 
@@ -107,11 +109,11 @@ def test_the_file_says_what_it_is(run: Run, exported: Exported) -> None:
 def test_its_answers_are_those_of_predict(run: Run, exported: Exported, photos: Path, engine: Any) -> None:
     expected = lenext.predict(run, photos, top=10, precision="fp32")
     found = lenext.predict(exported.path, photos, top=10, engine=engine)
-    tolerance = 2e-3 if engine == "openvino" else 1e-5
+    tolerance = 1e-5 if engine != "openvino" else BF16_DIFFERENCE if cpu_has_bf16() else 2e-3
     for ours, theirs in zip(expected, found, strict=True):
         assert isinstance(ours, Prediction)
         assert isinstance(theirs, Prediction)
-        assert ours.remarks[:1] == theirs.remarks[:1]
+        assert [text.split(":")[0] for text in ours.remarks[:1]] == [text.split(":")[0] for text in theirs.remarks[:1]]
         by_class = dict(zip(ours.classes, ours.probabilities, strict=True))
         for name, value in zip(theirs.classes, theirs.probabilities, strict=True):
             assert value == pytest.approx(by_class[name], abs=tolerance)
@@ -124,18 +126,18 @@ def test_engines_answer_as_torch_does(run: Run, photos: Path, engine: Any, tmp_p
         patch.setenv("LENEXT_DATA", str(tmp_path))
         expected = lenext.predict(run, photos, top=3, precision="fp32")
         found = lenext.predict(run, photos, top=3, engine=engine)
+        tolerance = BF16_DIFFERENCE if cpu_has_bf16() and engine != "onnxruntime" else 1e-5
         for ours, theirs in zip(probabilities(expected), probabilities(found), strict=True):
-            assert ours == (theirs if isinstance(ours[0], str) else pytest.approx(theirs, abs=1e-5))
+            assert ours == (theirs if isinstance(ours[0], str) else pytest.approx(theirs, abs=tolerance))
         assert len(list(tmp_path.rglob("*.onnx"))) == 1  # kept for the next time
         measured = lenext.val(run, engine=engine, quiet=True)
-        assert torch.allclose(
-            measured.probabilities, lenext.val(run, quiet=True, precision="fp32").probabilities, atol=1e-5
-        )
+        exact = lenext.val(run, quiet=True, precision="fp32")
+        assert torch.allclose(measured.probabilities, exact.probabilities, atol=tolerance)
 
 
 def test_val_of_a_file(run: Run, exported: Exported) -> None:
     measured = lenext.val(exported.path, data="digits", quiet=True)
-    assert measured.accuracy == lenext.val(run, split="test", quiet=True).accuracy
+    assert measured.accuracy == lenext.val(run, split="test", quiet=True, precision="fp32").accuracy
     with pytest.raises(ConfigurationError, match="give --data"):
         lenext.val(exported.path, quiet=True)
     with pytest.raises(ConfigurationError, match="weights=best"):

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,6 @@ from torch import nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import cache_folder
 
 MIN_SAMPLES = {"densenet_32px": 160_000}
 """By network, the samples over all epochs from which a compiled step on a CPU saves twice the time of compiling it.
@@ -42,7 +42,7 @@ def pays_to_compile(network: str, samples: int, compute: Compute) -> bool:
 def compile_step(step: nn.Module, mode: Literal["no", "yes", "cuda_graphs"], compute: Compute) -> nn.Module:
     """Return a training step, compiled as the recipe asks.
 
-    What the compiler makes is kept in the cache folder, for later trainings of the same network.
+    What the compiler makes is kept in the user's cache folder, for later trainings of the same network.
 
     Raises:
         ConfigurationError: The machine cannot compile.
@@ -58,6 +58,10 @@ def compile_step(step: nn.Module, mode: Literal["no", "yes", "cuda_graphs"], com
         raise ConfigurationError(
             "compile=yes: on a CPU it needs a C++ compiler and Python's headers (g++, python3-dev); give no"
         )
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / "compiled"))  # else a shared temporary folder
+    folder = Path.home() / ".cache" / "lenext" / "compiled"
+    with suppress(OSError):  # torch's temporary folder serves as well, until it is emptied
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
     torch_mode = "reduce-overhead" if mode == "cuda_graphs" else None
     return torch.compile(step, mode=torch_mode)  # type: ignore[return-value]

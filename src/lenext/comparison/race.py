@@ -161,7 +161,10 @@ class Race(Specification):
             if steps < per_epoch:
                 too_small.append((per_epoch * step_cost, contestant.name, self.limit.format_cost(per_epoch, step_cost)))
                 continue
-            recipe = contestant.experiment.recipe.with_keys({"steps": steps, "epochs": math.ceil(steps / per_epoch)})
+            keys = {"steps": steps, "epochs": math.ceil(steps / per_epoch)}
+            if job.settings.sampling.feature_views:
+                keys["feature_views"] = 0  # as its steps were timed
+            recipe = contestant.experiment.recipe.with_keys(keys)
             limited.append(replace(contestant, experiment=replace(contestant.experiment, recipe=recipe)))
         if too_small:
             _, network, enough = max(too_small)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lenext.data.batches import Batch
 from lenext.data.dataset import Split, shorten_list
 from lenext.foundation.errors import TrainingError
-from lenext.training.losses import Loss, Objective
+from lenext.training.losses import Loss
 from lenext.training.state import TrainingState
 from lenext.training.update import NotFiniteError
 
@@ -51,7 +51,7 @@ class FiniteMonitor:
 def explain(
     error: NotFiniteError,
     state: TrainingState,
-    step: Objective,
+    loss: Loss,
     batches: Iterable[tuple[int, int, Batch]],
     split: Split,
     exempt: Collection[str],
@@ -61,7 +61,7 @@ def explain(
     Args:
         error: What was noticed.
         state: The training.
-        step: The network and what is minimized; the tail of a network whose features are stored.
+        loss: What is minimized.
         batches: Position, seed and batch of the steps to compute again.
         split: The training samples, whose ids the message names.
         exempt: Parameters and buffers that never were finite.
@@ -71,7 +71,7 @@ def explain(
         first_position = position if first_position is None else first_position
         torch.manual_seed(seed)
         with state.compute.autocast():
-            cause = first_bad(step.network, step.loss, batch.images, batch.labels, exempt)
+            cause = first_bad(state.network, loss, batch.images, batch.labels, exempt)
         if cause:
             ids = shorten_list([str(sample) for sample in split.ids[batch.rows.cpu().numpy()]], MAX_SAMPLES_NAMED)
             where = f"step {position + 1} (samples {ids}); first bad: {cause}"

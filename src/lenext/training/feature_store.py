@@ -23,7 +23,8 @@ from lenext.training.frozen import FrozenBackbone
 from lenext.training.settings import Settings
 from lenext.training.state import Step
 
-MAX_MEMORY_FRACTION = 0.5  # of the free memory, for the features of a view; larger ones are mapped from a file
+MAX_MEMORY_FRACTION = 0.5  # of the free memory, for the features of all views; larger ones are mapped from a file
+SPARE_BYTES = 1 << 30  # of the disk, for checkpoints
 
 
 @dataclass(eq=False)
@@ -68,7 +69,7 @@ class FeatureStore:
             with self.compute.autocast():
                 found = self.backbone.features(batch.images).cpu()
             if features is None:
-                features = allocate((len(self.split), *found.shape[1:]), found.dtype)
+                features = allocate((len(self.split), *found.shape[1:]), found.dtype, settings.sampling.feature_views)
             features[batch.rows.cpu()] = found
             nothing = torch.zeros(())
             yield Step("features", epoch, position, count, len(batch.labels), nothing, nothing, 0.0)
@@ -79,6 +80,13 @@ class FeatureStore:
         """Return all samples with the random numbers of the view's own epoch."""
         sampling = replace(self.settings.sampling, balanced=False)  # balanced epochs leave samples out
         return order_of_epoch(replace(self.settings, sampling=sampling), view, self.split)
+
+    def order_of_images(self, plan: EpochPlan) -> EpochOrder:
+        """Return the order of an epoch with the random numbers by which its features were computed."""
+        view = self.order(self.view(plan.epoch))
+        numbers = torch.empty_like(view.numbers)
+        numbers[view.rows] = view.numbers
+        return EpochOrder(plan.order.rows, numbers[plan.order.rows.cpu()])
 
     def batches(self, plan: EpochPlan, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from position `start` on, with features in place of images."""
@@ -105,29 +113,40 @@ class FeatureStore:
             self.evaluated[phase] = stored
 
 
-def allocate(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def allocate(shape: tuple[int, ...], dtype: torch.dtype, count: int = 1) -> Tensor:
     """Return room for features: in memory, or in a file that is mapped into it.
+
+    Args:
+        shape: Of the features of all images.
+        dtype: Of a value.
+        count: How many of them there will be.
 
     Raises:
         ConfigurationError: The disk has no room for them.
     """
     size = math.prod(shape) * dtype.itemsize
-    if size <= MAX_MEMORY_FRACTION * available_bytes(torch.device("cpu")):
+    if size * count <= MAX_MEMORY_FRACTION * available_bytes(torch.device("cpu")):
         return torch.empty(shape, dtype=dtype, device="cpu")
     folder = make_folder(cache_folder() / "features")
     free = free_space(folder)
-    if free is not None and free < size:
-        raise ConfigurationError(
-            f"feature_views: a view of the features needs {size / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB "
-            "free; make room, or give feature_views=0"
-        )
+    if free is not None and free < size + SPARE_BYTES:
+        raise no_room(folder, size, f"{free / 1e9:,.1f} GB are free there")
     descriptor, name = tempfile.mkstemp(dir=folder)
     try:
         if hasattr(os, "posix_fallocate"):  # the room is taken now, not when a page is first written
             os.posix_fallocate(descriptor, 0, size)
+        return torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
+    except OSError as error:
+        raise no_room(folder, size, error.strerror or str(error)) from error
     finally:
         os.close(descriptor)
-    mapped = torch.from_file(name, shared=True, size=math.prod(shape), dtype=dtype).view(shape)
-    with suppress(OSError):  # Windows keeps a file that is mapped
-        Path(name).unlink()
-    return mapped
+        with suppress(OSError):  # Windows keeps a file that is mapped
+            Path(name).unlink()
+
+
+def no_room(folder: Path, size: int, reason: str) -> ConfigurationError:
+    """Return the error that a disk cannot hold features of so many bytes."""
+    return ConfigurationError(
+        f"feature_views: a view of the features needs {size / 1e9:,.1f} GB in {folder}, and {reason}; make room, or "
+        "train with feature_views=0"
+    )

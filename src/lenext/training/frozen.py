@@ -81,7 +81,7 @@ def resolve_views(
     """Decide how many views of each image have their features stored.
 
     Args:
-        network: On its device.
+        network: What is trained; it is moved to its device where it can be divided.
         data: A dataset that is split.
         recipe: As the user wrote it.
         settings: The recipe, resolved.
@@ -117,7 +117,7 @@ def separate(network: nn.Module, split: Split, settings: Settings, loss: Loss | 
     Whether it can be divided depends on its layers and the settings, not on its weights.
 
     Args:
-        network: On its device.
+        network: What is trained; it is moved to its device.
         split: The training samples; the parts are tried with the first ones.
         settings: How it is trained.
         loss: What is minimized; None for that of the settings.
@@ -132,9 +132,9 @@ def separate(network: nn.Module, split: Split, settings: Settings, loss: Loss | 
         raise InseparableError("there is no last dense layer") from error
     if others := [name for name, one in network.named_parameters() if one.requires_grad and not is_in(name, head)]:
         raise InseparableError(f"{others[0].rpartition('.')[0] or others[0]} learns, too")
-    images = load_batch(
-        split, settings.images, settings.machine.compute, slice(0, min(TRIED_IMAGES, len(split)))
-    ).images
+    compute, tried = settings.machine.compute, slice(0, min(TRIED_IMAGES, len(split)))
+    network.to(compute.device)
+    images = load_batch(split, settings.images, compute, tried).images
     modes = [module.training for module in network.modules()]
     buffers = [buffer.clone() for buffer in network.buffers()]
     devices = [images.device] if images.device.type == "cuda" else []

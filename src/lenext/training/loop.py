@@ -54,7 +54,6 @@ def fit(
     set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
     settings = resolve(recipe, data)
-    network.to(settings.machine.compute.device)
     settings, _ = resolve_views(network, data, recipe, settings, loss)
     state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
     try:

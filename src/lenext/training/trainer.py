@@ -60,7 +60,7 @@ class Trainer:
         state, progress, plan = self.state, self.state.progress, self.plan(epoch)
         started = time.perf_counter() - progress.seconds  # a resumed epoch counts its earlier seconds
         set_training_mode(state.network)
-        if self.features:
+        if self.features and progress.position < plan.batches:
             yield from self.features.fill(epoch)
         with stem_trained(state.network, plan.trains_stem):
             for position, batch in self.batches(plan, progress.position):
@@ -93,10 +93,15 @@ class Trainer:
 
     def batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
         """Yield the batches of an epoch with their positions, from `start` on; features where these are stored."""
-        if self.features:
-            return enumerate(self.features.batches(plan, start), start)
+        return (
+            enumerate(self.features.batches(plan, start), start) if self.features else self.image_batches(plan, start)
+        )
+
+    def image_batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches of images of an epoch with their positions, from `start` on."""
+        order = self.features.order_of_images(plan) if self.features else plan.order
         loaded = training_batches(
-            self.split, plan.order, plan.images, self.settings.augmentation, self.state.compute,
+            self.split, order, plan.images, self.settings.augmentation, self.state.compute,
             self.settings.sampling.batch_size, start=start,
         )  # fmt: skip
         return enumerate(islice(loaded, plan.batches - start), start)
@@ -113,9 +118,9 @@ class Trainer:
         try:
             yield
         except NotFiniteError as error:
-            again = self.batches(plan, 0 if error.since_start else position)
+            again = self.image_batches(plan, 0 if error.since_start else position)
             steps = ((at, plan.seeds[at], batch) for at, batch in again)
-            raise explain(error, self.state, self.single_step, steps, self.split, self.monitor.exempt) from error
+            raise explain(error, self.state, self.loss, steps, self.split, self.monitor.exempt) from error
 
 
 def build_step(single_step: Objective, settings: Settings) -> nn.Module:

@@ -93,9 +93,7 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     recipe = replace(recipe, batch_size=batch_size, compile="no" if recipe.compile == "auto" else recipe.compile)
     check_first_size(network, recipe, images, classes)
     settings = resolve(recipe, data, images)
-    settings, note = resolve_views(network.to(compute.device), data, recipe, settings)
-    if note:  # something is frozen
-        recipe = replace(recipe, feature_views=settings.sampling.feature_views)
+    settings, note = resolve_views(network, data, recipe, settings)
     if experiment.recipe.compile == "auto" and not settings.sampling.feature_views:
         recipe = replace(recipe, compile=resolve_compile(experiment, len(data.train), compute))
         settings = resolve(recipe, data, images)
