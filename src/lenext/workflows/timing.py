@@ -30,7 +30,8 @@ def forecast(job: Job) -> str:
         return "not known"
     epoch, length = epoch_seconds(job, median(times[1:] or times)), job.settings.schedule.length
     if views := min(job.settings.sampling.feature_views, length.epochs):  # epochs on stored features take little
-        return f"about {format_duration(views * epoch)} for {length.epochs} epoch{'s' if length.epochs > 1 else ''} (from {len(times)} steps)"
+        plural = "s" if length.epochs > 1 else ""
+        return f"about {format_duration(views * epoch)} for {length.epochs} epoch{plural} (from {len(times)} steps)"
     total = f", {format_duration(epoch * length.updates / length.updates_per_epoch)} for {length.epochs}"
     return f"about {format_duration(epoch)} an epoch{total if length.epochs > 1 else ''} (from {len(times)} steps)"
 
