@@ -1,4 +1,4 @@
-"""What is known of modules: whether they keep something of a forward pass, and whether they draw random numbers."""
+"""Facts about modules: whether they keep something of a forward pass, and whether they draw random numbers."""
 
 from torch import nn
 

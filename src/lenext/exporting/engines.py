@@ -52,7 +52,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Load:
-    """What the choice of an engine asks of a network.
+    """The facts of a network that an engine is chosen by.
 
     Attributes:
         multiply_adds: Of one image.

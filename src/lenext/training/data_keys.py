@@ -129,7 +129,7 @@ class AugmentationKeys:
     feature_views: int | Auto = key(
         "auto",
         "With --freeze backbone, compute the features of this many augmented views of each image once, and train the "
-        "head on them; the epochs take the views in turn; 0: augment and compute anew in every epoch; auto: 2, or 1 "
+        "head on them; the epochs take the views in turn; 0: augment and compute in every epoch; auto: 2, or 1 "
         "without augmentation.",
         Limits(0, 1000),
     )

@@ -49,7 +49,7 @@ class FeatureStore:
 
     @property
     def compute(self) -> Compute:
-        """Where training runs."""
+        """The device of the training, and its arithmetic."""
         return self.settings.machine.compute
 
     def view(self, epoch: int) -> int:
@@ -67,10 +67,12 @@ class FeatureStore:
         loaded = training_batches(self.split, order, settings.images, settings.augmentation, self.compute, batch_size)
         for position, batch in enumerate(loaded):
             with self.compute.autocast():
-                found = self.backbone.features(batch.images).cpu()
+                computed = self.backbone.features(batch.images).cpu()
             if features is None:
-                features = allocate((len(self.split), *found.shape[1:]), found.dtype, settings.sampling.feature_views)
-            features[batch.rows.cpu()] = found
+                features = allocate(
+                    (len(self.split), *computed.shape[1:]), computed.dtype, settings.sampling.feature_views
+                )
+            features[batch.rows.cpu()] = computed
             nothing = torch.zeros(())
             yield Step("features", epoch, position, count, len(batch.labels), nothing, nothing, 0.0)
         assert features is not None
@@ -103,9 +105,9 @@ class FeatureStore:
         for part in batch_slices(len(split), batch_size):
             if loaded is not None:
                 with self.compute.autocast():
-                    found = self.backbone.features(next(loaded).images)
-                stored = allocate((len(split), *found.shape[1:]), found.dtype) if stored is None else stored
-                stored[part] = found.cpu()
+                    computed = self.backbone.features(next(loaded).images)
+                stored = allocate((len(split), *computed.shape[1:]), computed.dtype) if stored is None else stored
+                stored[part] = computed.cpu()
             assert stored is not None
             labels = split.labels[part].to(self.compute.device)
             yield Batch(stored[part].to(self.compute.device), labels, torch.arange(part.start, part.stop))
@@ -145,7 +147,7 @@ def allocate(shape: tuple[int, ...], dtype: torch.dtype, count: int = 1) -> Tens
 
 
 def no_room(folder: Path, size: int, reason: str) -> ConfigurationError:
-    """Return the error that a disk cannot hold features of so many bytes."""
+    """Return the error that a disk cannot hold features of `size` bytes."""
     return ConfigurationError(
         f"feature_views: a view of the features needs {size / 1e9:,.1f} GB in {folder}, and {reason}; make room, or "
         "train with feature_views=0"

@@ -39,26 +39,26 @@ class FrozenBackbone:
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return what the tail is given for images (N, C, H, W): (N, D), or maps (N, D, h, w)."""
-        found: list[Tensor] = []
-        hook = self.ends()[0].register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].clone()))
+        entered: list[Tensor] = []
+        hook = self.ends()[0].register_forward_pre_hook(lambda _, inputs: entered.append(inputs[0].clone()))
         try:
             self.network(images)
         finally:
             hook.remove()
-        if len(found) != 1:
-            raise InseparableError(f"the last layer is called {len(found)} times")
-        return found[0]
+        if len(entered) != 1:
+            raise InseparableError(f"the last layer is called {len(entered)} times")
+        return entered[0]
 
     @torch.no_grad()
     def gives_logits(self, images: Tensor) -> bool:
         """Return whether what the network returns is the very output of the tail."""
-        found: list[Tensor] = []
-        hook = self.ends()[1].register_forward_hook(lambda _, inputs, output: found.append(output))
+        outputs: list[Tensor] = []
+        hook = self.ends()[1].register_forward_hook(lambda _, inputs, output: outputs.append(output))
         try:
             logits = self.network(images)
         finally:
             hook.remove()
-        return logits is found[-1]
+        return logits is outputs[-1]
 
     def ends(self) -> tuple[nn.Module, nn.Module]:
         """Return the first and the last module of the tail."""
@@ -94,15 +94,15 @@ def resolve_views(
     Raises:
         ConfigurationError: The recipe asks for views that have no effect.
     """
-    wanted = recipe.feature_views
+    asked_views = recipe.feature_views
     is_frozen = not all(parameter.requires_grad for parameter in network.parameters())
-    views = (AUTO_VIEWS if settings.augmentation else 1) if wanted == "auto" else wanted
+    views = (AUTO_VIEWS if settings.augmentation else 1) if asked_views == "auto" else asked_views
     stored = replace(settings, sampling=replace(settings.sampling, feature_views=views))
     try:
         separate(network, data.train, stored, loss)
     except InseparableError as error:
-        if wanted not in ("auto", 0):
-            raise ConfigurationError(f"feature_views={wanted}: no features are stored, as {error}") from error
+        if asked_views not in ("auto", 0):
+            raise ConfigurationError(f"feature_views={asked_views}: no features are stored, as {error}") from error
         return settings, f"they are computed in every step, as {error}" if is_frozen else ""
     if views > 1 and not settings.augmentation:
         raise ConfigurationError(f"feature_views={views}: without augmentation all views are alike; give 1")
@@ -130,8 +130,9 @@ def separate(network: nn.Module, split: Split, settings: Settings, loss: Loss | 
         head = find_head(network)
     except ConfigurationError as error:
         raise InseparableError("there is no last dense layer") from error
-    if others := [name for name, one in network.named_parameters() if one.requires_grad and not is_in(name, head)]:
-        raise InseparableError(f"{others[0].rpartition('.')[0] or others[0]} learns, too")
+    learning = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    if outside := [name for name in learning if not is_in(name, head)]:
+        raise InseparableError(f"{outside[0].rpartition('.')[0] or outside[0]} learns, too")
     compute, tried = settings.machine.compute, slice(0, min(TRIED_IMAGES, len(split)))
     network.to(compute.device)
     images = load_batch(split, settings.images, compute, tried).images
@@ -240,8 +241,8 @@ def try_parts(backbone: FrozenBackbone, images: Tensor, buffers: Sequence[Tensor
         raise InseparableError("a buffer changes in every step")
 
 
-def is_close(some: Tensor, others: Tensor) -> bool:
+def is_close(features: Tensor, expected: Tensor) -> bool:
     """Return whether two tensors are equal up to rounding; what overflows with weights that are not loaded yet, too."""
-    some, others = (one.float().nan_to_num(0, 0, 0) for one in (some, others))
-    scale = max(float(others.abs().max()), 1e-6)
-    return float((some - others).abs().max()) <= MAX_DIFFERENCE * scale
+    features, expected = (values.float().nan_to_num(0, 0, 0) for values in (features, expected))
+    scale = max(float(expected.abs().max()), 1e-6)
+    return float((features - expected).abs().max()) <= MAX_DIFFERENCE * scale
