@@ -58,7 +58,7 @@ class Spoil(torch.autograd.Function):
 
 def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> str:
     """Put a bad number somewhere at WHEN; returns what the error is to name."""
-    real = trainer.Trainer.batches
+    real = trainer.Trainer.image_batches
     network.now = False  # type: ignore[assignment]
 
     def batches_of(self: trainer.Trainer, plan: EpochPlan, start: int) -> Any:
@@ -75,7 +75,7 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
             network.now = now  # type: ignore[assignment]
             yield position, batch._replace(images=images)
 
-    monkeypatch.setattr(trainer.Trainer, "batches", batches_of)
+    monkeypatch.setattr(trainer.Trainer, "image_batches", batches_of)
     of_loss = CrossEntropy.from_logits
 
     def spoilt(self: CrossEntropy, logits: Tensor, labels: Tensor) -> Tensor:
