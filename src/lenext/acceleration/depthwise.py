@@ -9,6 +9,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from lenext.acceleration.modules import is_traced
+
 MIN_KERNEL_SIZE = 5  # below it oneDNN is faster
 MAX_POSITIONS = 64  # of a map; above it the matrices cost more than they save
 
@@ -38,7 +40,7 @@ class Conv2d(nn.Conv2d):
             and torch.get_autocast_dtype("cpu") == torch.bfloat16
             and x.device.type == "cpu"
             and x.ndim == 4
-            and not (torch.compiler.is_compiling() or torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+            and not is_traced()
         )
 
     def multiply(self, x: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from lenext.acceleration.modules import is_traced
+
 
 class MaxPool2d(nn.MaxPool2d):
     """torch's max pooling (N, C, H, W), with a fast path: the larger of two columns, then of two rows.
@@ -12,11 +14,10 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         halves = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode) == (2, 2, 0, 1, False)
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if (
             not halves
             or self.return_indices
-            or traced
+            or is_traced()
             or torch.is_grad_enabled()
             or x.device.type != "cpu"
             or x.ndim < 3

@@ -93,9 +93,9 @@ class Trainer:
 
     def batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
         """Yield the batches of an epoch with their positions, from `start` on; features where these are stored."""
-        return (
-            enumerate(self.features.batches(plan, start), start) if self.features else self.image_batches(plan, start)
-        )
+        if self.features:
+            return enumerate(self.features.batches(plan, start), start)
+        return self.image_batches(plan, start)
 
     def image_batches(self, plan: EpochPlan, start: int) -> Iterator[tuple[int, Batch]]:
         """Yield the batches of images of an epoch with their positions, from `start` on."""

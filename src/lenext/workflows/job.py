@@ -83,11 +83,11 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     options: dict[str, Any] = {}
     if context.network is not None:
         network = context.network
-        if experiment.freeze:
-            freeze(network, experiment.freeze.split(","))
     else:
         options = network_options(experiment, images.input_shape[0], classes, images.input_shape[1])
         network = build_network(experiment if load_weights else replace(experiment, pretrained=""), options, context)
+    if experiment.freeze:
+        freeze(network, experiment.freeze.split(","))
     check_fit(network, experiment, images.input_shape, classes)
     batch_size = find_batch_size(network, images.input_shape, compute, recipe, len(data.train))
     recipe = replace(recipe, batch_size=batch_size, compile="no" if recipe.compile == "auto" else recipe.compile)

@@ -16,7 +16,7 @@ from lenext.foundation.files import expand_path
 from lenext.foundation.seeds import mix_seeds
 from lenext.inspection.doctor import UnfitError, check_network, smallest_size
 from lenext.models import FAMILIES, MODELS, create, find_pretrained_variant, find_variant, load_pretrained
-from lenext.models.pretrained import freeze, load_state, read_state
+from lenext.models.pretrained import load_state, read_state
 from lenext.models.user_network import create_user_network, is_user_network
 from lenext.models.variant import SET_BY_DATA
 from lenext.runs.folder import Run
@@ -173,7 +173,7 @@ def build_preprocessing(data: Dataset, experiment: Experiment) -> Preprocessing:
 
 
 def build_network(experiment: Experiment, options: Mapping[str, Any], context: Context) -> nn.Module:
-    """Build the named network with weights from the recipe's seed or pretrained, and freeze what is to be frozen."""
+    """Build the named network with weights from the recipe's seed or pretrained."""
     network = draw_network(experiment, options)
     if experiment.pretrained:
         if is_user_network(experiment.network):
@@ -183,8 +183,6 @@ def build_network(experiment: Experiment, options: Mapping[str, Any], context: C
         else:
             weights: Literal[True] | str = True if experiment.pretrained == "imagenet" else experiment.pretrained
             load_pretrained(network, experiment.network, weights, context.data_dir, context.offline, options)
-    if experiment.freeze:
-        freeze(network, experiment.freeze.split(","))
     return network
 
 
