@@ -313,7 +313,8 @@ def test_a_training_continues_from_any_step_as_if_unbroken(digits: Dataset) -> N
     settings, _ = resolve_views(frozen_network("lenet", image_size=28), data, recipe, resolve(recipe, data))
     assert settings.sampling.feature_views == 2
     unbroken = [one.train_loss for one in fit(frozen_network("lenet", image_size=28), digits, recipe)]
-    for stop in (1, 4, 5):  # within an epoch, and at its end
+    batches = settings.sampling.batches
+    for stop in (1, batches, batches + 1, 2 * batches):  # within an epoch, and at its end
         state = TrainingState.begin(frozen_network("lenet", image_size=28), settings)
         taken = 0
         for event in events(state, data, settings):

@@ -92,11 +92,11 @@ class FeatureStore:
 
     def batches(self, plan: EpochPlan, start: int) -> Iterator[Batch]:
         """Yield the batches of an epoch from position `start` on, with features in place of images."""
-        features, rows = self.by_view[self.view(plan.epoch)], plan.order.rows.cpu()
+        view, rows = self.view(plan.epoch), plan.order.rows.cpu()
         for part in batch_slices(len(rows), self.settings.sampling.batch_size)[start : plan.batches]:
             chosen = rows[part]
             labels = self.split.labels[chosen.to(self.split.labels.device)].to(self.compute.device)
-            yield Batch(features.index_select(0, chosen).to(self.compute.device), labels, chosen)
+            yield Batch(self.by_view[view].index_select(0, chosen).to(self.compute.device), labels, chosen)
 
     def evaluation_batches(self, phase: str, split: Split, images: Preprocessing, batch_size: int) -> Iterator[Batch]:
         """Yield the batches of a split, with features in place of images; the first time they are computed."""
