@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lenext.workflows import show as show
     from lenext.workflows.audit import audit as audit
     from lenext.workflows.evaluate import val as val
+    from lenext.workflows.explore import explore as explore
     from lenext.workflows.export import check_export as check_export
     from lenext.workflows.export import export as export
     from lenext.workflows.machine import checks as checks
@@ -87,6 +88,7 @@ HOMES = {
     "evaluate": "training.loop",
     "events": "training.loop",
     "explain": "workflows.show",
+    "explore": "workflows.explore",
     "find_learning_rate": "training.rates",
     "export": "workflows.export",
     "fit": "training.loop",

@@ -109,6 +109,14 @@ VERBS = {
             "lenext predict resnet18 --pretrained photo.jpg",
         ),
     ),
+    "explore": Verb(
+        "exploring",
+        "write a page that runs a network in the browser and shows every number it computes",
+        (
+            "lenext explore runs/lenet-digits",
+            "lenext explore runs/a --against runs/b",
+        ),
+    ),
     "export": Verb(
         "exporting",
         "write a trained network with its preprocessing as one file (ONNX, OpenVINO, pt2), verified",

@@ -1,0 +1,481 @@
+// The page: an input that is drawn, dropped or photographed; what the network makes of it; and what-if.
+"use strict";
+
+const PAD = 280; // pixels of the drawing pad's longer side
+const SLOW = 70; // milliseconds; a slower network answers when the pen rests
+const SHOWN_CLASSES = 10;
+const MAX_PIXELS = 64e6;
+
+// The bytes of an entry as numbers.
+function unpacked(bytes, { type, shape, start, scales }) {
+  const count = size(shape);
+  if (type === "uint8") return { shape, data: new Uint8ClampedArray(bytes.subarray(start, start + count)) };
+  const data = new Float32Array(count);
+  if (type === "int8") {
+    const levels = new Int8Array(bytes.buffer, bytes.byteOffset + start, count), each = count / shape[0];
+    for (let k = 0; k < count; k++) data[k] = levels[k] * scales[Math.floor(k / each)];
+  } else { // plane by plane, the lowest byte first; fp24 has no lowest byte
+    const given = type === "fp24" ? 3 : 4, to = new Uint8Array(data.buffer);
+    for (let plane = 0; plane < given; plane++) {
+      for (let k = 0; k < count; k++) to[4 * k + plane + 4 - given] = bytes[start + plane * count + k];
+    }
+  }
+  return { shape, data };
+}
+
+async function decompressed(text) {
+  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+// A network of the page with its weights.
+function modelOf(description, entries, bytes) {
+  const steps = description.steps.map((step) => {
+    const op = { ...step };
+    for (const [role, entry] of Object.entries(step.tensors)) op[role] = unpacked(bytes, entries[entry]);
+    return op;
+  });
+  return { ...description, steps, network: new Network(steps), second: new Network(steps), changed: new Set() };
+}
+
+class Explorer {
+  constructor(page, bytes) {
+    this.page = page;
+    this.bytes = bytes;
+    this.entries = page.entries;
+    this.models = page.networks.map((each) => modelOf(each, page.entries, bytes));
+    this.settings = this.models[0].settings;
+    const [height, width] = this.settings.storedSize, { channels } = this.settings;
+    this.blankValue = this.settings.brightness < 0.5 ? 0 : 255;
+    this.blank = { shape: [channels, height, width], data: new Uint8ClampedArray(channels * height * width).fill(this.blankValue) };
+    this.base = this.blank;
+    this.covers = [];
+    this.noise = 0;
+    this.map = "none";
+    this.tool = "draw";
+    this.milliseconds = 0;
+    this.inspector = new Inspector(byId("inspector"), (model, step) => this.changed(model, step));
+    this.buildPad();
+    this.buildControls();
+    this.buildExamples();
+    this.diagrams = this.models.map((model, at) => new Diagram(model, byId(`diagram-${at}`), (step) => this.openLayer(model, step)));
+    if (page.confusion) this.buildConfusion();
+    readColours();
+    if (page.examples.length) this.takeExample(0);
+    else this.update();
+  }
+
+  // ------------------------------------------------------------------ the input
+
+  buildPad() {
+    const [height, width] = this.settings.storedSize, scale = PAD / Math.max(height, width);
+    this.pad = byId("pad");
+    this.ink = make("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
+    byId("pad-frame").style.aspectRatio = `${width} / ${height}`;
+    const place = (event) => {
+      const box = this.pad.getBoundingClientRect();
+      return [((event.clientX - box.left) / box.width) * this.ink.width, ((event.clientY - box.top) / box.height) * this.ink.height];
+    };
+    this.pad.addEventListener("pointerdown", (event) => {
+      this.pad.setPointerCapture(event.pointerId);
+      this.last = place(event);
+      this.stroke(this.last);
+    });
+    this.pad.addEventListener("pointermove", (event) => { if (this.last && event.buttons) this.stroke(place(event)); });
+    this.pad.addEventListener("pointerup", () => { this.last = null; this.update(); });
+    this.pen = [this.ink.width / 2, this.ink.height / 2]; // of the keyboard
+    this.pad.addEventListener("keydown", (event) => {
+      const step = this.ink.width / 28, moves = { ArrowRight: [step, 0], ArrowLeft: [-step, 0], ArrowDown: [0, step], ArrowUp: [0, -step] };
+      if (event.key === " ") this.penDown = !this.penDown;
+      else if (moves[event.key]) this.pen = this.pen.map((value, axis) => clamp(value + moves[event.key][axis], 0, axis ? this.ink.height : this.ink.width));
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (this.penDown) { this.last = this.last || this.pen; this.stroke(this.pen); } else this.last = null;
+      const cursor = byId("pen");
+      Object.assign(cursor.style, { left: `${(100 * this.pen[0]) / this.ink.width}%`, top: `${(100 * this.pen[1]) / this.ink.height}%` });
+      cursor.hidden = false;
+    });
+  }
+
+  stroke(to) {
+    if (this.tool === "cover") {
+      const side = Math.max(this.ink.width, this.ink.height) / 5;
+      this.covers.push([(to[0] - side / 2) / this.ink.width, (to[1] - side / 2) / this.ink.height, side / this.ink.width, side / this.ink.height]);
+    } else {
+      const context = this.ink.getContext("2d");
+      context.globalCompositeOperation = this.tool === "erase" ? "destination-out" : "source-over";
+      context.strokeStyle = this.settings.channels === 3 ? byId("colour").value : `rgb(${255 - this.blankValue} ${255 - this.blankValue} ${255 - this.blankValue})`;
+      context.lineWidth = Number(byId("brush").value);
+      context.lineCap = context.lineJoin = "round";
+      context.beginPath();
+      context.moveTo(...(this.last || to));
+      context.lineTo(to[0] + 0.01, to[1]);
+      context.stroke();
+    }
+    this.last = to;
+    this.update();
+  }
+
+  buildControls() {
+    const tools = document.querySelectorAll("[data-tool]");
+    tools.forEach((button) => button.addEventListener("click", () => {
+      this.tool = button.dataset.tool;
+      tools.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+    }));
+    byId("clear").addEventListener("click", () => this.clear());
+    byId("centre").addEventListener("change", () => this.update());
+    byId("noise").addEventListener("input", () => { this.noise = Number(byId("noise").value); this.update(); });
+    byId("file").addEventListener("change", (event) => { this.takeFile(event.target.files[0]); event.target.value = ""; });
+    byId("camera").addEventListener("click", () => this.photograph());
+    byId("undo").addEventListener("click", () => this.restore());
+    document.querySelectorAll("[name=map]").forEach((radio) => radio.addEventListener("change", () => { this.map = radio.value; this.explainInput(); }));
+    document.addEventListener("paste", (event) => {
+      const item = Array.from(event.clipboardData.items).find((each) => each.type.startsWith("image/"));
+      if (item) this.takeFile(item.getAsFile());
+    });
+    document.addEventListener("dragover", (event) => event.preventDefault());
+    document.addEventListener("drop", (event) => { event.preventDefault(); if (event.dataTransfer.files[0]) this.takeFile(event.dataTransfer.files[0]); });
+    document.querySelectorAll("[data-view]").forEach((tab) => tab.addEventListener("click", () => this.view(tab.dataset.view)));
+    document.querySelectorAll("[data-theme]").forEach((button) => button.addEventListener("click", () => {
+      document.documentElement.dataset.theme = button.dataset.theme;
+      document.querySelectorAll("[data-theme]").forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+      readColours();
+      this.update();
+    }));
+    byId("present").addEventListener("click", () => this.present());
+    document.addEventListener("keydown", (event) => this.key(event));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); this.update(); });
+  }
+
+  // Keys for a projector: the whole page without a mouse.
+  key(event) {
+    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const layers = Array.from(document.querySelectorAll("#diagram-0 button.layer"));
+    const at = layers.indexOf(document.activeElement);
+    const actions = {
+      p: () => this.present(), c: () => this.clear(), e: () => this.takeExample((this.example ?? -1) + 1),
+      n: () => this.view("network"), m: () => this.page.confusion && this.view("confusion"), d: () => { this.view("network"); this.pad.focus(); },
+      "?": () => { byId("keys").open = !byId("keys").open; },
+      Escape: () => this.closeLayer(),
+      ArrowDown: () => layers[Math.min(at + 1, layers.length - 1)]?.focus(),
+      ArrowUp: () => layers[Math.max(at - 1, 0)]?.focus(),
+    };
+    if (event.key.startsWith("Arrow") && at < 0 && document.activeElement !== document.body) return;
+    if (!actions[event.key]) return;
+    event.preventDefault();
+    actions[event.key]();
+  }
+
+  present() {
+    const on = document.documentElement.classList.toggle("present");
+    byId("present").setAttribute("aria-pressed", String(on));
+    if (this.inspector.step !== null) this.inspector.refresh();
+  }
+
+  view(name) {
+    document.querySelectorAll("[data-view]").forEach((tab) => tab.setAttribute("aria-selected", String(tab.dataset.view === name)));
+    document.querySelectorAll("[data-panel]").forEach((panel) => { panel.hidden = panel.dataset.panel !== name; });
+  }
+
+  clear() {
+    this.base = this.blank;
+    this.example = null;
+    this.truth = null;
+    this.covers = [];
+    this.ink.getContext("2d").clearRect(0, 0, this.ink.width, this.ink.height);
+    this.markExample();
+    this.say("");
+    this.update();
+  }
+
+  say(text) { byId("message").textContent = text; }
+
+  setBase(pixels) {
+    this.covers = [];
+    this.ink.getContext("2d").clearRect(0, 0, this.ink.width, this.ink.height);
+    this.base = pixels;
+    this.update();
+  }
+
+  async takeFile(file) {
+    const url = URL.createObjectURL(file);
+    try {
+      const image = new Image();
+      image.src = url;
+      await image.decode();
+      if (image.naturalWidth * image.naturalHeight > MAX_PIXELS) throw new Error(`it has ${image.naturalWidth} × ${image.naturalHeight} pixels; shrink it to at most 64 million`);
+      const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+      this.takeDrawable(bitmap, bitmap.width, bitmap.height);
+      this.say(`${file.name || "pasted image"}: ${bitmap.width} × ${bitmap.height} pixels`);
+    } catch (error) {
+      const reason = error instanceof DOMException ? "the browser cannot read it as an image" : error.message;
+      this.say(`${file.name || "the image"}: ${reason}`);
+    } finally { URL.revokeObjectURL(url); }
+  }
+
+  takeDrawable(source, width, height) {
+    const canvas = make("canvas", { width, height }), context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
+    context.drawImage(source, 0, 0);
+    const pixels = fromCanvas(context.getImageData(0, 0, width, height), this.settings.channels);
+    this.example = null;
+    this.truth = null;
+    this.markExample();
+    this.setBase(fitted(pixels, this.settings.storedSize, this.settings.fit));
+  }
+
+  async photograph() {
+    const video = byId("video"), button = byId("camera");
+    if (this.stream) {
+      this.takeDrawable(video, video.videoWidth, video.videoHeight);
+      this.stream.getTracks().forEach((track) => track.stop());
+      this.stream = null;
+      video.hidden = true;
+      button.textContent = "camera";
+      return;
+    }
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ video: true });
+      video.srcObject = this.stream;
+      video.hidden = false;
+      await video.play();
+      button.textContent = "take photo";
+    } catch (error) { this.say("the camera cannot be used: it is missing, or the browser was not allowed to"); }
+  }
+
+  buildExamples() {
+    byId("examples").replaceChildren(...this.page.examples.map((example, at) => {
+      const canvas = make("canvas", { "aria-hidden": "true" });
+      drawPixels(canvas, this.pixelsOf(example));
+      return make("button", { class: "example", "aria-label": `example: ${this.page.classes[example.label]}`, onclick: () => this.takeExample(at) }, canvas);
+    }));
+    byId("examples-heading").hidden = !this.page.examples.length;
+  }
+
+  pixelsOf(sample) {
+    const known = unpacked(this.bytes, this.entries[sample.pixels]);
+    const each = size(this.blank.shape);
+    return { shape: this.blank.shape, data: known.data.subarray(sample.row * each, (sample.row + 1) * each) };
+  }
+
+  takeExample(at) {
+    const count = this.page.examples.length;
+    if (!count) return;
+    this.takeSample(this.page.examples[at % count]);
+    this.example = at % count;
+    this.markExample();
+  }
+
+  takeSample(sample) {
+    this.example = null;
+    this.markExample();
+    this.truth = sample.label;
+    this.say("");
+    this.setBase(this.pixelsOf(sample));
+  }
+
+  markExample() {
+    byId("examples").querySelectorAll("button").forEach((button, at) => button.setAttribute("aria-pressed", String(at === this.example)));
+  }
+
+  // The stored pixels: what was chosen, with ink over it, squares that cover it, and noise.
+  pixels() {
+    const [channels, height, width] = this.blank.shape, plane = height * width;
+    const result = { shape: this.blank.shape, data: Uint8ClampedArray.from(this.base.data) };
+    const ink = this.inkPixels();
+    if (ink) {
+      for (let p = 0; p < plane; p++) {
+        const share = ink.alpha.data[p] / 255;
+        for (let c = 0; c < channels; c++) result.data[c * plane + p] = result.data[c * plane + p] * (1 - share) + ink.colour(c, p) * share;
+      }
+    }
+    for (const [left, top, wide, tall] of this.covers) {
+      for (let y = Math.max(0, Math.round(top * height)); y < Math.min(height, Math.round((top + tall) * height)); y++) {
+        for (let x = Math.max(0, Math.round(left * width)); x < Math.min(width, Math.round((left + wide) * width)); x++) {
+          for (let c = 0; c < channels; c++) result.data[c * plane + y * width + x] = 255 * this.settings.mean[c];
+        }
+      }
+    }
+    if (this.noise) {
+      this.normals = this.normals || normals(result.data.length);
+      for (let k = 0; k < result.data.length; k++) result.data[k] += this.noise * this.normals[k];
+    }
+    return result;
+  }
+
+  // The ink at the size of the stored pixels; null where nothing is drawn.
+  inkPixels() {
+    const { width, height } = this.ink, { data } = this.ink.getContext("2d").getImageData(0, 0, width, height), plane = width * height;
+    const channel = (k) => ({ shape: [1, height, width], data: Uint8ClampedArray.from({ length: plane }, (_, p) => data[4 * p + k]) });
+    const drawn = channel(3);
+    if (!drawn.data.some((value) => value)) return null;
+    const isDigit = this.base === this.blank && byId("centre").checked && this.settings.channels === 1;
+    const alpha = fitted(isDigit ? centredInk(drawn) : drawn, this.settings.storedSize, "crop");
+    if (this.settings.channels === 1) return { alpha, colour: () => 255 - this.blankValue };
+    const weighted = [0, 1, 2].map((k) => { // colours count where there is ink
+      const values = channel(k);
+      values.data.forEach((value, p) => { values.data[p] = (value * drawn.data[p]) / 255; });
+      return fitted(values, this.settings.storedSize, "crop");
+    });
+    return { alpha, colour: (c, p) => Math.min(255, (255 * weighted[c].data[p]) / Math.max(alpha.data[p], 1)) };
+  }
+
+  // ------------------------------------------------------------------ computing and showing
+
+  // Computes at the next frame; a slow network waits until the pen rests.
+  update() {
+    this.shown = this.pixels();
+    drawPixels(this.pad, this.shown);
+    clearTimeout(this.timer);
+    cancelAnimationFrame(this.frame);
+    if (this.milliseconds > SLOW) this.timer = setTimeout(() => this.compute(), 150);
+    else this.frame = requestAnimationFrame(() => this.compute());
+  }
+
+  compute() {
+    const started = performance.now();
+    for (const model of this.models) model.network.run(prepared(this.shown, model.settings));
+    this.milliseconds = performance.now() - started;
+    byId("time").textContent = `${this.milliseconds.toFixed(1)} ms for all ${this.models[0].steps.length} operations`;
+    this.show();
+    this.answered = (this.answered || 0) + 1;
+  }
+
+  changed(model, step) {
+    model.network.run(model.network.values[0], step);
+    byId("undo").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
+    this.show();
+  }
+
+  // Takes back all changes of weights, and switches all channels on.
+  restore() {
+    this.models.forEach((model, at) => {
+      for (const step of model.changed) model.steps[step].weight.data.set(unpacked(this.bytes, this.entries[this.page.networks[at].steps[step].tensors.weight]).data);
+      model.changed.clear();
+      model.network.off.clear();
+    });
+    byId("undo").hidden = true;
+    this.compute();
+  }
+
+  show() {
+    this.showAnswer();
+    this.diagrams.forEach((diagram) => diagram.refresh());
+    if (this.models.length > 1 && this.page.alike) this.diagrams[1].compare(this.models[0]);
+    this.inspector.refresh();
+    this.explainInput();
+  }
+
+  showAnswer() {
+    const answers = this.models.map((model) => model.network.probabilities()), { classes } = this.page;
+    const order = classes.map((_, label) => label).sort((a, b) => answers[0][b] - answers[0][a]).slice(0, SHOWN_CLASSES);
+    const shown = classes.length <= SHOWN_CLASSES ? classes.map((_, label) => label) : order;
+    byId("answer").replaceChildren(...shown.map((label) => make("li", { class: label === order[0] ? "best" : "" },
+      make("span", { class: "class", dir: "auto" }, classes[label]),
+      make("span", { class: "bars" }, ...answers.map((answer, at) => make("span", { class: `bar bar-${at}`, style: `width:${(100 * answer[label]).toFixed(2)}%` }))),
+      make("span", { class: "share", "data-value": String(answers[0][label]) }, answers.map((answer) => percent(answer[label])).join(" · ")))));
+    const truth = this.truth === null || this.truth === undefined ? "" : order[0] === this.truth ? ", which is correct" : `, but it is ${classes[this.truth]}`;
+    byId("verdict").textContent = `${classes[order[0]]}${truth}`;
+  }
+
+  openLayer(model, step, at = null) {
+    const diagram = this.diagrams[this.models.indexOf(model)];
+    diagram.reveal(step);
+    this.inspector.open(model, step, at);
+    document.body.classList.add("inspecting");
+    if (matchMedia("(max-width: 1099px)").matches) byId("inspector").scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
+  closeLayer() {
+    const { step } = this.inspector;
+    if (step === null) return;
+    this.inspector.close();
+    document.body.classList.remove("inspecting");
+    this.diagrams.forEach((diagram) => diagram.mark(null));
+    document.querySelector(`[data-step="${step}"]`)?.focus();
+  }
+
+  // ------------------------------------------------------------------ what the answer depends on
+
+  explainInput() {
+    const heat = byId("heat"), [channels, height, width] = this.models[0].network.values[0].shape;
+    clearTimeout(this.occlusionTimer);
+    heat.hidden = this.map === "none";
+    byId("map-text").textContent = "";
+    if (this.map === "none") return;
+    const { network } = this.models[0], answer = network.probabilities(), label = answer.indexOf(Math.max(...answer));
+    if (this.map === "saliency") {
+      const gradient = network.gradient(label).data, plane = height * width;
+      const values = Float32Array.from({ length: plane }, (_, p) => {
+        let largest = 0;
+        for (let c = 0; c < channels; c++) largest = Math.max(largest, Math.abs(gradient[c * plane + p]));
+        return largest;
+      });
+      drawHeat(heat, values, height, width);
+      byId("map-text").textContent = `The pixels that change “${this.page.classes[label]}” most.`;
+    } else this.occlude(label, answer[label], height, width);
+  }
+
+  // Covers a square at one place after another, and shows how much probability is lost; in steps, so that the page reacts.
+  occlude(label, before, height, width) {
+    const { second, network } = this.models[0], image = network.values[0], heat = new Float32Array(height * width), counts = new Float32Array(height * width);
+    const side = Math.max(2, Math.round(Math.max(height, width) / 6)), stride = Math.max(1, Math.floor(side / 2)), squares = [];
+    for (let y = 0; y < height; y += stride) for (let x = 0; x < width; x += stride) squares.push([y, x]);
+    second.off = network.off;
+    const step = () => {
+      const until = performance.now() + 30;
+      while (squares.length && performance.now() < until) {
+        const [top, left] = squares.shift(), covered = { shape: image.shape, data: Float32Array.from(image.data) };
+        const each = (visit) => { for (let y = top; y < Math.min(top + side, height); y++) for (let x = left; x < Math.min(left + side, width); x++) visit(y * width + x); };
+        for (let c = 0; c < image.shape[0]; c++) each((p) => { covered.data[c * height * width + p] = 0; }); // the mean colour
+        const lost = before - second.run(covered)[label];
+        each((p) => { heat[p] += lost; counts[p] += 1; });
+      }
+      drawHeat(byId("heat"), heat.map((value, p) => value / (counts[p] || 1)), height, width);
+      if (squares.length) this.occlusionTimer = setTimeout(step, 0);
+    };
+    byId("map-text").textContent = `Orange: covering it lowers “${this.page.classes[label]}”; blue: it raises it.`;
+    step();
+  }
+
+  // ------------------------------------------------------------------ the confusion matrix
+
+  buildConfusion() {
+    const { counts, cells } = this.page.confusion, { classes } = this.page;
+    const head = make("tr", {}, make("th", {}, "true \\ predicted"), ...classes.map((name) => make("th", { scope: "col", title: name }, name)));
+    const rows = counts.map((row, a) => make("tr", {}, make("th", { scope: "row", title: classes[a] }, classes[a]), ...row.map((count, b) => {
+      const samples = cells[`${a},${b}`] || [], share = count / Math.max(1, row.reduce((sum, each) => sum + each, 0));
+      const style = `--share:${Math.sqrt(share).toFixed(3)}`;
+      if (!samples.length) return make("td", { style, class: a === b ? "right" : "" }, String(count || ""));
+      return make("td", { style, class: a === b ? "right" : "" }, make("button", {
+        "aria-label": `${count} images of ${classes[a]} predicted as ${classes[b]}`, onclick: () => this.showCell(a, b, count, samples),
+      }, String(count)));
+    })));
+    byId("matrix").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+  }
+
+  showCell(a, b, count, samples) {
+    const { classes } = this.page;
+    byId("cell-heading").textContent = `${classes[a]} predicted as ${classes[b]}: ${count} image${count === 1 ? "" : "s"}${samples.length < count ? `, ${samples.length} shown` : ""}`;
+    byId("cell-images").replaceChildren(...samples.map((sample) => {
+      const canvas = make("canvas", { "aria-hidden": "true" });
+      drawPixels(canvas, this.pixelsOf(sample));
+      return make("button", { class: "example", "aria-label": `open this image of ${classes[a]}`, onclick: () => { this.takeSample(sample); this.view("network"); } }, canvas);
+    }));
+  }
+}
+
+let explorer = null;
+
+async function start() {
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 80, Firefox 113, Safari 16.4 or newer");
+  const page = JSON.parse(byId("page").textContent), bytes = await decompressed(byId("arrays").textContent);
+  explorer = new Explorer(page, bytes);
+  window.lenext = explorer; // for the console, and for tests
+}
+
+start().catch((error) => {
+  byId("failure").textContent = `The explorer cannot start: ${error.message}.`;
+  byId("failure").hidden = false;
+});

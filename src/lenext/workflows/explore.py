@@ -1,0 +1,335 @@
+"""`explore`: a page that runs a network in the browser and shows every number that it computes."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lenext.data.dataset import Split
+from lenext.data.preprocessing import Preprocessing
+from lenext.explorer.document import write_document
+from lenext.explorer.evaluation import evaluate, largest_difference
+from lenext.explorer.operations import Operation
+from lenext.explorer.packing import BYTES, Storage, as_stored
+from lenext.explorer.page_data import Samples, TracedNetwork, page_data
+from lenext.explorer.tracing import trace
+from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.foundation.files import expand_path, write_atomic
+from lenext.foundation.normalization import Normalization
+from lenext.foundation.settings import convert
+from lenext.models import MODELS, create, find_variant
+from lenext.reporting.console import Console, open_console
+from lenext.reporting.page import MAX_MATRIX_CLASSES
+from lenext.reporting.redaction import redact_paths
+from lenext.runs.folder import Run
+from lenext.runs.saved_predictions import SavedPredictions
+from lenext.runs.weights import Description
+from lenext.workflows.context import Context
+from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
+from lenext.workflows.opened_run import OpenedRun
+
+StoredAs = Literal["auto", "fp32", "fp24", "int8"]
+MAX_EXACT, MAX_ROUNDED, MAX_INT8 = 1_000_000, 2_000_000, 25_000_000  # parameters
+TOLERANCE = 1e-5  # of a probability, between the operations and the network
+EXAMPLES = 12
+MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: at least so many, or as many as fit into the bytes
+IMAGES_PER_CELL = 6  # of the confusion matrix
+CHECKED_IMAGES = 8
+TEXT_BYTES = 4 / 3 * 0.9  # a compressed byte as text
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network to explore.
+
+    Attributes:
+        name: What the page calls it.
+        network: On the CPU, in fp32.
+        description: Its classes and preprocessing.
+        run: The run that it is of, with its data; None for weights and untrained networks.
+        is_best: Whether the weights are those that the run's results are of.
+    """
+
+    name: str
+    network: nn.Module
+    description: Description
+    run: OpenedRun | None
+    is_best: bool
+
+
+def explore(
+    model: str | Path | Run,
+    *,
+    against: str | Path | Run = "",
+    out: str | Path = "",
+    weights: StoredWeights | None = None,
+    network: nn.Module | str = "",
+    pretrained: bool = False,
+    stored_as: StoredAs = "auto",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+    quiet: bool | Console = False,
+) -> Path:
+    """Write a page that runs a network in the browser, from one file, without a server.
+
+    Draw, drop or photograph an image, and see every number that the network computes from it, and how each came about.
+    The page has some test images of a run in it, and its confusion matrix.
+
+    Args:
+        model: A run, its folder, a file of weights, or the name of a network, which is untrained unless `pretrained`.
+        against: A second run or file of weights, to see both side by side: another variant, or another epoch.
+        out: The file; by default explorer.html in the run's folder, or NAME.html in the working folder.
+        weights: Which of a run's weights; None for the best.
+        network: The user's own network, when the weights are of one.
+        pretrained: Whether the published weights of a network are explored.
+        stored_as: How exact the weights in the page are: fp32; fp24, with a relative error of at most 1.6e-5; int8.
+            auto is fp32 up to a million parameters, and fp24 up to two.
+        data_dir: Where published data are; None for the run's own folder.
+        offline: Whether the network must not be used.
+        quiet: Whether nothing is printed; or the console to print to.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ConfigurationError: The network cannot be traced, or is too large for a page.
+        LenextError: The weights cannot be opened.
+    """
+    convert("stored_as", stored_as, StoredAs)
+    path = page_path(model, out)
+    with open_console(quiet) as console:
+        first = open_model(model, weights, network, pretrained, Context(data_dir, offline))
+        opened = [first]
+        if against:
+            opened.append(open_model(against, None, network, False, Context(data_dir, offline)))
+            check_alike(*opened)
+        storage = choose_storage(opened, stored_as)
+        names = " and ".join(each.name for each in opened)
+        console.print(f"tracing {names}")
+        samples, notice = collect_samples(first)
+        traced = [trace_network(each, samples) for each in opened]
+        notices = [*([notice] if notice else []), *filter(None, [rounding(traced, storage, samples)])]
+        for each in notices:
+            console.print(each)
+        data, arrays = page_data(traced, first.description.classes, samples, storage)
+        prepare = first.description.preprocessing
+        content = write_document(
+            data,
+            arrays,
+            title=redact_paths(" against ".join(each.name for each in opened)),
+            subtitle=redact_paths(describe(first)),
+            notices=list(map(redact_paths, notices)),
+            networks=traced,
+            colour=prepare.channels == 3,
+            centre=prepare.channels == 1,
+            examples_heading=f"Examples from its {'test' if has_test(first) else 'validation'} images",
+            confusion=samples.counts is not None,
+            confusion_about="Its predictions for the test images.",
+        )
+        write_atomic(path, content)
+        console.print(f"page: {path} ({len(content) / 1e6:.1f} MB); open it in a browser")
+    return path
+
+
+def page_path(model: str | Path | Run, out: str | Path) -> Path:
+    """Return the path of the page. Raises ConfigurationError for another suffix."""
+    if out:
+        path = expand_path(out)
+        if path.suffix.lower() not in (".html", ".htm") or path.name.startswith("."):
+            raise ConfigurationError(f"out={out}: a page ends in .html")
+        return path
+    path = model.path if isinstance(model, Run) else expand_path(model)
+    if path.is_dir():
+        return path / "explorer.html"
+    return Path(f"{path.stem}.html") if not path.exists() else path.with_suffix(".html")
+
+
+def open_model(
+    model: str | Path | Run,
+    weights: StoredWeights | None,
+    network: nn.Module | str,
+    pretrained: bool,
+    context: Context,
+) -> Opened:
+    """Open a run, a file of weights, or a network by name."""
+    path = model.path if isinstance(model, Run) else expand_path(model)
+    if pretrained or (str(model) in MODELS and not path.exists()):
+        for option, value in (("weights", weights), ("network", network)):
+            if value:
+                raise ConfigurationError(f"{option}={value}: {model} is the name of a network; leave it out")
+        if pretrained:
+            module, description = open_published(str(model), context.data_dir, context.offline)
+            return Opened(f"{model}, pretrained", prepared(module), description, None, False)
+        return open_untrained(str(model))
+    module, description = open_weights(model, weights, copy.deepcopy(network))
+    opened = OpenedRun(Run(path.resolve()), copy.deepcopy(network), context) if path.is_dir() else None
+    name = path.resolve().name if opened else path.stem
+    shown = f"{name}, {weights} weights" if opened and weights else name
+    return Opened(shown, prepared(module), description, opened, opened is not None and weights != "last")
+
+
+def prepared(module: nn.Module) -> nn.Module:
+    return module.cpu().float().eval()
+
+
+def open_untrained(name: str) -> Opened:
+    """Return a network by name with its random weights, for images of the size that it is made for."""
+    module = create(name)
+    shape = next(weights.shape for weights in module.parameters() if weights.dim() == 4)
+    size = (find_variant(name).image_size,) * 2
+    prepare = Preprocessing(shape[1], size, "crop", size, "interpolate", Normalization.from_scaling("unit", shape[1]))
+    with torch.inference_mode():
+        count = prepared(module)(torch.zeros(1, *prepare.input_shape)).shape[1]
+    description = Description(name, {}, tuple(f"class {number}" for number in range(count)), prepare)
+    return Opened(f"{name}, untrained", module, description, None, False)
+
+
+def check_alike(first: Opened, second: Opened) -> None:
+    """Raise ConfigurationError unless two networks take the same images and have the same classes."""
+    if first.description.classes != second.description.classes:
+        raise ConfigurationError(f"against: {second.name} has other classes than {first.name}")
+    shapes = [
+        (each.channels, each.stored_size, each.stored_fit)
+        for each in (first.description.preprocessing, second.description.preprocessing)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ConfigurationError(f"against: {second.name} takes images of another size or kind than {first.name}")
+
+
+def choose_storage(opened: Sequence[Opened], stored_as: StoredAs) -> Storage:
+    """Return how weights are kept. Raises ConfigurationError where the page would be too large."""
+    parameters = sum(weights.numel() for each in opened for weights in each.network.state_dict().values())
+    if stored_as == "auto" and parameters <= MAX_ROUNDED:
+        return "fp32" if parameters <= MAX_EXACT else "fp24"
+    chosen: Storage = "int8" if stored_as == "auto" else stored_as
+    size = f"{parameters:,} parameters make a page of about {parameters * BYTES[chosen] * TEXT_BYTES / 1e6:,.0f} MB"
+    if parameters > MAX_INT8:
+        raise ConfigurationError(f"explore: {size}, too large for a browser; explore a smaller network")
+    if stored_as == "auto":
+        raise ConfigurationError(f"explore: {size} with int8 weights, which round its answers; give --stored-as int8")
+    return chosen
+
+
+def has_test(opened: Opened) -> bool:
+    """Return whether the examples are of the test set."""
+    return opened.run is not None and opened.run.data.test is not None
+
+
+def collect_samples(opened: Opened) -> tuple[Samples, str]:
+    """Return images of a run for its page, and why there are none, in words."""
+    prepare = opened.description.preprocessing
+    nothing = Samples(np.empty((0, prepare.channels, *prepare.stored_size), np.uint8), np.empty(0, np.int64))
+    if opened.run is None:
+        return nothing, ""
+    try:
+        split = opened.run.data.test or opened.run.data.validation or opened.run.data.train
+    except LenextError as error:
+        return nothing, f"no images are in the page: {error}"
+    examples = spread(split.labels.numpy(), EXAMPLES)
+    cells, counts = dict[tuple[int, int], list[int]](), None
+    answers = test_answers(opened)
+    if answers is not None and len(answers.classes) <= MAX_MATRIX_CLASSES:
+        counts = answers.confusion()
+        room = max(MIN_SAMPLES, SAMPLE_BYTES // int(np.prod(nothing.pixels.shape[1:]))) - len(examples)
+        cells = cell_rows(answers, split, room)
+    rows = list(dict.fromkeys([*examples, *(row for each in cells.values() for row in each)]))
+    place = {row: at for at, row in enumerate(rows)}
+    pixels = split.images[torch.tensor(rows)].numpy()
+    return Samples(
+        pixels, split.labels[torch.tensor(rows)].numpy(), [place[row] for row in examples],
+        {cell: [place[row] for row in each] for cell, each in cells.items()}, counts,
+    ), ""  # fmt: skip
+
+
+def test_answers(opened: Opened) -> SavedPredictions | None:
+    """Return the predictions of a run's best weights for its test images; None without any."""
+    if opened.run is None or not opened.is_best or opened.run.data.test is None:
+        return None
+    try:
+        return opened.run.answers
+    except LenextError:
+        return None
+
+
+def spread(labels: NDArray[np.int64], count: int) -> list[int]:
+    """Return rows of `count` images, of all classes in turn."""
+    by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
+    turns = (rows[turn] for turn in range(count) for rows in by_class if turn < len(rows))
+    return [row for row, _ in zip(turns, range(count), strict=False)]
+
+
+def cell_rows(answers: SavedPredictions, split: Split, room: int) -> dict[tuple[int, int], list[int]]:
+    """Return rows of a split for cells of the confusion matrix: mistakes first, one of each cell in turn."""
+    place_by_id = {str(sample): place for place, sample in enumerate(split.ids.tolist())}
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row, (true, predicted) in enumerate(zip(answers.labels.tolist(), answers.predicted.tolist(), strict=True)):
+        place = place_by_id.get(answers.samples[row], -1)
+        known = rows.setdefault((true, predicted), [])
+        if place >= 0 and len(known) < IMAGES_PER_CELL:
+            known.append(place)
+    chosen: dict[tuple[int, int], list[int]] = {}
+    order = sorted(rows, key=lambda cell: cell[0] == cell[1])
+    for turn in range(IMAGES_PER_CELL):
+        for cell in order:
+            if turn < len(rows[cell]) and room > 0:
+                chosen.setdefault(cell, []).append(rows[cell][turn])
+                room -= 1
+    return chosen
+
+
+def trace_network(opened: Opened, samples: Samples) -> TracedNetwork:
+    """Return a network's operations, checked against it. Raises ConfigurationError where they give other answers."""
+    prepare = opened.description.preprocessing
+    operations = trace(opened.network, prepare.input_shape)
+    difference = largest_difference(operations, opened.network, checked_images(prepare, samples))
+    if not difference <= TOLERANCE:
+        raise ConfigurationError(
+            f"explore: {opened.name} gives other answers when it is traced, by {difference:.1e}; it may depend on "
+            "values of its input, or draw at random"
+        )
+    return TracedNetwork(opened.name, opened.network, operations, prepare)
+
+
+def checked_images(prepare: Preprocessing, samples: Samples) -> torch.Tensor:
+    """Return inputs of a network (N, C, H, W): images of the page, and noise."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (2, prepare.channels, *prepare.stored_size), dtype=torch.uint8, generator=generator)
+    return prepare(torch.cat([torch.from_numpy(samples.pixels[:CHECKED_IMAGES]), noise]))
+
+
+def rounding(traced: Sequence[TracedNetwork], storage: Storage, samples: Samples) -> str:
+    """Return how much rounded weights change the answers, in words; empty where they are exact."""
+    if storage == "fp32":
+        return ""
+    largest = 0.0
+    for network in traced:
+        images = checked_images(network.prepare, samples)
+        rounded = [with_stored_weights(each, storage) for each in network.operations]
+        with torch.inference_mode():
+            exact = evaluate(network.operations, images)[-1].softmax(1)
+            largest = max(largest, (evaluate(rounded, images)[-1].softmax(1) - exact).abs().max().item())
+    return f"weights are stored as {storage}: probabilities differ by at most {largest:.1e} on the images checked"
+
+
+def with_stored_weights(operation: Operation, storage: Storage) -> Operation:
+    """Return an operation with the weights that the page will have."""
+    return replace(operation, tensors={role: as_stored(each, storage) for role, each in operation.tensors.items()})
+
+
+def describe(opened: Opened) -> str:
+    """Return a line about a network."""
+    parameters = sum(weights.numel() for weights in opened.network.parameters())
+    parts = [opened.description.network or type(opened.network).__name__, f"{parameters:,} parameters"]
+    run = opened.run.run if opened.run else None
+    if run is not None:
+        parts.append(f"trained on {Path(run.experiment.data).name}")
+        test = (run.results.get("test") or {}).get("accuracy")
+        if test is not None and opened.is_best:
+            parts.append(f"test accuracy {test:.2%}")
+    return "; ".join(parts)
