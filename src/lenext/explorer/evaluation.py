@@ -1,10 +1,9 @@
 """The operations computed by torch: what the page must give, and a check that they are the network's own."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.explorer.operations import Operation
@@ -56,6 +55,8 @@ def layer_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
 
 def group_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
     weight, bias = tensors(operation, "weight", "bias")
+    if weight is not None and weight.dim() > 1:
+        return F.layer_norm(inputs[0], operation.shape, weight, bias, operation.settings["eps"])
     return F.group_norm(inputs[0], operation.settings["groups"], weight, bias, operation.settings["eps"])
 
 
@@ -133,8 +134,14 @@ COMPUTE: dict[str, Compute] = {
 """How torch computes each kind of operation."""
 
 
-def largest_difference(operations: Sequence[Operation], network: Any, images: Tensor) -> float:
-    """Return the largest difference of a probability between the operations and the network, for images (N, C, H, W)."""
+def largest_difference(operations: Sequence[Operation], network: nn.Module, images: Tensor) -> float:
+    """Return the largest difference of a probability between the operations and the network.
+
+    Images (N, C, H, W) are computed one by one, as in the page: a network may normalize over its batch.
+    """
     with torch.inference_mode():
-        probabilities = evaluate(operations, images)[-1].softmax(1)
-        return (probabilities - network(images).softmax(1)).abs().max().item()
+        differences = [
+            (evaluate(operations, image)[-1].softmax(1) - network(image).softmax(1)).abs().max()
+            for image in images.split(1)
+        ]
+    return max(difference.item() for difference in differences)

@@ -82,8 +82,10 @@ def convert_layer_norm(
     cudnn_enable: bool,
 ) -> Value:  # fmt: skip
     over = set(input.axes[-len(normalized_shape) :])
+    if over == {0, 1, 2} and input.is_ordered:  # with weights of their own for each number
+        return graph.add("group_norm", [input], input, {"weight": weight, "bias": bias}, {"groups": 1, "eps": eps})
     if over != {0}:  # of a vector, all of it; of a map, its channels at each place
-        raise UnsupportedError("layer norm over more than the channels")
+        raise UnsupportedError("layer norm over height or width alone")
     return graph.add("layer_norm", [input], input, {"weight": weight, "bias": bias}, {"eps": eps})
 
 

@@ -57,6 +57,7 @@ class Samples:
         examples: Rows to begin with.
         cells: Rows by cell of the confusion matrix, (true, predicted).
         counts: The confusion matrix (K, K); None without one.
+        split: What they are of: test, validation or training.
     """
 
     pixels: NDArray[np.uint8]
@@ -64,6 +65,7 @@ class Samples:
     examples: Sequence[int] = ()
     cells: Mapping[tuple[int, int], Sequence[int]] = field(default_factory=dict)
     counts: NDArray[np.int64] | None = None
+    split: str = ""
 
 
 def page_data(
@@ -115,9 +117,8 @@ def describe_network(network: TracedNetwork, pack: Pack, storage: Storage) -> di
         }
         for operation in network.operations
     ]
-    groups = {
-        name: group_label(module) for name, module in modules.items() if next(module.children(), None) is not None
-    }
+    parts = [(name, module) for name, module in modules.items() if next(module.children(), None) is not None]
+    groups = {name: group_label(name, module) for name, module in parts}
     settings = describe_preprocessing(network.prepare)
     return {"name": network.name, "steps": steps, "groups": groups, "settings": settings}
 
@@ -135,9 +136,12 @@ def label_of(operation: Operation, modules: Mapping[str, nn.Module]) -> str:
     return KIND_LABELS[operation.kind]
 
 
-def group_label(module: nn.Module) -> str:
-    """Return the label of a part of a network."""
-    return "Part" if isinstance(module, CONTAINERS) else describe_layer(module)[1]
+def group_label(name: str, module: nn.Module) -> str:
+    """Return the label of a part of a network: the block's, or the last part of a plain sequence's name."""
+    if not isinstance(module, CONTAINERS):
+        return describe_layer(module)[1]
+    key = name.rpartition(".")[2]
+    return f"Part {key}" if key.isdigit() else key.capitalize()
 
 
 def describe_preprocessing(prepare: Preprocessing) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Record a network as operations, by torch.export."""
 
 import operator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,6 +15,9 @@ from lenext.foundation.modes import evaluation_mode
 from lenext.inspection.modules import blank_image
 
 INSTEAD = "`lenext show features` draws its feature maps, and `lenext diagram` its layers"
+
+RENAMED = {"self": "value", "value": "fill"}
+"""Arguments of torch's functions whose names would clash."""
 
 
 def trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[Operation]:
@@ -79,15 +83,17 @@ class Tracer:
         if node.target is operator.getitem:
             values, position = self.read(node.args)
             return values[position]
+        positional, named = self.read(node.args), self.read(dict(node.kwargs))
+        if not any(isinstance(each, Value) for each in flattened([*positional, *named.values()])):
+            return node.target(*positional, **named)  # of constants
         schema = node.target._schema
         name = schema.name.partition("::")[2]
         arguments = {each.name: each.default_value for each in schema.arguments}
-        arguments |= dict(zip(arguments, self.read(node.args), strict=False)) | self.read(dict(node.kwargs))
+        arguments |= dict(zip(arguments, positional, strict=False)) | named
         function = name.removesuffix("_")
-        conversion = CONVERSIONS.get(function)
-        if conversion is None or not any(isinstance(each, Value | list) for each in arguments.values()):
-            raise UnsupportedError(f"`{name}`" + (" of constants" if conversion else ""))
-        result = conversion(self.graph, **{"value" if key == "self" else key: each for key, each in arguments.items()})
+        if function not in CONVERSIONS:
+            raise UnsupportedError(f"`{name}`")
+        result = CONVERSIONS[function](self.graph, **{RENAMED.get(key, key): each for key, each in arguments.items()})
         if name != function:  # done in place: its input is changed, too
             self.values[node.args[0].name] = result
         return result
@@ -101,6 +107,15 @@ class Tracer:
         if isinstance(argument, dict):
             return {key: self.read(each) for key, each in argument.items()}
         return argument
+
+
+def flattened(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield values, and those in lists."""
+    for value in values:
+        if isinstance(value, list):
+            yield from flattened(value)
+        else:
+            yield value
 
 
 def module_of(node: Any) -> str:

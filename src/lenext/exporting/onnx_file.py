@@ -5,6 +5,7 @@ The metadata `sha256` is that of the full file with those 64 characters as zeros
 
 import hashlib
 import json
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -120,10 +121,15 @@ def weights_digest(network: nn.Module) -> str:
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Silence the warnings of torch's exporter about its own inside."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Silence the warnings of torch's exporter about its own inside, and what it logs before it raises an error."""
+    logged = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logged)
 
 
 @dataclass(frozen=True)

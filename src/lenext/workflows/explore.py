@@ -128,7 +128,7 @@ def explore(
             networks=traced,
             colour=prepare.channels == 3,
             centre=prepare.channels == 1,
-            examples_heading=f"Examples from its {'test' if has_test(first) else 'validation'} images",
+            examples_heading=f"Examples from its {samples.split} images",
             confusion=samples.counts is not None,
             confusion_about="Its predictions for the test images.",
         )
@@ -138,11 +138,13 @@ def explore(
 
 
 def page_path(model: str | Path | Run, out: str | Path) -> Path:
-    """Return the path of the page. Raises ConfigurationError for another suffix."""
+    """Return the path of the page. Raises ConfigurationError for another suffix or a folder that is missing."""
     if out:
         path = expand_path(out)
         if path.suffix.lower() not in (".html", ".htm") or path.name.startswith("."):
             raise ConfigurationError(f"out={out}: a page ends in .html")
+        if not path.parent.is_dir():
+            raise ConfigurationError(f"out={out}: there is no folder {path.parent}; make it first")
         return path
     path = model.path if isinstance(model, Run) else expand_path(model)
     if path.is_dir():
@@ -180,14 +182,12 @@ def prepared(module: nn.Module) -> nn.Module:
 
 def open_untrained(name: str) -> Opened:
     """Return a network by name with its random weights, for images of the size that it is made for."""
-    module = create(name)
-    shape = next(weights.shape for weights in module.parameters() if weights.dim() == 4)
-    size = (find_variant(name).image_size,) * 2
-    prepare = Preprocessing(shape[1], size, "crop", size, "interpolate", Normalization.from_scaling("unit", shape[1]))
-    with torch.inference_mode():
-        count = prepared(module)(torch.zeros(1, *prepare.input_shape)).shape[1]
+    variant = find_variant(name)
+    channels, count = (int(variant.parameters()[key].default) for key in ("in_channels", "num_classes"))
+    size = (variant.image_size, variant.image_size)
+    prepare = Preprocessing(channels, size, "crop", size, "interpolate", Normalization.from_scaling("unit", channels))
     description = Description(name, {}, tuple(f"class {number}" for number in range(count)), prepare)
-    return Opened(f"{name}, untrained", module, description, None, False)
+    return Opened(f"{name}, untrained", prepared(create(name)), description, None, False)
 
 
 def check_alike(first: Opened, second: Opened) -> None:
@@ -216,11 +216,6 @@ def choose_storage(opened: Sequence[Opened], stored_as: StoredAs) -> Storage:
     return chosen
 
 
-def has_test(opened: Opened) -> bool:
-    """Return whether the examples are of the test set."""
-    return opened.run is not None and opened.run.data.test is not None
-
-
 def collect_samples(opened: Opened) -> tuple[Samples, str]:
     """Return images of a run for its page, and why there are none, in words."""
     prepare = opened.description.preprocessing
@@ -228,9 +223,14 @@ def collect_samples(opened: Opened) -> tuple[Samples, str]:
     if opened.run is None:
         return nothing, ""
     try:
-        split = opened.run.data.test or opened.run.data.validation or opened.run.data.train
+        data = opened.run.data
     except LenextError as error:
         return nothing, f"no images are in the page: {error}"
+    name, split = next(
+        (name, split)
+        for name, split in (("test", data.test), ("validation", data.validation), ("training", data.train))
+        if split is not None
+    )
     examples = spread(split.labels.numpy(), EXAMPLES)
     cells, counts = dict[tuple[int, int], list[int]](), None
     answers = test_answers(opened)
@@ -243,7 +243,7 @@ def collect_samples(opened: Opened) -> tuple[Samples, str]:
     pixels = split.images[torch.tensor(rows)].numpy()
     return Samples(
         pixels, split.labels[torch.tensor(rows)].numpy(), [place[row] for row in examples],
-        {cell: [place[row] for row in each] for cell, each in cells.items()}, counts,
+        {cell: [place[row] for row in each] for cell, each in cells.items()}, counts, name,
     ), ""  # fmt: skip
 
 

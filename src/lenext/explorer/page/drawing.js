@@ -26,11 +26,11 @@ const shapeText = (shape) => shape.join(" × ");
 const largestOf = (data) => data.reduce((largest, value) => Math.max(largest, Math.abs(value)), 0) || 1;
 
 // The colours of numbers: from the background to blue for positive ones, to orange for negative ones.
-let colours = { zero: [255, 255, 255], positive: [11, 74, 130], negative: [190, 84, 10] };
+let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(name).split(",").map(Number);
-  colours = { zero: read("--zero"), positive: read("--positive"), negative: read("--negative") };
+  colours = { zero: read("--zero"), positive: read("--positive"), negative: read("--negative"), gap: read("--gap") };
 }
 
 function paint(target, at, share) {
@@ -39,20 +39,21 @@ function paint(target, at, share) {
   target[at + 3] = 255;
 }
 
-// How the channels of a tensor lie on a picture: tiles of height x width, with a gap of one pixel.
+// How the channels of a tensor lie on a picture: tiles of height x width, with a gap of one pixel between maps.
 function layoutOf(shape, columns) {
-  const [channels, height = 1, width = 1] = shape;
-  return { channels, height, width, columns: Math.min(columns, channels), rows: Math.ceil(channels / columns) };
+  const [channels, height = 1, width = 1] = shape, gap = height * width > 1 ? 1 : 0;
+  return { channels, height, width, gap, columns: Math.min(columns, channels), rows: Math.ceil(channels / columns) };
 }
 
 // Draws channels side by side, all on one scale; `count` of them. A canvas pixel is a number.
 function drawMaps(canvas, tensor, columns, count = tensor.shape[0], largest = largestOf(tensor.data)) {
-  const layout = layoutOf([count, ...tensor.shape.slice(1)], columns), { height, width } = layout;
-  canvas.width = layout.columns * (width + 1) - 1;
-  canvas.height = layout.rows * (height + 1) - 1;
+  const layout = layoutOf([count, ...tensor.shape.slice(1)], columns), { height, width, gap } = layout;
+  canvas.width = layout.columns * (width + gap) - gap;
+  canvas.height = layout.rows * (height + gap) - gap;
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  for (let at = 0; gap && at < image.data.length; at += 4) image.data.set([...colours.gap, 255], at);
   for (let c = 0; c < count; c++) {
-    const left = (c % layout.columns) * (width + 1), top = Math.floor(c / layout.columns) * (height + 1);
+    const left = (c % layout.columns) * (width + gap), top = Math.floor(c / layout.columns) * (height + gap);
     for (let p = 0; p < height * width; p++) {
       const x = left + (p % width), y = top + Math.floor(p / width);
       paint(image.data, 4 * (y * canvas.width + x), tensor.data[c * height * width + p] / largest);

@@ -203,8 +203,11 @@ class Explorer {
     const url = URL.createObjectURL(file);
     try {
       const image = new Image();
-      image.src = url;
-      await image.decode();
+      await new Promise((done, failed) => { // its size, before it is decoded
+        image.onload = done;
+        image.onerror = () => failed(new Error("the browser cannot read it as an image"));
+        image.src = url;
+      });
       if (image.naturalWidth * image.naturalHeight > MAX_PIXELS) throw new Error(`it has ${image.naturalWidth} × ${image.naturalHeight} pixels; shrink it to at most 64 million`);
       const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
       this.takeDrawable(bitmap, bitmap.width, bitmap.height);

@@ -130,8 +130,8 @@ class Inspector {
 
   placeMarker() {
     const [channel, row, column] = this.place(this.out.shape, this.at), { layout, tiles } = this;
-    const x = (channel % layout.columns) * (layout.width + 1) + column;
-    const y = Math.floor(channel / layout.columns) * (layout.height + 1) + row;
+    const x = (channel % layout.columns) * (layout.width + layout.gap) + column;
+    const y = Math.floor(channel / layout.columns) * (layout.height + layout.gap) + row;
     const scale = tiles.clientWidth / tiles.width;
     Object.assign(this.marker.style, { left: `${x * scale}px`, top: `${y * scale}px`, width: `${scale}px`, height: `${scale}px` });
   }
@@ -141,8 +141,8 @@ class Inspector {
     const box = this.tiles.getBoundingClientRect(), { layout } = this;
     const x = Math.floor(((event.clientX - box.left) / box.width) * this.tiles.width);
     const y = Math.floor(((event.clientY - box.top) / box.height) * this.tiles.height);
-    const column = x % (layout.width + 1), row = y % (layout.height + 1);
-    const channel = Math.floor(y / (layout.height + 1)) * layout.columns + Math.floor(x / (layout.width + 1));
+    const column = x % (layout.width + layout.gap), row = y % (layout.height + layout.gap);
+    const channel = Math.floor(y / (layout.height + layout.gap)) * layout.columns + Math.floor(x / (layout.width + layout.gap));
     if (x < 0 || y < 0 || column >= layout.width || row >= layout.height || channel >= layout.channels) return null;
     return (channel * layout.height + row) * layout.width + column;
   }

@@ -91,13 +91,16 @@ function normSets(op, input) {
   return Array.from({ length: op.groups }, (_, g) => [g * count, count, 1, (k) => Math.floor((g * count + k) / plane)]);
 }
 
+// A norm's weight for the number at `at` of a channel: one a channel, or one of its own.
+const normWeight = (tensor, at, channel, fallback) => (tensor ? tensor.data[tensor.shape.length > 1 ? at : channel] : fallback);
+
 const norm = {
   forward(op, [input], out) {
     for (const [start, count, step, channel] of normSets(op, input)) {
       const [mean, scale] = moments(input.data, start, count, step, op.eps);
       for (let k = 0; k < count; k++) {
         const at = start + k * step, c = channel(k);
-        out.data[at] = (input.data[at] - mean) * scale * (op.weight ? op.weight.data[c] : 1) + (op.bias ? op.bias.data[c] : 0);
+        out.data[at] = (input.data[at] - mean) * scale * normWeight(op.weight, at, c, 1) + normWeight(op.bias, at, c, 0);
       }
     }
   },
@@ -106,7 +109,7 @@ const norm = {
     for (const [start, count, step, channel] of normSets(op, input)) {
       const [mean, scale] = moments(input.data, start, count, step, op.eps);
       let sum = 0, product = 0;
-      const scaled = (k) => gradient.data[start + k * step] * (op.weight ? op.weight.data[channel(k)] : 1);
+      const scaled = (k) => gradient.data[start + k * step] * normWeight(op.weight, start + k * step, channel(k), 1);
       const normal = (k) => (input.data[start + k * step] - mean) * scale;
       for (let k = 0; k < count; k++) { sum += scaled(k); product += scaled(k) * normal(k); }
       for (let k = 0; k < count; k++) {
@@ -120,7 +123,7 @@ const norm = {
     const set = op.kind === "layer_norm" ? at % plane : Math.floor(channel / (input.shape[0] / op.groups));
     const [start, count, step] = normSets(op, input)[set];
     const [mean, scale] = moments(input.data, start, count, step, op.eps);
-    const weight = op.weight ? op.weight.data[channel] : 1, bias = op.bias ? op.bias.data[channel] : 0;
+    const weight = normWeight(op.weight, at, channel, 1), bias = normWeight(op.bias, at, channel, 0);
     return { rule: "norm", terms: [{ input: 0, at, factor: 1 }], mean, deviation: 1 / scale, weight, bias, count };
   },
 };
