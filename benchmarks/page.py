@@ -19,6 +19,7 @@ PARTS = {
     "published": ("The documents' results", "python -m benchmarks.published RUNS"),
     "evaluation": ("Evaluating 10,000 images", "python -m benchmarks.evaluation"),
     "engines": ("Inference by engine", "python -m benchmarks.engines"),
+    "explorer": ("The explorer", "python -m benchmarks.explorer"),
     "frozen": ("Training the head of a frozen backbone", "python -m benchmarks.frozen FOLDER"),
     "precision": ("Accuracy with bf16 and fp32", "python -m benchmarks.precision"),
     "startup": ("Start-up time", "python -m benchmarks.startup"),
@@ -60,6 +61,8 @@ training and evaluation.""",
 5,000, on one core each. `gain` is the number of seconds needed to be as accurate without the technique: the time that
 the change costs, plus the value of its points in seconds by the second row. The interval of a difference comes from the
 spread between seeds over all rows.""",
+    "explorer": """Pages of `lenext explore` in headless Chromium: their size, the time from opening one to its first
+answer, and the time of an answer with all maps, beside torch with one thread, in turn. Random weights.""",
     "frozen": """ResNet-18 at 224 px, 20 epochs, random crops and flips, on a folder of photographs, with `--freeze
 backbone`: the features of two or five views of each image computed once, or every layer in every step; in turn.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",

@@ -36,6 +36,7 @@ RATES = "lr-find lenet --data digits --train-samples 60 --batch-size 16"
 MNIST = "--data mnist --data-dir data"
 LESSON = "lesson softmax-before-the-loss --epochs 1 --runs-dir made"
 BLIND = "export runs/a --unverified --out net.onnx"
+EXPLORE = "explore runs/a --out p.html"
 REPRODUCE = "reproduce D3/convnext --scale 0.5 --epochs 1 --offline --data-dir data --runs-dir made"
 
 
@@ -215,6 +216,18 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("predict", "--precision"): [case("predict runs/a a.png", "--precision fp16")],
     ("predict", "--engine"): [case("predict runs/a a.png", "--engine onnxruntime"),
                               case("predict runs/a a.png --precision fp32", "--engine openvino")],
+    ("explore", "--against"): [case(EXPLORE, "--against runs/two"), case(EXPLORE, "--against runs/own")],
+    ("explore", "--out"): [case(EXPLORE, "--out q.html", "--out p.html")],
+    ("explore", "--weights"): [case(EXPLORE.replace("runs/a", "runs/two"), "--weights last"),
+                               case(EXPLORE.replace("runs/a", "runs/a/weights/best.safetensors"), "--weights last")],
+    ("explore", "--network"): [case(EXPLORE.replace("runs/a", "runs/own"), "--network own.py:Net"),
+                               case(EXPLORE.replace("runs/a", "lenet"), "--network own.py:Net")],
+    ("explore", "--pretrained"): [case(EXPLORE, "--pretrained")],
+    ("explore", "--stored-as"): [case(EXPLORE, "--stored-as int8")],
+    ("explore", "--data-dir"): [case("explore runs/m --offline --out p.html", "--data-dir data"),
+                                case(EXPLORE.replace("runs/a", "lenet"), "--data-dir data")],
+    ("explore", "--offline"): [case("explore runs/m --data-dir empty --out p.html", "--offline"),
+                               case(EXPLORE.replace("runs/a", "lenet"), "--offline")],
     ("export", "--out"): [case(BLIND, "--out new/net.onnx", "--out net.onnx")],
     ("export", "--format"): [case(BLIND, "--format pt2")],
     ("export", "--network-only"): [case(BLIND, "--network-only")],

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 import lenext
 
@@ -41,7 +41,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     few: dict[str, Any] = {"runs_dir": folder, "quiet": True}
     run = lenext.train("lenet", "digits", epochs=3, **few)
     race = lenext.race("lenet", "lenet5", seeds=2, epochs=1, train_samples=200, **few)
-    return {"report": run.path / "report.html", "compare": race.page}
+    return {"report": run.path / "report.html", "compare": race.page, "explore": lenext.explore(run, quiet=True)}
 
 
 def check(browser: Browser, page_path: Path, scheme: Literal["light", "dark"], size: tuple[int, int]) -> None:
@@ -52,18 +52,42 @@ def check(browser: Browser, page_path: Path, scheme: Literal["light", "dark"], s
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
     page.goto(page_path.as_uri())
-    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
-    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    check_state(page)
     context.close()
-    assert not found, [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
     assert not errors
     assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
+def check_state(page: Page) -> None:
+    """Check what is seen of a page."""
+    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
+    assert not found, [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0, f"{wide} px wider than the window"
+
+
+@pytest.mark.parametrize("size", [(390, 844), (768, 1024), (1280, 720), (1440, 900)], ids=str)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_explorer_at_work(
+    scheme: Literal["light", "dark"], size: tuple[int, int], browser: Browser, pages: dict[str, Path]
+) -> None:
+    """With a layer open, in its largest type, and with the images of a cell."""
+    page = browser.new_page(color_scheme=scheme, viewport={"width": size[0], "height": size[1]})
+    page.goto(f"{pages['explore'].as_uri()}#conv2")
+    page.locator("#inspector output").wait_for()
+    page.check("[value=saliency]")
+    check_state(page)
+    page.click("#present")
+    check_state(page)
+    page.click("[data-view=confusion]")
+    page.locator("#matrix button").first.click()
+    check_state(page)
+    page.close()
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["phone", "desktop"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("verb", ["report", "compare"])
+@pytest.mark.parametrize("verb", ["report", "compare", "explore"])
 def test_a_page_of_a_verb(
     verb: str, scheme: Literal["light", "dark"], size: tuple[int, int], browser: Browser, pages: dict[str, Path]
 ) -> None:

@@ -19,14 +19,16 @@ from lenext.data.images import read_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.explorer.evaluation import evaluate
 from lenext.explorer.operations import Operation
-from lenext.explorer.page_data import describe_preprocessing
+from lenext.explorer.page_data import Samples, describe_preprocessing
 from lenext.explorer.tracing import trace
+from lenext.models.variant import IMAGENET
 from lenext.runs.folder import Run
 from lenext.workflows.open_weights import open_weights
 from tests.conftest import draw_image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NETWORKS = ("lenet", "googlenet_32px", "convnext_32px")
+NO_SAMPLES = Samples(np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64))
 HOSTILE = "</script><img src=x onerror=window.hacked=1>"
 
 pytestmark = [
@@ -222,6 +224,18 @@ def test_three_clicks_from_a_cell_to_a_layer(lenet: Opened) -> None:
     assert lenet.text("#verdict") == "0, which is correct"
 
 
+def test_a_link_opens_a_layer(browser: Browser, lenet_page: Path) -> None:
+    for name, heading in (("conv2", "Conv 5×5, 16"), ("nothing", ""), ("%", "")):  # noqa: RUF001
+        page = browser.new_page()
+        page.goto(f"{lenet_page.as_uri()}#{name}")
+        page.locator("#verdict:not(:empty)").wait_for()
+        assert page.locator("#failure").is_hidden()
+        assert page.locator("#inspector").is_visible() == bool(heading)
+        if heading:
+            assert page.locator("#inspector h2").inner_text() == heading
+        page.close()
+
+
 def test_by_keyboard_alone(lenet: Opened) -> None:
     page = lenet.page
     before = lenet.text("#verdict")
@@ -231,7 +245,6 @@ def test_by_keyboard_alone(lenet: Opened) -> None:
     for key in ("ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     assert lenet.text("#inspector h2") == "ReLU"
-    page.locator("#inspector canvas.tiles").first.focus()
     place = lenet.text("#inspector .explanation h3")
     for key in ("ArrowRight", "PageDown"):
         page.keyboard.press(key)
@@ -242,7 +255,6 @@ def test_by_keyboard_alone(lenet: Opened) -> None:
         page.keyboard.press(key)
     page.wait_for_timeout(200)
     assert page.evaluate("Math.max(...explorer.pixels().data)") > 200
-    page.locator("body").click(position={"x": 700, "y": 5})
     page.keyboard.press("p")
     assert "present" in (page.locator("html").get_attribute("class") or "")
 
@@ -270,8 +282,10 @@ def test_a_channel_off_and_a_changed_weight_are_what_torch_says(lenet: Opened, r
         weights[2], network.get_parameter("conv1.bias")[2] = kept
         weights[2, 0, 1, 3] = 1.5
         field = page.locator("#inspector input.number").nth(8)
-        field.fill("1.5")
+        field.fill("1,5")
         field.press("Enter")
+        page.wait_for_timeout(100)
+        assert page.evaluate("document.activeElement.dataset.key") == "w58"
         np.testing.assert_allclose(logits(page), network(reference.images)[0], atol=1e-4)
     field.fill("no number")
     field.press("Enter")
@@ -323,12 +337,12 @@ def test_prepared_images_are_torchs(lenet: Opened) -> None:
         ("pad", (20, 24), (32, 32)),
         ("crop", (32, 30), (28, 28)),
     ):
-        prepare = Preprocessing(1, stored, "crop", size, resize, lenext.load("digits").normalization, 3)  # type: ignore[arg-type]
+        prepare = Preprocessing(1, stored, "crop", size, resize, IMAGENET, 3)  # type: ignore[arg-type]
         pixels = np.random.default_rng(4).integers(0, 256, (1, *stored), dtype=np.uint8)
         own = lenet.page.evaluate(
             f"([numbers, shape, settings]) =>"
             f" ({PACK})(prepared({{ shape, data: Uint8ClampedArray.from(numbers) }}, settings).data)",
-            [pixels.flatten().tolist(), list(pixels.shape), describe_preprocessing(prepare)],
+            [pixels.flatten().tolist(), list(pixels.shape), describe_preprocessing(prepare, NO_SAMPLES)],
         )
         expected = prepare(torch.from_numpy(pixels)[None]).numpy().reshape(-1)
         np.testing.assert_allclose(array(own), expected, atol=2e-5)

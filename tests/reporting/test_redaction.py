@@ -48,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (r"C:\Users\bert\data\deep\flowers: broken", r"deep\flowers: broken"),
         ("/srv/share/data/flowers.", "data/flowers."),
         ("/data and 1/25, n/a, and/or, 3 GFLOP/s, ./a/b, ../a/b/c, ~/a/b/c", ""),
-        ("https://example.org/a/b/c.csv?x=/a", ""),
+        ("https://example.org/a/b/c.csv?x=/a b", "https://example.org/a/b/c.csv b"),
         ("data:image/png;base64,AB+/home/bert/x/y/z==", ""),
         ("3 / 4 < 5 </text><rect/>", ""),
     ],

@@ -10,6 +10,7 @@ from lenext.comparison.engine import run_comparison
 from lenext.comparison.plan import Contestant, Plan, check_seeds, choose_data
 from lenext.comparison.specification import Comparison, Specification
 from lenext.comparison.standings import Standing, compare_neighbours, name_guessing
+from lenext.data import shown_source
 from lenext.data.dataset import Dataset
 from lenext.data.images import ImageFiles
 from lenext.foundation.errors import ConfigurationError
@@ -109,7 +110,7 @@ class Race(Specification):
         return "in turn" if self.limit and self.limit.kind == "seconds" else "roughly"
 
     def title(self) -> str:
-        return f"{len(self.networks)} networks on {Path(self.data).name}"
+        return f"{len(self.networks)} networks on {shown_source(self.data)}"
 
     def default_name(self) -> str:
         return default_name("", Experiment(network="race", data=self.data))

@@ -16,6 +16,7 @@ from lenext.comparison.standings import Standing, rank_standings
 from lenext.comparison.trials import Outcome, Trial, find_outcome, format_error, lock_trial, name_numbered, train_trial
 from lenext.comparison.values import Choices, apply_values, format_value, format_values, scale_tuple
 from lenext.comparison.variations import BASE, Variations, check_has_validation
+from lenext.data import shown_source
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.runs.folder import Run
@@ -65,7 +66,7 @@ class Search(Variations):
         return [Contestant(BASE, base)], {}
 
     def facts(self, plan: Plan) -> dict[str, str]:
-        return {"search": f"{self.network} on {Path(self.data).name}, {self.trials} trials, judged on validation"}
+        return {"search": f"{self.network} on {shown_source(self.data)}, {self.trials} trials, judged on validation"}
 
     def run_trials(
         self, plan: Plan, folder: Path, context: Context, data: Dataset | None = None

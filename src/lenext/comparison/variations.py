@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -13,6 +12,7 @@ from lenext.comparison.specification import Specification
 from lenext.comparison.standings import Standing, name_guessing
 from lenext.comparison.statistics import describe_difference, paired_difference
 from lenext.comparison.values import Choices, apply_values, format_value, format_values, parse_choices, value_in
+from lenext.data import shown_source
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError
 from lenext.training.experiment import Experiment
@@ -86,7 +86,7 @@ class Variations(Specification):
         recipe = plan.contestants[0].experiment.recipe
         design = "all combinations" if self.search == "grid" else "one change at a time"
         return {
-            "variations": f"{len(plan.contestants)} of {self.network} on {Path(self.data).name}, {design}",
+            "variations": f"{len(plan.contestants)} of {self.network} on {shown_source(self.data)}, {design}",
             "each": f"{plan.seeds} seed{'s' if plan.seeds > 1 else ''}, {recipe.epochs} epochs; judged on validation",
         }
 

@@ -120,6 +120,11 @@ def load(
     return data.with_test(load_source(str(test), test_options))
 
 
+def shown_source(source: str) -> str:
+    """Return the name of a source as pages show it: its last part, without what follows a `?` in an address."""
+    return Path(source.removeprefix(IN_PYTHON_PREFIX).split("?")[0].rstrip("/")).name
+
+
 def load_source(source: str, options: LoadOptions) -> Dataset:
     """Load one source, without a separate test set."""
     entry, is_url = DATASETS.get(source), "://" in source

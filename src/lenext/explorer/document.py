@@ -2,15 +2,14 @@
 
 from importlib.resources import files
 
-import jinja2
-from markupsafe import Markup
+from lenext.reporting.page import Verbatim, template_environment
 
 SCRIPTS = ("network.js", "image.js", "drawing.js", "diagram.js", "inspector.js", "explorer.js")
 
 
-def read(name: str) -> Markup:
-    """Return a file of the page as it is."""
-    return Markup(files("lenext.explorer").joinpath("page", name).read_text())
+def read(name: str) -> str:
+    """Return a file of the page."""
+    return files("lenext.explorer").joinpath("page", name).read_text(encoding="utf-8")
 
 
 def write_document(data: str, arrays: str, **content: object) -> str:
@@ -21,17 +20,11 @@ def write_document(data: str, arrays: str, **content: object) -> str:
         arrays: The arrays that it names.
         content: Title, subtitle, and what else the template shows.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lenext.explorer", "page"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("explorer.html").render(
-        data=Markup(data),
-        arrays=Markup(arrays),
-        style=read("explorer.css"),
-        script=Markup("\n").join(map(read, SCRIPTS)),
+    template = template_environment("lenext.explorer", "page").get_template("explorer.html")
+    return template.render(
+        data=Verbatim(data),
+        arrays=Verbatim(arrays),
+        style=Verbatim(read("explorer.css")),
+        script=Verbatim("\n".join(map(read, SCRIPTS))),
         **content,
     )

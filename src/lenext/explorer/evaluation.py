@@ -1,5 +1,6 @@
 """The operations computed by torch: what the page must give, and a check that they are the network's own."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -135,13 +136,21 @@ COMPUTE: dict[str, Compute] = {
 
 
 def largest_difference(operations: Sequence[Operation], network: nn.Module, images: Tensor) -> float:
-    """Return the largest difference of a probability between the operations and the network.
+    """Return the largest difference of a log-probability between the operations and the network, by the largest one.
 
     Images (N, C, H, W) are computed one by one, as in the page: a network may normalize over its batch.
+
+    Raises:
+        ValueError: The network gives no numbers.
     """
+    differences = []
     with torch.inference_mode():
-        differences = [
-            (evaluate(operations, image)[-1].softmax(1) - network(image).softmax(1)).abs().max()
-            for image in images.split(1)
-        ]
-    return max(difference.item() for difference in differences)
+        for image in images.split(1):
+            expected, values = network(image).log_softmax(1), evaluate(operations, image)
+            if any(tuple(value.shape[1:]) != each.shape for value, each in zip(values, operations, strict=True)):
+                return float("inf")
+            if not expected.isfinite().all():
+                raise ValueError("it gives answers that are no numbers")
+            difference = (values[-1].log_softmax(1) - expected).abs().max() / expected.abs().max()
+            differences.append(float(difference))
+    return max(differences) if all(map(math.isfinite, differences)) else float("inf")

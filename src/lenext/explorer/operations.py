@@ -92,7 +92,8 @@ class Builder:
         if value.is_ordered:
             return value
         shape = tuple(value.shape[axis] for axis in value.axes)
-        if [size for size in shape if size > 1] == [size for size in value.shape if size > 1]:
+        long = [axis for axis in value.axes if value.shape[axis] > 1]
+        if long == sorted(long):
             return self.add("reshape", [value], shape)
         return self.add("permute", [value], shape, settings={"axes": value.axes})
 

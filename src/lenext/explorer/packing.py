@@ -24,13 +24,22 @@ class Pack:
     Attributes:
         content: The bytes so far.
         entries: Of each array: type, shape, first byte, and for int8 the scale of each output channel.
+        known: Entries of weights, by their place in memory and shape: a module that runs twice has them once.
     """
 
     content: bytearray = field(default_factory=bytearray)
     entries: list[dict[str, Any]] = field(default_factory=list)
+    known: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
     def add_weights(self, weights: Tensor, storage: Storage) -> int:
         """Append weights, and return the number of their entry. Vectors stay in fp32 where matrices become int8."""
+        key = (weights.data_ptr(), tuple(weights.shape), weights.stride())
+        if key not in self.known:
+            self.known[key] = self.append_weights(weights, storage)
+        return self.known[key]
+
+    def append_weights(self, weights: Tensor, storage: Storage) -> int:
+        """Append weights that are not there yet."""
         values = weights.detach().cpu().float().contiguous()
         if storage == "int8" and values.dim() > 1:
             levels, scales = quantize(values)

@@ -80,7 +80,7 @@ def page_data(
         storage: How exact weights are kept.
     """
     pack = Pack()
-    described = [describe_network(network, pack, storage) for network in networks]
+    described = [describe_network(network, pack, storage, samples) for network in networks]
     pixels = pack.add_pixels(samples.pixels) if len(samples.pixels) else 0
 
     def sample(row: int) -> dict[str, int]:
@@ -102,7 +102,7 @@ def page_data(
     return json.dumps(content, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c"), pack.to_text()
 
 
-def describe_network(network: TracedNetwork, pack: Pack, storage: Storage) -> dict[str, Any]:
+def describe_network(network: TracedNetwork, pack: Pack, storage: Storage, samples: Samples) -> dict[str, Any]:
     """Return a network's operations as JSON, with their weights in the pack."""
     modules = dict(network.module.named_modules())
     steps = [
@@ -119,7 +119,7 @@ def describe_network(network: TracedNetwork, pack: Pack, storage: Storage) -> di
     ]
     parts = [(name, module) for name, module in modules.items() if next(module.children(), None) is not None]
     groups = {name: group_label(name, module) for name, module in parts}
-    settings = describe_preprocessing(network.prepare)
+    settings = describe_preprocessing(network.prepare, samples)
     return {"name": network.name, "steps": steps, "groups": groups, "settings": settings}
 
 
@@ -144,8 +144,11 @@ def group_label(name: str, module: nn.Module) -> str:
     return f"Part {key}" if key.isdigit() else key.capitalize()
 
 
-def describe_preprocessing(prepare: Preprocessing) -> dict[str, Any]:
-    """Return the preprocessing as the page's script reads it."""
+def describe_preprocessing(prepare: Preprocessing, samples: Samples) -> dict[str, Any]:
+    """Return the preprocessing as the page's script reads it, with the mean of the images by channel."""
+    mean = list(prepare.normalization.mean)
+    if len(samples.pixels):  # a scaling that looks at no data has no mean of them
+        mean = (samples.pixels.mean((0, 2, 3)) / 255).tolist()
     shift, scale = shift_and_scale(prepare.normalization, torch.device("cpu"))
     return {
         "channels": prepare.channels,
@@ -156,6 +159,6 @@ def describe_preprocessing(prepare: Preprocessing) -> dict[str, Any]:
         "networkChannels": prepare.network_channels or prepare.channels,
         "shift": shift.flatten().tolist(),
         "scale": scale.flatten().tolist(),
-        "mean": prepare.normalization.mean,
-        "brightness": prepare.brightness,
+        "mean": mean,
+        "brightness": sum(mean) / len(mean),
     }

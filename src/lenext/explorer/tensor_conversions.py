@@ -1,6 +1,7 @@
 """How torch's functions for whole tensors become operations: sums, products, parts, and other orders of axes."""
 
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -9,8 +10,12 @@ from torch import Tensor
 from lenext.explorer.operations import Builder, UnsupportedError, Value, as_list, converts
 
 
-@converts("dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "detach", "alias")
+@converts(
+    "dropout", "feature_dropout", "alpha_dropout", "contiguous", "clone", "detach", "alias", "to", "_to_copy",
+    "log_softmax", "_assert_tensor_metadata",
+)  # fmt: skip
 def keep(graph: Builder, value: Value | None = None, input: Value | None = None, **_: Any) -> Value | None:
+    """Return the input: these change nothing, or nothing in the probabilities, which are checked."""
     return input or value
 
 
@@ -81,11 +86,13 @@ def convert_cat(graph: Builder, tensors: list[Value], dim: int = 0) -> Value:
 
 @converts("slice")
 def convert_slice(graph: Builder, value: Value, dim: int, start: int | None, end: int | None, step: int) -> Value:
-    length = value.shape[value.axes[dim - 1]] if dim else 1
+    position = dim % (len(value.shape) + 1)
+    axis = value.axes[position - 1] if position else None
+    length = 1 if axis is None else value.shape[axis]
     first, last, _ = slice(start, end).indices(length)
     if (first, last, step) == (0, length, 1):
         return value
-    if dim == 0 or value.axes[dim - 1] != 0 or step != 1:
+    if axis != 0 or step != 1:
         raise UnsupportedError("`slice` along another axis than the channels")
     shape = (last - first, *value.shape[1:])
     return replace(graph.add("slice", [value], shape, settings={"start": first}), axes=value.axes)
@@ -93,13 +100,25 @@ def convert_slice(graph: Builder, value: Value, dim: int, start: int | None, end
 
 @converts("split")
 def convert_split(graph: Builder, value: Value, split_size: int, dim: int = 0) -> list[Value]:
-    length = value.shape[value.axes[dim - 1]]
+    length = axis_length(value, dim)
     return [convert_slice(graph, value, dim, start, start + split_size, 1) for start in range(0, length, split_size)]
+
+
+@converts("split_with_sizes")
+def convert_split_with_sizes(graph: Builder, value: Value, split_sizes: list[int], dim: int = 0) -> list[Value]:
+    ends = list(accumulate(split_sizes))
+    return [convert_slice(graph, value, dim, end - size, end, 1) for end, size in zip(ends, split_sizes, strict=True)]
 
 
 @converts("chunk")
 def convert_chunk(graph: Builder, value: Value, chunks: int, dim: int = 0) -> list[Value]:
-    return convert_split(graph, value, -(-value.shape[value.axes[dim - 1]] // chunks), dim)
+    return convert_split(graph, value, -(-axis_length(value, dim) // chunks), dim)
+
+
+def axis_length(value: Value, dim: int) -> int:
+    """Return the length of an axis in the program's order, the batch being the first."""
+    position = dim % (len(value.shape) + 1)
+    return value.shape[value.axes[position - 1]] if position else 1
 
 
 @converts("pad")
@@ -164,7 +183,7 @@ def reshape(graph: Builder, value: Value, sizes: list[int]) -> Value:
     shape = tuple(total // known if size == -1 else size for size in sizes)
     if shape == value.shape:
         return value
-    if len(shape) not in (1, 3) or int(torch.Size(shape).numel()) != total:
+    if len(shape) > 3 or int(torch.Size(shape).numel()) != total:
         raise UnsupportedError(f"a reshape to {tuple(sizes)}")
     return graph.add("reshape", [value], shape)
 

@@ -50,7 +50,7 @@ class Tracer:
             **signature.inputs_to_lifted_tensor_constants,
         }  # fmt: skip
         self.nodes = program.graph.nodes
-        self.constants = {name: stored[target].detach() for name, target in names.items()}
+        self.constants = {name: stored[target].detach().clone() for name, target in names.items()}
         self.image = Value(0, input_shape, (0, 1, 2))
         self.values: dict[str, Any] = {}
         self.graph = Builder()
@@ -60,14 +60,17 @@ class Tracer:
         for node in self.nodes:
             if node.op == "placeholder":
                 self.values[node.name] = self.constants.get(node.name, self.image)
+            elif node.op == "get_attr":
+                raise ConfigurationError(f"explore: the network has a network within a function; {INSTEAD}")
             elif node.op == "call_function":
                 self.graph.module = module_of(node)
                 try:
                     self.values[node.name] = self.call(node)
-                except UnsupportedError as error:
+                except Exception as error:  # a user-defined network may call anything, in any way
                     place = self.graph.module or "the network itself"
+                    problem = error if isinstance(error, UnsupportedError) else f"`{node.target}` in an unusual way"
                     raise ConfigurationError(
-                        f"explore: {place} uses {error}, which the page cannot compute; {INSTEAD}"
+                        f"explore: {place} uses {problem}, which the page cannot compute; {INSTEAD}"
                     ) from error
         return self.up_to(self.read(node.args[0]))
 

@@ -129,16 +129,22 @@ def confusion_cells(answers: SavedPredictions) -> list[list[dict[str, Any]]]:
     ]
 
 
+class Verbatim(Markup):
+    """A part of a page that is no text: scripts, styles, and packed arrays, in which nothing may be redacted."""
+
+
 @cache
-def template_environment() -> jinja2.Environment:
-    """Return the environment of the templates: it escapes every value and removes the machine's paths from it."""
+def template_environment(package: str = "lenext.reporting", folder: str = "templates") -> jinja2.Environment:
+    """Return the environment of a package's templates: it escapes every value, and removes the machine's paths."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lenext.reporting"),
+        loader=jinja2.PackageLoader(package, folder),
         autoescape=lambda name: not str(name).endswith(".md"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: redact_paths(value) if isinstance(value, str) else value,
+        finalize=lambda value: (
+            redact_paths(value) if isinstance(value, str) and not isinstance(value, Verbatim) else value
+        ),
     )
     environment.filters |= {"percent": lambda value: f"{value:.1%}", "thousands": lambda value: f"{value:,}"}
     environment.globals |= {

@@ -10,6 +10,7 @@ DATA_URL = r"data:[\w.+/-]+;base64,[\w+/=]*"
 POSIX = r"(?:(?<![\w/.~\\])|(?<=://)|(?<=:///))/(?=[^\s/<>])(?![\w-]+>)"  # not the end of an element
 WINDOWS = r"(?<![\w/])[A-Za-z]:[\\/](?=[^\s/\\])"
 START_OF_PATH = re.compile(f"(?P<data_url>{DATA_URL})|{POSIX}|{WINDOWS}")
+QUERY = re.compile(r"""(\bhttps?://[^\s?"'<>]+)\?[^\s"'<>]*""")
 NEVER_IN_PATH = re.compile(r"""[\n\r<>"|]""")
 LIKELY_END_OF_PATH = re.compile(r"""[\s'"<>|:;,()\[\]{}!?*`]""")
 PARENTS_OF_HOMES = ("home", "Users")
@@ -23,11 +24,13 @@ def redact_paths(text: Text) -> Text:
     """Replace each absolute path in a text by the part of it that may be shown.
 
     A path in the working folder becomes relative to it, so that a command still works there. Of any other path the
-    last two parts remain, without those of a home folder. Addresses (https://...) and embedded images stay.
+    last two parts remain, without those of a home folder. Embedded images stay; so do addresses (https://...), up to a
+    `?`, behind which there may be a password.
 
     Args:
         text: Plain text, or Markup; its type is kept.
     """
+    text = type(text)(QUERY.sub(r"\1", text))
     pieces, position = list[str](), 0
     while match := START_OF_PATH.search(text, position):
         start, end = match.span()

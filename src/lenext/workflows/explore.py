@@ -1,6 +1,7 @@
 """`explore`: a page that runs a network in the browser and shows every number that it computes."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from lenext.data import shown_source
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.explorer.document import write_document
@@ -18,7 +20,7 @@ from lenext.explorer.evaluation import evaluate, largest_difference
 from lenext.explorer.operations import Operation
 from lenext.explorer.packing import BYTES, Storage, as_stored
 from lenext.explorer.page_data import Samples, TracedNetwork, page_data
-from lenext.explorer.tracing import trace
+from lenext.explorer.tracing import INSTEAD, trace
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.files import expand_path, write_atomic
 from lenext.foundation.normalization import Normalization
@@ -26,19 +28,21 @@ from lenext.foundation.settings import convert
 from lenext.models import MODELS, create, find_variant
 from lenext.reporting.console import Console, open_console
 from lenext.reporting.page import MAX_MATRIX_CLASSES
-from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.runs.saved_predictions import SavedPredictions
 from lenext.runs.weights import Description
+from lenext.runs.weights import load as load_weights
 from lenext.workflows.context import Context
 from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
 from lenext.workflows.opened_run import OpenedRun
 
 StoredAs = Literal["auto", "fp32", "fp24", "int8"]
 MAX_EXACT, MAX_ROUNDED, MAX_INT8 = 1_000_000, 2_000_000, 25_000_000  # parameters
-TOLERANCE = 1e-5  # of a probability, between the operations and the network
+MAX_PLACES = 100_000_000  # of the convolutions' weights on their maps, which the page remembers
+TOLERANCE = 1e-5  # of a log-probability, by the largest one, between the operations and the network
 EXAMPLES = 12
-MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: at least so many, or as many as fit into the bytes
+MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: so many, or as many as fit into the bytes
+MAX_SAMPLE_BYTES = 4_000_000  # of all of them
 IMAGES_PER_CELL = 6  # of the confusion matrix
 CHECKED_IMAGES = 8
 TEXT_BYTES = 4 / 3 * 0.9  # a compressed byte as text
@@ -79,17 +83,17 @@ def explore(
     """Write a page that runs a network in the browser, from one file, without a server.
 
     Draw, drop or photograph an image, and see every number that the network computes from it, and how each came about.
-    The page has some test images of a run in it, and its confusion matrix.
+    The page has some images of the run's test split in it (else of validation or training), and its confusion matrix.
 
     Args:
         model: A run, its folder, a file of weights, or the name of a network, which is untrained unless `pretrained`.
         against: A second run or file of weights, to see both side by side: another variant, or another epoch.
         out: The file; by default explorer.html in the run's folder, or NAME.html in the working folder.
-        weights: Which of a run's weights; None for the best.
-        network: The user's own network, when the weights are of one.
+        weights: Which of the run's weights, not of `against`; None for the best.
+        network: The user's own network, when weights are of one.
         pretrained: Whether the published weights of a network are explored.
         stored_as: How exact the weights in the page are: fp32; fp24, with a relative error of at most 1.6e-5; int8.
-            auto is fp32 up to a million parameters, and fp24 up to two.
+            auto is fp32 up to a million parameters, and fp24 up to two, of both networks together.
         data_dir: Where published data are; None for the run's own folder.
         offline: Whether the network must not be used.
         quiet: Whether nothing is printed; or the console to print to.
@@ -104,33 +108,36 @@ def explore(
     convert("stored_as", stored_as, StoredAs)
     path = page_path(model, out)
     with open_console(quiet) as console:
-        first = open_model(model, weights, network, pretrained, Context(data_dir, offline))
+        own = network if not against or is_user_defined(model) else ""
+        first = open_model(model, weights, own, pretrained, Context(data_dir, offline))
         opened = [first]
         if against:
-            opened.append(open_model(against, None, network, False, Context(data_dir, offline)))
+            opened.append(open_model(against, None, network if is_user_defined(against) else "", False, Context()))
             check_alike(*opened)
         storage = choose_storage(opened, stored_as)
         names = " and ".join(each.name for each in opened)
         console.print(f"tracing {names}")
-        samples, notice = collect_samples(first)
-        traced = [trace_network(each, samples) for each in opened]
-        notices = [*([notice] if notice else []), *filter(None, [rounding(traced, storage, samples)])]
-        for each in notices:
-            console.print(each)
+        traced = list(map(trace_network, opened))
+        samples, missing = collect_samples(first)
+        for each in traced:
+            check(each, samples)
+        notices = [each for each in (missing, rounding(traced, storage, samples)) if each]
+        for line in notices:
+            console.print(line)
         data, arrays = page_data(traced, first.description.classes, samples, storage)
         prepare = first.description.preprocessing
         content = write_document(
             data,
             arrays,
-            title=redact_paths(" against ".join(each.name for each in opened)),
-            subtitle=redact_paths(describe(first)),
-            notices=list(map(redact_paths, notices)),
+            title=" against ".join(each.name for each in opened),
+            subtitle=describe(first),
+            notices=notices,
             networks=traced,
             colour=prepare.channels == 3,
             centre=prepare.channels == 1,
             examples_heading=f"Examples from its {samples.split} images",
             confusion=samples.counts is not None,
-            confusion_about="Its predictions for the test images.",
+            confusion_about=f"The predictions of {first.name} for the test images{views(first)}.",
         )
         write_atomic(path, content)
         console.print(f"page: {path} ({len(content) / 1e6:.1f} MB); open it in a browser")
@@ -149,7 +156,7 @@ def page_path(model: str | Path | Run, out: str | Path) -> Path:
     path = model.path if isinstance(model, Run) else expand_path(model)
     if path.is_dir():
         return path / "explorer.html"
-    return Path(f"{path.stem}.html") if not path.exists() else path.with_suffix(".html")
+    return Path(f"{path.stem}.html")
 
 
 def open_model(
@@ -161,6 +168,10 @@ def open_model(
 ) -> Opened:
     """Open a run, a file of weights, or a network by name."""
     path = model.path if isinstance(model, Run) else expand_path(model)
+    if not pretrained and not path.is_dir():
+        for option, given in (("data_dir", context.data_dir), ("offline", context.offline)):
+            if given:
+                raise ConfigurationError(f"{option}: {model} is no run, so no data are read; leave it out")
     if pretrained or (str(model) in MODELS and not path.exists()):
         for option, value in (("weights", weights), ("network", network)):
             if value:
@@ -170,10 +181,21 @@ def open_model(
             return Opened(f"{model}, pretrained", prepared(module), description, None, False)
         return open_untrained(str(model))
     module, description = open_weights(model, weights, copy.deepcopy(network))
-    opened = OpenedRun(Run(path.resolve()), copy.deepcopy(network), context) if path.is_dir() else None
-    name = path.resolve().name if opened else path.stem
-    shown = f"{name}, {weights} weights" if opened and weights else name
+    path = path.resolve()
+    opened = OpenedRun(Run(path), network, context) if path.is_dir() else None
+    name, which = (path.name, weights) if opened else (path.stem, None)
+    if path.parent.name == "weights" and (path.parent.parent / "recipe.yaml").is_file():
+        name, which = path.parent.parent.name, "last" if path.stem == "last" else "best"
+    shown = f"{name}, {which} weights" if which else name
     return Opened(shown, prepared(module), description, opened, opened is not None and weights != "last")
+
+
+def is_user_defined(model: str | Path | Run) -> bool:
+    """Return whether a run is of a user-defined network; of weights alone, whether they are of none that has a name."""
+    path = model.path if isinstance(model, Run) else expand_path(model)
+    if path.is_dir():
+        return Run.open(path).experiment.network not in MODELS
+    return path.is_file() and load_weights(path)[1].network not in MODELS
 
 
 def prepared(module: nn.Module) -> nn.Module:
@@ -222,29 +244,41 @@ def collect_samples(opened: Opened) -> tuple[Samples, str]:
     nothing = Samples(np.empty((0, prepare.channels, *prepare.stored_size), np.uint8), np.empty(0, np.int64))
     if opened.run is None:
         return nothing, ""
+    image_bytes = math.prod(nothing.pixels.shape[1:])
+    room = max(SAMPLE_BYTES // image_bytes, min(MIN_SAMPLES, MAX_SAMPLE_BYTES // image_bytes), 1)
     try:
         data = opened.run.data
+        parts = (("test", data.test), ("validation", data.validation), ("training", data.train))
+        name, split = next((name, split) for name, split in parts if split)
+        examples = spread(split.labels.numpy(), min(EXAMPLES, room))
+        cells, counts, missing = confusion(opened, split, room - len(examples))
+        rows = list(dict.fromkeys([*examples, *(row for each in cells.values() for row in each)]))
+        pixels = split.images[torch.tensor(rows, dtype=torch.int64)].numpy()
     except LenextError as error:
         return nothing, f"no images are in the page: {error}"
-    name, split = next(
-        (name, split)
-        for name, split in (("test", data.test), ("validation", data.validation), ("training", data.train))
-        if split is not None
-    )
-    examples = spread(split.labels.numpy(), EXAMPLES)
-    cells, counts = dict[tuple[int, int], list[int]](), None
-    answers = test_answers(opened)
-    if answers is not None and len(answers.classes) <= MAX_MATRIX_CLASSES:
-        counts = answers.confusion()
-        room = max(MIN_SAMPLES, SAMPLE_BYTES // int(np.prod(nothing.pixels.shape[1:]))) - len(examples)
-        cells = cell_rows(answers, split, room)
-    rows = list(dict.fromkeys([*examples, *(row for each in cells.values() for row in each)]))
     place = {row: at for at, row in enumerate(rows)}
-    pixels = split.images[torch.tensor(rows)].numpy()
     return Samples(
-        pixels, split.labels[torch.tensor(rows)].numpy(), [place[row] for row in examples],
+        pixels, split.labels.numpy()[rows], [place[row] for row in examples],
         {cell: [place[row] for row in each] for cell, each in cells.items()}, counts, name,
-    ), ""  # fmt: skip
+    ), missing  # fmt: skip
+
+
+def confusion(
+    opened: Opened, split: Split, room: int
+) -> tuple[dict[tuple[int, int], list[int]], NDArray[np.int64] | None, str]:
+    """Return rows of a split by cell of the confusion matrix, the matrix, and why there is none, in words."""
+    answers = test_answers(opened)
+    if answers is None:
+        return {}, None, ""
+    if len(answers.classes) > MAX_MATRIX_CLASSES:
+        return {}, None, f"the confusion matrix is left out: it has more than {MAX_MATRIX_CLASSES} classes"
+    return cell_rows(answers, split, room), answers.confusion(), ""
+
+
+def views(opened: Opened) -> str:
+    """Return that a run's predictions are of several views of an image, which the page's are not; else nothing."""
+    recipe = opened.run.run.experiment.recipe if opened.run else None
+    return f", of several views of each (tta={recipe.tta})" if recipe and recipe.tta != "none" else ""
 
 
 def test_answers(opened: Opened) -> SavedPredictions | None:
@@ -283,17 +317,34 @@ def cell_rows(answers: SavedPredictions, split: Split, room: int) -> dict[tuple[
     return chosen
 
 
-def trace_network(opened: Opened, samples: Samples) -> TracedNetwork:
-    """Return a network's operations, checked against it. Raises ConfigurationError where they give other answers."""
+def trace_network(opened: Opened) -> TracedNetwork:
+    """Return a network's operations. Raises ConfigurationError where the page would be too much for a browser."""
     prepare = opened.description.preprocessing
     operations = trace(opened.network, prepare.input_shape)
-    difference = largest_difference(operations, opened.network, checked_images(prepare, samples))
-    if not difference <= TOLERANCE:
+    places = sum(
+        math.prod(each.shape) * each.tensors["weight"][0].numel() // each.shape[0]
+        for each in operations
+        if each.kind == "convolution"
+    )
+    if places > MAX_PLACES:
         raise ConfigurationError(
-            f"explore: {opened.name} gives other answers when it is traced, by {difference:.1e}; it may depend on "
-            "values of its input, or draw at random"
+            f"explore: images of {' x '.join(map(str, prepare.image_size))} px are too large for {opened.name} in a "
+            "browser; train it with a smaller image_size"
         )
     return TracedNetwork(opened.name, opened.network, operations, prepare)
+
+
+def check(network: TracedNetwork, samples: Samples) -> None:
+    """Raise ConfigurationError where the operations give other answers than the network."""
+    try:
+        difference = largest_difference(network.operations, network.module, checked_images(network.prepare, samples))
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConfigurationError(f"explore: {network.name} cannot be computed: {error}; {INSTEAD}") from error
+    if difference > TOLERANCE:
+        raise ConfigurationError(
+            f"explore: {network.name} gives other answers when it is traced, by {difference:.1e}; it may depend on "
+            f"values of its input, draw at random, or change a tensor in place; {INSTEAD}"
+        )
 
 
 def checked_images(prepare: Preprocessing, samples: Samples) -> torch.Tensor:
@@ -309,11 +360,11 @@ def rounding(traced: Sequence[TracedNetwork], storage: Storage, samples: Samples
         return ""
     largest = 0.0
     for network in traced:
-        images = checked_images(network.prepare, samples)
         rounded = [with_stored_weights(each, storage) for each in network.operations]
         with torch.inference_mode():
-            exact = evaluate(network.operations, images)[-1].softmax(1)
-            largest = max(largest, (evaluate(rounded, images)[-1].softmax(1) - exact).abs().max().item())
+            for image in checked_images(network.prepare, samples).split(1):
+                exact, stored = (evaluate(each, image)[-1].softmax(1) for each in (network.operations, rounded))
+                largest = max(largest, (stored - exact).abs().max().item())
     return f"weights are stored as {storage}: probabilities differ by at most {largest:.1e} on the images checked"
 
 
@@ -328,7 +379,7 @@ def describe(opened: Opened) -> str:
     parts = [opened.description.network or type(opened.network).__name__, f"{parameters:,} parameters"]
     run = opened.run.run if opened.run else None
     if run is not None:
-        parts.append(f"trained on {Path(run.experiment.data).name}")
+        parts.append(f"trained on {shown_source(run.experiment.data)}")
         test = (run.results.get("test") or {}).get("accuracy")
         if test is not None and opened.is_best:
             parts.append(f"test accuracy {test:.2%}")

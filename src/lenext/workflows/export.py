@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from lenext.data import shown_source
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.engines import Session, open_onnxruntime, versions_of_export
 from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
@@ -221,9 +222,9 @@ def card_facts(source: Source, checked: str) -> CardFacts:
     if tta != "none":
         notices.append(f"the test accuracy is that of several views of an image (tta={tta}); this file computes one")
     return CardFacts(
-        title=f"{source.description.network or source.name} on {Path(run.experiment.data).name}",
+        title=f"{source.description.network or source.name} on {shown_source(run.experiment.data)}",
         parameters=parameters,
-        data=f"{Path(run.experiment.data).name}: {sizes} images",
+        data=f"{shown_source(run.experiment.data)}: {sizes} images",
         metrics={name: results.get(name) for name in ("test", "validation")} if is_measured else {},
         by_class=results.get("classes", []) if is_measured else [],
         notices=notices,

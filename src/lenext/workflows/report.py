@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from torch import nn
 
+from lenext.data import shown_source
 from lenext.data.dataset import Dataset
 from lenext.data.duplicates import count_shared_images, find_exact_duplicates
 from lenext.data.images import ImageFiles
@@ -133,7 +134,7 @@ class Report:
         explanations, map_layer = self.part("explanations", images.explanations, ([], ""))
         network = experiment.network or "a network made in Python"
         return {
-            "title": f"{network.rpartition(':')[2]} on {Path(experiment.data).name}",
+            "title": f"{network.rpartition(':')[2]} on {shown_source(experiment.data)}",
             "subtitle": f"{self.run.path.resolve()}",
             "command": "lenext train --recipe recipe.yaml",
             "recipe": experiment.to_yaml(),

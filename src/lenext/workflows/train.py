@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lenext.acceleration.threads import restore_thread_count, set_thread_count
-from lenext.data import DATASETS, IN_PYTHON_PREFIX
+from lenext.data import DATASETS, IN_PYTHON_PREFIX, shown_source
 from lenext.data.dataset import Dataset
 from lenext.foundation.files import expand_path
 from lenext.foundation.signals import StopSignal
@@ -181,5 +181,4 @@ def absolute_path(path: str) -> str:
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
     """Return NETWORK-DATA, from the last parts of paths."""
     name = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
-    data = experiment.data.removeprefix(IN_PYTHON_PREFIX).rstrip("/").split("?")[0]
-    return f"{name}-{Path(data).stem or 'data'}".lower().replace(" ", "_")
+    return f"{name}-{Path(shown_source(experiment.data)).stem or 'data'}".lower().replace(" ", "_")

@@ -101,8 +101,14 @@ function drawLines({ own, from, passing, continues }, lanes) {
 
 // The rows of one network; `onSelect(operation)` is called for a layer.
 class Diagram {
-  constructor(model, element, onSelect) {
-    Object.assign(this, { model, element, onSelect, tree: treeOf(model.steps), canvases: new Map() });
+  // `other` is a network of the same layers, from which the rows' differences are shown; or null.
+  constructor(model, element, onSelect, other = null) {
+    Object.assign(this, { model, element, onSelect, other, tree: treeOf(model.steps), canvases: new Map(), seen: new Set() });
+    this.watcher = new IntersectionObserver((changes) => { // only rows in view are drawn
+      for (const { target, isIntersecting } of changes) {
+        if (isIntersecting) { this.seen.add(target); this.draw(Number(target.dataset.step)); } else this.seen.delete(target);
+      }
+    }, { rootMargin: "200px" });
     unfoldSome(this.tree);
     this.build();
   }
@@ -110,18 +116,21 @@ class Diagram {
   build() {
     const { model } = this, rows = visibleRows(this.tree), lanes = layLines(model.steps, rows);
     const focused = document.activeElement && this.element.contains(document.activeElement) ? document.activeElement.dataset.row : null;
+    this.watcher.disconnect();
+    this.seen.clear();
     this.canvases.clear();
     this.element.replaceChildren(...rows.map((row) => this.row(row, lanes)));
+    for (const canvas of this.canvases.values()) this.watcher.observe(canvas);
     if (focused) this.element.querySelector(`[data-row="${focused}"]`)?.focus();
     this.mark();
   }
 
   row({ part, depth, isHeading, lines }, lanes) {
     const { model } = this, isPart = part.children.length > 0, last = part.end - 1, step = model.steps[last];
-    const toggle = () => { part.open = !part.open; this.build(); this.refresh(); };
+    const toggle = () => { part.open = !part.open; this.build(); };
     const text = isPart ? model.groups[part.path] || part.path : step.label;
     const name = make("span", { class: "layer-name" }, make("b", {}, text), make("small", {}, `${part.path || "network"} · ${shapeText(step.shape)}`));
-    const canvas = isHeading ? null : make("canvas", { class: "maps", "aria-hidden": "true" });
+    const canvas = isHeading ? null : make("canvas", { class: "maps", "aria-hidden": "true", "data-step": last });
     const button = make("button", {
       class: "layer", "data-row": `${part.start}-${part.end}`, "data-step": isPart ? undefined : last,
       "aria-expanded": isPart ? String(Boolean(part.open)) : undefined,
@@ -132,16 +141,17 @@ class Diagram {
       make("span", { style: `width:${10 * depth}px`, class: "indent" }), button);
   }
 
-  // Draws the maps of the rows again.
-  refresh() {
-    for (const [p, canvas] of this.canvases) {
-      const tensor = this.model.network.values[p + 1];
-      const isVector = tensor.shape.length === 1;
-      const shown = isVector ? { shape: [1, 1, Math.min(tensor.data.length, 128)], data: tensor.data } : tensor;
-      drawMaps(canvas, shown, MAPS_IN_ROW, Math.min(shown.shape[0], MAPS_IN_ROW), largestOf(tensor.data));
-      canvas.classList.toggle("vector", isVector);
-      canvas.classList.toggle("switched", this.model.network.off.has(p));
-    }
+  // Draws the maps of the rows in view again.
+  refresh() { for (const canvas of this.seen) this.draw(Number(canvas.dataset.step)); }
+
+  draw(p) {
+    const tensor = this.model.network.values[p + 1], canvas = this.canvases.get(p), isVector = tensor.shape.length === 1;
+    if (!canvas || !this.model.network.values[0]) return;
+    const shown = isVector ? { shape: [1, 1, Math.min(tensor.data.length, 128)], data: tensor.data } : tensor;
+    drawMaps(canvas, shown, MAPS_IN_ROW, Math.min(shown.shape[0], MAPS_IN_ROW), largestOf(tensor.data));
+    canvas.classList.toggle("vector", isVector);
+    canvas.classList.toggle("switched", this.model.network.off.has(p));
+    if (this.other) this.compare(p, canvas);
   }
 
   mark(p = this.marked) {
@@ -155,19 +165,16 @@ class Diagram {
   // Unfolds the parts around an operation.
   reveal(p) {
     const open = (part) => { for (const child of part.children) if (child.start <= p && p < child.end && child.children.length) { child.open = true; open(child); } };
-    if (!this.canvases.has(p) || this.element.querySelector(`[data-step="${p}"]`) === null) { open(this.tree); this.build(); this.refresh(); }
+    if (!this.canvases.has(p) || this.element.querySelector(`button[data-step="${p}"]`) === null) { open(this.tree); this.build(); }
     this.mark(p);
   }
 
-  // Shows how far each row is from another network's, of the same structure.
-  compare(other) {
-    this.element.querySelectorAll("button.layer[data-step]").forEach((button) => {
-      const p = Number(button.dataset.step), a = this.model.network.values[p + 1].data, b = other.network.values[p + 1].data;
-      let difference = 0, total = 0;
-      for (let k = 0; k < a.length; k++) { difference += (a[k] - b[k]) ** 2; total += a[k] ** 2; }
-      const share = Math.sqrt(difference / (total || 1));
-      button.querySelector(".difference")?.remove();
-      button.querySelector(".layer-name").append(make("small", { class: "difference" }, `differs by ${percent(share)}`));
-    });
+  // Shows how far a row's values are from the other network's.
+  compare(p, canvas) {
+    const a = this.other.network.values[p + 1].data, b = this.model.network.values[p + 1].data, name = canvas.parentElement.querySelector(".layer-name");
+    let difference = 0, total = 0;
+    for (let k = 0; k < a.length; k++) { difference += (a[k] - b[k]) ** 2; total += a[k] ** 2; }
+    if (!name.querySelector(".difference")) name.append(make("small", { class: "difference" }));
+    name.querySelector(".difference").textContent = `differs by ${percent(Math.sqrt(difference / (total || 1)))}`;
   }
 }

@@ -51,7 +51,8 @@ function drawMaps(canvas, tensor, columns, count = tensor.shape[0], largest = la
   canvas.width = layout.columns * (width + gap) - gap;
   canvas.height = layout.rows * (height + gap) - gap;
   const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
-  for (let at = 0; gap && at < image.data.length; at += 4) image.data.set([...colours.gap, 255], at);
+  const [r, g, b] = colours.gap;
+  if (gap) new Uint32Array(image.data.buffer).fill(((255 << 24) | (b << 16) | (g << 8) | r) >>> 0);
   for (let c = 0; c < count; c++) {
     const left = (c % layout.columns) * (width + gap), top = Math.floor(c / layout.columns) * (height + gap);
     for (let p = 0; p < height * width; p++) {

@@ -4,7 +4,7 @@
 const PAD = 280; // pixels of the drawing pad's longer side
 const SLOW = 70; // milliseconds; a slower network answers when the pen rests
 const SHOWN_CLASSES = 10;
-const MAX_PIXELS = 64e6;
+const MAX_PIXELS = 64e6, MAX_CANVAS_PIXELS = 16e6; // some browsers draw no larger canvas
 
 // The bytes of an entry as numbers.
 function unpacked(bytes, { type, shape, start, scales }) {
@@ -24,19 +24,18 @@ function unpacked(bytes, { type, shape, start, scales }) {
 }
 
 async function decompressed(text) {
-  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const letters = atob(text), packed = new Uint8Array(letters.length);
+  for (let k = 0; k < letters.length; k++) packed[k] = letters.charCodeAt(k);
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 // A network of the page with its weights.
 function modelOf(description, entries, bytes) {
-  const steps = description.steps.map((step) => {
-    const op = { ...step };
-    for (const [role, entry] of Object.entries(step.tensors)) op[role] = unpacked(bytes, entries[entry]);
-    return op;
-  });
-  return { ...description, steps, network: new Network(steps), second: new Network(steps), changed: new Set() };
+  const arrays = new Map(); // a layer that runs twice has its weights once
+  const array = (entry) => arrays.get(entry) || arrays.set(entry, unpacked(bytes, entries[entry])).get(entry);
+  const steps = description.steps.map((step) => ({ ...step, ...Object.fromEntries(Object.entries(step.tensors).map(([role, entry]) => [role, array(entry)])) }));
+  return { ...description, steps, network: new Network(steps), changed: new Set() };
 }
 
 class Explorer {
@@ -59,11 +58,17 @@ class Explorer {
     this.buildPad();
     this.buildControls();
     this.buildExamples();
-    this.diagrams = this.models.map((model, at) => new Diagram(model, byId(`diagram-${at}`), (step) => this.openLayer(model, step)));
+    this.diagrams = this.models.map((model, at) => new Diagram(model, byId(`diagram-${at}`), (step) => this.openLayer(model, step), at && page.alike ? this.models[0] : null));
     if (page.confusion) this.buildConfusion();
     readColours();
     if (page.examples.length) this.takeExample(0);
     else this.update();
+  }
+
+  // Opens the layer that the page's address names, such as explorer.html#conv1.
+  openLinked() {
+    const name = location.hash.slice(1), step = this.models[0].steps.findIndex((op) => op.module === name);
+    if (name && step >= 0) this.openLayer(this.models[0], step);
   }
 
   // ------------------------------------------------------------------ the input
@@ -72,17 +77,19 @@ class Explorer {
     const [height, width] = this.settings.storedSize, scale = PAD / Math.max(height, width);
     this.pad = byId("pad");
     this.ink = make("canvas", { width: Math.round(width * scale), height: Math.round(height * scale) });
+    this.inkContext = this.ink.getContext("2d", { willReadFrequently: true });
     byId("pad-frame").style.aspectRatio = `${width} / ${height}`;
     const place = (event) => {
       const box = this.pad.getBoundingClientRect();
       return [((event.clientX - box.left) / box.width) * this.ink.width, ((event.clientY - box.top) / box.height) * this.ink.height];
     };
     this.pad.addEventListener("pointerdown", (event) => {
+      if (!event.isPrimary || event.button !== 0) return;
       this.pad.setPointerCapture(event.pointerId);
       this.last = place(event);
       this.stroke(this.last);
     });
-    this.pad.addEventListener("pointermove", (event) => { if (this.last && event.buttons) this.stroke(place(event)); });
+    this.pad.addEventListener("pointermove", (event) => { if (this.last && event.isPrimary && event.buttons) this.stroke(place(event)); });
     this.pad.addEventListener("pointerup", () => { this.last = null; this.update(); });
     this.pen = [this.ink.width / 2, this.ink.height / 2]; // of the keyboard
     this.pad.addEventListener("keydown", (event) => {
@@ -102,9 +109,10 @@ class Explorer {
   stroke(to) {
     if (this.tool === "cover") {
       const side = Math.max(this.ink.width, this.ink.height) / 5;
+      if (this.last && this.last !== to) this.covers.pop(); // it moves with the pointer
       this.covers.push([(to[0] - side / 2) / this.ink.width, (to[1] - side / 2) / this.ink.height, side / this.ink.width, side / this.ink.height]);
     } else {
-      const context = this.ink.getContext("2d");
+      const context = this.inkContext;
       context.globalCompositeOperation = this.tool === "erase" ? "destination-out" : "source-over";
       context.strokeStyle = this.settings.channels === 3 ? byId("colour").value : `rgb(${255 - this.blankValue} ${255 - this.blankValue} ${255 - this.blankValue})`;
       context.lineWidth = Number(byId("brush").value);
@@ -151,21 +159,23 @@ class Explorer {
 
   // Keys for a projector: the whole page without a mouse.
   key(event) {
-    if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const layers = Array.from(document.querySelectorAll("#diagram-0 button.layer"));
-    const at = layers.indexOf(document.activeElement);
-    const actions = {
-      p: () => this.present(), c: () => this.clear(), e: () => this.takeExample((this.example ?? -1) + 1),
-      n: () => this.view("network"), m: () => this.page.confusion && this.view("confusion"), d: () => { this.view("network"); this.pad.focus(); },
-      "?": () => { byId("keys").open = !byId("keys").open; },
-      Escape: () => this.closeLayer(),
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const isField = event.target.matches("input:not([type=checkbox], [type=radio]), select, textarea");
+    if (event.key === "Escape") { this.stopCamera(); this.closeLayer(); return; }
+    if (isField) return;
+    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key, isNetwork = !document.querySelector("[data-panel=network]").hidden;
+    const everywhere = { p: () => this.present(), n: () => this.view("network"), m: () => this.page.confusion && this.view("confusion"), "?": () => { byId("keys").open = !byId("keys").open; } };
+    const layers = Array.from(document.querySelectorAll("#diagram-0 button.layer")), at = layers.indexOf(document.activeElement);
+    const onNetwork = {
+      c: () => this.clear(), e: () => this.takeExample((this.example ?? -1) + 1), d: () => this.pad.focus(),
       ArrowDown: () => layers[Math.min(at + 1, layers.length - 1)]?.focus(),
       ArrowUp: () => layers[Math.max(at - 1, 0)]?.focus(),
     };
-    if (event.key.startsWith("Arrow") && at < 0 && document.activeElement !== document.body) return;
-    if (!actions[event.key]) return;
+    const isOwn = event.target.matches(".scroll, .scroll *, summary, [type=radio]"); // they take arrows themselves
+    const action = everywhere[name] || (isNetwork && !(name.startsWith("Arrow") && isOwn) && onNetwork[name]);
+    if (!action) return;
     event.preventDefault();
-    actions[event.key]();
+    action();
   }
 
   present() {
@@ -175,16 +185,18 @@ class Explorer {
   }
 
   view(name) {
-    document.querySelectorAll("[data-view]").forEach((tab) => tab.setAttribute("aria-selected", String(tab.dataset.view === name)));
+    this.stopCamera();
+    document.querySelectorAll("[data-view]").forEach((tab) => tab.setAttribute("aria-pressed", String(tab.dataset.view === name)));
     document.querySelectorAll("[data-panel]").forEach((panel) => { panel.hidden = panel.dataset.panel !== name; });
   }
 
   clear() {
+    this.stopCamera();
     this.base = this.blank;
     this.example = null;
     this.truth = null;
     this.covers = [];
-    this.ink.getContext("2d").clearRect(0, 0, this.ink.width, this.ink.height);
+    this.inkContext.clearRect(0, 0, this.ink.width, this.ink.height);
     this.markExample();
     this.say("");
     this.update();
@@ -193,13 +205,15 @@ class Explorer {
   say(text) { byId("message").textContent = text; }
 
   setBase(pixels) {
+    this.stopCamera();
     this.covers = [];
-    this.ink.getContext("2d").clearRect(0, 0, this.ink.width, this.ink.height);
+    this.inkContext.clearRect(0, 0, this.ink.width, this.ink.height);
     this.base = pixels;
     this.update();
   }
 
   async takeFile(file) {
+    if (!file) return;
     const url = URL.createObjectURL(file);
     try {
       const image = new Image();
@@ -209,9 +223,11 @@ class Explorer {
         image.src = url;
       });
       if (image.naturalWidth * image.naturalHeight > MAX_PIXELS) throw new Error(`it has ${image.naturalWidth} × ${image.naturalHeight} pixels; shrink it to at most 64 million`);
-      const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+      const share = Math.min(1, Math.sqrt(MAX_CANVAS_PIXELS / (image.naturalWidth * image.naturalHeight)));
+      const smaller = share < 1 ? { resizeWidth: Math.floor(image.naturalWidth * share), resizeQuality: "high" } : {};
+      const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none", ...smaller });
       this.takeDrawable(bitmap, bitmap.width, bitmap.height);
-      this.say(`${file.name || "pasted image"}: ${bitmap.width} × ${bitmap.height} pixels`);
+      this.say(`${file.name || "pasted image"}: ${image.naturalWidth} × ${image.naturalHeight} pixels`);
     } catch (error) {
       const reason = error instanceof DOMException ? "the browser cannot read it as an image" : error.message;
       this.say(`${file.name || "the image"}: ${reason}`);
@@ -232,19 +248,29 @@ class Explorer {
     const video = byId("video"), button = byId("camera");
     if (this.stream) {
       this.takeDrawable(video, video.videoWidth, video.videoHeight);
-      this.stream.getTracks().forEach((track) => track.stop());
-      this.stream = null;
-      video.hidden = true;
-      button.textContent = "camera";
       return;
     }
+    button.disabled = true;
+    let stream = null;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({ video: true });
-      video.srcObject = this.stream;
+      stream = await navigator.mediaDevices.getUserMedia({ video: true });
+      video.srcObject = stream;
       video.hidden = false;
       await video.play();
+      this.stream = stream;
       button.textContent = "take photo";
-    } catch (error) { this.say("the camera cannot be used: it is missing, or the browser was not allowed to"); }
+    } catch (error) {
+      stream?.getTracks().forEach((track) => track.stop());
+      video.hidden = true;
+      this.say("the camera cannot be used: it is missing, or the browser was not allowed to");
+    } finally { button.disabled = false; }
+  }
+
+  stopCamera() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.stream = null;
+    byId("video").hidden = true;
+    byId("camera").textContent = "camera";
   }
 
   buildExamples() {
@@ -309,8 +335,12 @@ class Explorer {
 
   // The ink at the size of the stored pixels; null where nothing is drawn.
   inkPixels() {
-    const { width, height } = this.ink, { data } = this.ink.getContext("2d").getImageData(0, 0, width, height), plane = width * height;
-    const channel = (k) => ({ shape: [1, height, width], data: Uint8ClampedArray.from({ length: plane }, (_, p) => data[4 * p + k]) });
+    const { width, height } = this.ink, { data } = this.inkContext.getImageData(0, 0, width, height), plane = width * height;
+    const channel = (k) => {
+      const values = new Uint8ClampedArray(plane);
+      for (let p = 0; p < plane; p++) values[p] = data[4 * p + k];
+      return { shape: [1, height, width], data: values };
+    };
     const drawn = channel(3);
     if (!drawn.data.some((value) => value)) return null;
     const isDigit = this.base === this.blank && byId("centre").checked && this.settings.channels === 1;
@@ -328,25 +358,30 @@ class Explorer {
 
   // Computes at the next frame; a slow network waits until the pen rests.
   update() {
-    this.shown = this.pixels();
-    drawPixels(this.pad, this.shown);
     clearTimeout(this.timer);
+    clearTimeout(this.occlusionTimer);
     cancelAnimationFrame(this.frame);
-    if (this.milliseconds > SLOW) this.timer = setTimeout(() => this.compute(), 150);
-    else this.frame = requestAnimationFrame(() => this.compute());
+    this.frame = requestAnimationFrame(() => {
+      this.shown = this.pixels();
+      drawPixels(this.pad, this.shown);
+      if (this.milliseconds > SLOW) this.timer = setTimeout(() => this.compute(), 150);
+      else this.compute();
+    });
   }
 
   compute() {
+    this.shown = this.shown || this.pixels();
     const started = performance.now();
     for (const model of this.models) model.network.run(prepared(this.shown, model.settings));
-    this.milliseconds = performance.now() - started;
-    byId("time").textContent = `${this.milliseconds.toFixed(1)} ms for all ${this.models[0].steps.length} operations`;
+    const computed = performance.now() - started, count = this.models.reduce((sum, model) => sum + model.steps.length, 0);
+    byId("time").textContent = `${computed.toFixed(1)} ms for all ${count} operations`;
     this.show();
-    this.answered = (this.answered || 0) + 1;
+    this.milliseconds = performance.now() - started;
   }
 
   changed(model, step) {
-    model.network.run(model.network.values[0], step);
+    const { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
+    model.network.run(model.network.values[0], first);
     byId("undo").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
     this.show();
   }
@@ -359,47 +394,59 @@ class Explorer {
       model.network.off.clear();
     });
     byId("undo").hidden = true;
+    this.pad.focus();
     this.compute();
   }
 
   show() {
     this.showAnswer();
     this.diagrams.forEach((diagram) => diagram.refresh());
-    if (this.models.length > 1 && this.page.alike) this.diagrams[1].compare(this.models[0]);
     this.inspector.refresh();
     this.explainInput();
   }
 
   showAnswer() {
     const answers = this.models.map((model) => model.network.probabilities()), { classes } = this.page;
-    const order = classes.map((_, label) => label).sort((a, b) => answers[0][b] - answers[0][a]).slice(0, SHOWN_CLASSES);
-    const shown = classes.length <= SHOWN_CLASSES ? classes.map((_, label) => label) : order;
-    byId("answer").replaceChildren(...shown.map((label) => make("li", { class: label === order[0] ? "best" : "" },
+    const most = (label) => Math.max(...answers.map((answer) => answer[label]));
+    const best = answers.map((answer) => answer.indexOf(Math.max(...answer)));
+    const labels = classes.map((_, label) => label), order = [...labels].sort((a, b) => most(b) - most(a)).slice(0, SHOWN_CLASSES);
+    byId("answer").replaceChildren(...(classes.length <= SHOWN_CLASSES ? labels : order).map((label) => make("li", { class: label === best[0] ? "best" : "" },
       make("span", { class: "class", dir: "auto" }, classes[label]),
       make("span", { class: "bars" }, ...answers.map((answer, at) => make("span", { class: `bar bar-${at}`, style: `width:${(100 * answer[label]).toFixed(2)}%` }))),
       make("span", { class: "share", "data-value": String(answers[0][label]) }, answers.map((answer) => percent(answer[label])).join(" · ")))));
-    const truth = this.truth === null || this.truth === undefined ? "" : order[0] === this.truth ? ", which is correct" : `, but it is ${classes[this.truth]}`;
-    byId("verdict").textContent = `${classes[order[0]]}${truth}`;
+    const verdict = (label) => (label < 0 ? "no number" : this.truth === null || this.truth === undefined ? classes[label]
+      : label === this.truth ? `${classes[label]}, which is correct` : `${classes[label]}, but it is ${classes[this.truth]}`);
+    const text = best.length === 1 ? verdict(best[0]) : best.map((label, at) => `${verdict(label)} (${this.models[at].name})`).join("; ");
+    if (byId("verdict").textContent !== text) byId("verdict").textContent = text; // it is read aloud
   }
 
   openLayer(model, step, at = null) {
     const diagram = this.diagrams[this.models.indexOf(model)];
+    this.diagrams.filter((each) => each !== diagram).forEach((each) => each.mark(null));
+    document.body.classList.add("inspecting");
     diagram.reveal(step);
     this.inspector.open(model, step, at);
-    document.body.classList.add("inspecting");
-    if (matchMedia("(max-width: 1099px)").matches) byId("inspector").scrollIntoView({ behavior: "smooth", block: "start" });
+    this.inspector.tiles.focus({ preventScroll: true });
+    if (matchMedia("(max-width: 1139px)").matches) byId("inspector").scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
   closeLayer() {
-    const { step } = this.inspector;
+    const { step, model } = this.inspector;
     if (step === null) return;
     this.inspector.close();
     document.body.classList.remove("inspecting");
     this.diagrams.forEach((diagram) => diagram.mark(null));
-    document.querySelector(`[data-step="${step}"]`)?.focus();
+    document.querySelector(`#diagram-${this.models.indexOf(model)} [data-step="${step}"]`)?.focus();
   }
 
   // ------------------------------------------------------------------ what the answer depends on
+
+  // Draws a map of the network's input over the image, which has the size of the stored pixels.
+  drawMap(values, height, width) {
+    const isSame = this.settings.resize === "interpolate", [tall, wide] = isSame ? [height, width] : this.settings.storedSize;
+    const map = { shape: [1, height, width], data: values };
+    drawHeat(byId("heat"), (isSame ? map : placed(map, [tall, wide])).data, tall, wide);
+  }
 
   explainInput() {
     const heat = byId("heat"), [channels, height, width] = this.models[0].network.values[0].shape;
@@ -407,7 +454,7 @@ class Explorer {
     heat.hidden = this.map === "none";
     byId("map-text").textContent = "";
     if (this.map === "none") return;
-    const { network } = this.models[0], answer = network.probabilities(), label = answer.indexOf(Math.max(...answer));
+    const { network } = this.models[0], answer = network.probabilities(), label = Math.max(0, answer.indexOf(Math.max(...answer)));
     if (this.map === "saliency") {
       const gradient = network.gradient(label).data, plane = height * width;
       const values = Float32Array.from({ length: plane }, (_, p) => {
@@ -415,31 +462,39 @@ class Explorer {
         for (let c = 0; c < channels; c++) largest = Math.max(largest, Math.abs(gradient[c * plane + p]));
         return largest;
       });
-      drawHeat(heat, values, height, width);
-      byId("map-text").textContent = `The pixels that change “${this.page.classes[label]}” most.`;
+      this.drawMap(values, height, width);
+      byId("map-text").textContent = `${this.ofFirst()}The pixels that change “${this.page.classes[label]}” most.`;
     } else this.occlude(label, answer[label], height, width);
   }
 
+  // Names the network that a map is of, where there are two.
+  ofFirst() { return this.models.length > 1 ? `${this.models[0].name}: ` : ""; }
+
   // Covers a square at one place after another, and shows how much probability is lost; in steps, so that the page reacts.
   occlude(label, before, height, width) {
-    const { second, network } = this.models[0], image = network.values[0], heat = new Float32Array(height * width), counts = new Float32Array(height * width);
+    const { network, steps } = this.models[0], image = network.values[0], heat = new Float32Array(height * width), counts = new Float32Array(height * width);
     const side = Math.max(2, Math.round(Math.max(height, width) / 6)), stride = Math.max(1, Math.floor(side / 2)), squares = [];
     for (let y = 0; y < height; y += stride) for (let x = 0; x < width; x += stride) squares.push([y, x]);
+    const second = this.second = this.second || new Network(steps), { mean, scale, shift } = this.settings; // keeps what is shown
+    const colour = Array.from({ length: image.shape[0] }, (_, c) => {
+      const own = Math.min(c, scale.length - 1);
+      return 255 * mean[Math.min(c, mean.length - 1)] * scale[own] + shift[own];
+    });
     second.off = network.off;
     const step = () => {
       const until = performance.now() + 30;
       while (squares.length && performance.now() < until) {
         const [top, left] = squares.shift(), covered = { shape: image.shape, data: Float32Array.from(image.data) };
         const each = (visit) => { for (let y = top; y < Math.min(top + side, height); y++) for (let x = left; x < Math.min(left + side, width); x++) visit(y * width + x); };
-        for (let c = 0; c < image.shape[0]; c++) each((p) => { covered.data[c * height * width + p] = 0; }); // the mean colour
+        for (let c = 0; c < image.shape[0]; c++) each((p) => { covered.data[c * height * width + p] = colour[c]; });
         const lost = before - second.run(covered)[label];
         each((p) => { heat[p] += lost; counts[p] += 1; });
       }
-      drawHeat(byId("heat"), heat.map((value, p) => value / (counts[p] || 1)), height, width);
+      this.drawMap(heat.map((value, p) => value / (counts[p] || 1)), height, width);
       if (squares.length) this.occlusionTimer = setTimeout(step, 0);
     };
-    byId("map-text").textContent = `Orange: covering it lowers “${this.page.classes[label]}”; blue: it raises it.`;
-    step();
+    byId("map-text").textContent = `${this.ofFirst()}Orange: covering it lowers “${this.page.classes[label]}”; blue: it raises it.`;
+    this.occlusionTimer = setTimeout(step, 150); // when the pen rests
   }
 
   // ------------------------------------------------------------------ the confusion matrix
@@ -464,7 +519,7 @@ class Explorer {
     byId("cell-images").replaceChildren(...samples.map((sample) => {
       const canvas = make("canvas", { "aria-hidden": "true" });
       drawPixels(canvas, this.pixelsOf(sample));
-      return make("button", { class: "example", "aria-label": `open this image of ${classes[a]}`, onclick: () => { this.takeSample(sample); this.view("network"); } }, canvas);
+      return make("button", { class: "example", "aria-label": `open this image of ${classes[a]}`, onclick: () => { this.takeSample(sample); this.view("network"); this.pad.focus(); } }, canvas);
     }));
   }
 }
@@ -472,10 +527,11 @@ class Explorer {
 let explorer = null;
 
 async function start() {
-  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 80, Firefox 113, Safari 16.4 or newer");
+  if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 111, Firefox 121, Safari 16.4 or newer");
   const page = JSON.parse(byId("page").textContent), bytes = await decompressed(byId("arrays").textContent);
   explorer = new Explorer(page, bytes);
-  window.lenext = explorer; // for the console, and for tests
+  explorer.compute();
+  explorer.openLinked();
 }
 
 start().catch((error) => {

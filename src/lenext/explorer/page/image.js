@@ -99,7 +99,8 @@ function prepared(pixels, settings) {
   const plane = height * width, channels = settings.networkChannels, data = new Float32Array(channels * plane);
   for (let c = 0; c < channels; c++) {
     const from = channels > pixels.shape[0] ? 0 : c; // a grey image is repeated
-    for (let p = 0; p < plane; p++) data[c * plane + p] = image.data[from * plane + p] * settings.scale[from] + settings.shift[from];
+    const own = Math.min(c, settings.scale.length - 1), scale = settings.scale[own], shift = settings.shift[own];
+    for (let p = 0; p < plane; p++) data[c * plane + p] = image.data[from * plane + p] * scale + shift;
   }
   return { shape: [channels, height, width], data };
 }
@@ -108,8 +109,8 @@ function prepared(pixels, settings) {
 function fromCanvas({ data, width, height }, channels) {
   const plane = width * height, pixels = { shape: [channels, height, width], data: new Uint8ClampedArray(channels * plane) };
   for (let p = 0; p < plane; p++) {
-    const alpha = data[4 * p + 3];
-    const [r, g, b] = [0, 1, 2].map((k) => (alpha === 255 ? data[4 * p + k] : Math.round((data[4 * p + k] * alpha + 255 * (255 - alpha)) / 255)));
+    const alpha = data[4 * p + 3], onWhite = (value) => (alpha === 255 ? value : Math.round((value * alpha + 255 * (255 - alpha)) / 255));
+    const r = onWhite(data[4 * p]), g = onWhite(data[4 * p + 1]), b = onWhite(data[4 * p + 2]);
     if (channels === 1) pixels.data[p] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
     else { pixels.data[p] = r; pixels.data[plane + p] = g; pixels.data[2 * plane + p] = b; }
   }

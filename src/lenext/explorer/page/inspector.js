@@ -1,9 +1,11 @@
 // One layer in full: all channels, every value, and how a chosen number came about.
 "use strict";
 
+const LIVE_TERMS = 400; // of a sum that is shown again while the pen is down
 const SHOWN_CHANNELS = 4; // of the inputs of a sum, those that matter most; a button shows the others
 const SHOWN_TERMS = 12;
 const TILES_WIDTH = 380; // pixels
+const MAX_WEIGHT = 1e6; // that can be typed
 
 const RULES = {
   max: "the largest of the window",
@@ -19,8 +21,8 @@ const RULES = {
   tanh: "the hyperbolic tangent of x",
   sigmoid: "1 / (1 + e^-x)",
   silu: "x / (1 + e^-x)",
-  leaky_relu: "x where it is positive, else x times a small slope",
-  elu: "x where it is positive, else a (e^x - 1)",
+  leaky_relu: "x where it is positive, else a × x",
+  elu: "x where it is positive, else a × (e^x − 1)",
   hardsigmoid: "x / 6 + 1/2, at least 0 and at most 1",
   hardswish: "x times (x / 6 + 1/2, at least 0 and at most 1)",
 };
@@ -70,22 +72,24 @@ class Inspector {
     this.marker = make("span", { class: "marker" });
     this.hoverText = make("p", { class: "muted hover" }, "\u00a0");
     this.switch = make("button", { class: "plain", onclick: () => this.switchChannel() });
-    this.explanation = make("div", { class: "explanation", "aria-live": "polite" });
+    this.explanation = make("div", { class: "explanation" });
+    this.status = make("p", { class: "hidden-text", role: "status" });
     this.other = make("div", { class: "other" });
-    const weights = ["weight", "bias", "mean", "variance", "factor", "summand"].reduce((sum, role) => sum + (op[role] ? op[role].data.length : 0), 0);
+    const weights = ["weight", "bias", "factor", "summand"].reduce((sum, role) => sum + (op[role] ? op[role].data.length : 0), 0);
     const facts = [`${shapeText(out.shape)} from ${inputs.join(" and ")}`];
     if (weights) facts.push(`${weights.toLocaleString("en")} weights`);
-    if (op.weight && op.columns !== 0 && ["convolution", "dense"].includes(op.kind)) {
+    if (op.weight && ["convolution", "dense"].includes(op.kind)) {
       facts.push(`${(plane * op.weight.data.length).toLocaleString("en")} multiplications`);
     }
     this.element.hidden = false;
     this.element.replaceChildren(
-      make("div", { class: "inspector-head" }, make("h2", { tabindex: "-1" }, op.label),
+      make("div", { class: "inspector-head" }, make("h2", {}, explorer.models.length > 1 ? `${op.label} of ${this.model.name}` : op.label),
         make("button", { class: "plain", "aria-label": "close the layer", onclick: () => explorer.closeLayer() }, "×")),
       make("p", { class: "muted" }, `${op.module || "network"}: ${facts.join("; ")}`),
       make("div", { class: "tiles-frame" }, this.tiles, this.marker), this.hoverText, this.other,
-      make("div", { class: "row" }, this.switch), this.explanation,
+      make("div", { class: "row" }, this.switch), this.status, this.explanation,
     );
+    new ResizeObserver(() => this.placeMarker()).observe(this.tiles);
     this.columns = this.columnCount(isVector ? [out.data.length, 1, 1] : out.shape);
     this.refresh();
   }
@@ -107,17 +111,16 @@ class Inspector {
     const [channel] = this.place(out.shape, this.at), off = this.model.network.off.get(this.step);
     const isOff = Boolean(off && off.has(channel)), unit = out.shape.length === 1 ? "number" : "channel";
     this.switch.textContent = isOff ? `switch ${unit} ${channel} on` : `switch ${unit} ${channel} off`;
-    this.switch.setAttribute("aria-pressed", String(isOff));
     this.refreshOther();
-    this.explain(op, out);
-    requestAnimationFrame(() => this.placeMarker());
+    if (!explorer.last || this.element.querySelectorAll(".explanation .number").length < LIVE_TERMS) this.explain(op, out);
+    this.placeMarker();
   }
 
   // The same layer of the network that is compared with, and the difference.
   refreshOther() {
     const model = explorer.models.find((each) => each !== this.model), op = model && model.steps[this.step];
     this.other.replaceChildren();
-    if (!op || op.kind !== this.op.kind || String(op.shape) !== String(this.op.shape)) return;
+    if (!explorer.page.alike || !op || op.kind !== this.op.kind || String(op.shape) !== String(this.op.shape)) return;
     const a = this.asMaps(this.out), b = this.asMaps(model.network.values[this.step + 1]), largest = largestOf(a.data);
     const difference = { shape: a.shape, data: a.data.map((value, at) => b.data[at] - value) };
     for (const [title, tensor] of [[model.name, b], [`${model.name} − ${this.model.name}`, difference]]) {
@@ -132,6 +135,7 @@ class Inspector {
     const [channel, row, column] = this.place(this.out.shape, this.at), { layout, tiles } = this;
     const x = (channel % layout.columns) * (layout.width + layout.gap) + column;
     const y = Math.floor(channel / layout.columns) * (layout.height + layout.gap) + row;
+    if (!layout) return;
     const scale = tiles.clientWidth / tiles.width;
     Object.assign(this.marker.style, { left: `${x * scale}px`, top: `${y * scale}px`, width: `${scale}px`, height: `${scale}px` });
   }
@@ -156,6 +160,7 @@ class Inspector {
     if (at === null) return;
     this.at = at;
     this.refresh();
+    this.status.textContent = `${this.placeText(this.out.shape, at)}: ${format(this.out.data[at])}`; // read aloud
   }
 
   move(event) {
@@ -191,32 +196,42 @@ class Inspector {
     if (!value) return make("span", { class: "number", title: `the image, ${this.placeText(tensor.shape, at)}` }, text);
     const source = this.model.steps[value - 1];
     return make("button", {
-      class: "number", title: `${source.label}, ${this.placeText(tensor.shape, at)}`,
+      class: "number", title: `${source.label}, ${this.placeText(tensor.shape, at)}`, "data-key": `n${input}-${at}`,
       onclick: () => explorer.openLayer(this.model, value - 1, at),
     }, text);
   }
 
   weight(term) {
     const input = make("input", {
-      class: "number", type: "text", inputmode: "decimal", value: format(term.factor), "aria-label": "weight",
+      class: "number", type: "text", value: format(term.factor), "aria-label": `weight of ${this.weightText(term.weight)}`, "data-key": `w${term.weight}`,
       onchange: () => {
-        const value = Number(input.value);
-        if (input.value.trim() === "" || !Number.isFinite(value)) { input.value = format(term.factor); return; }
-        this.op.weight.data[term.weight] = value;
-        this.model.changed.add(this.step);
-        this.onChange(this.model, this.step);
+        const value = Number(input.value.replace(",", "."));
+        if (input.value.trim() === "" || !(Math.abs(value) <= MAX_WEIGHT)) { input.value = format(term.factor); return; }
+        const { model, step, op } = this;
+        setTimeout(() => { // after the click or the key that ended the change
+          op.weight.data[term.weight] = value;
+          model.changed.add(step);
+          this.onChange(model, step);
+        }, 0);
       },
     });
     return input;
   }
 
+  // The place of a weight, in words.
+  weightText(weight) {
+    const [, channels, rows = 1, columns = 1] = this.op.weight.shape, rest = weight % (channels * rows * columns);
+    return `input ${Math.floor(rest / (rows * columns))}, row ${Math.floor((rest % (rows * columns)) / columns)}, column ${rest % columns}`;
+  }
+
   explain(op, out) {
-    if (this.explanation.contains(document.activeElement) && document.activeElement.tagName === "INPUT") this.keepFocus = document.activeElement.dataset.weight;
+    const focused = this.explanation.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const explained = this.model.network.explain(this.step, this.at), value = out.data[this.at];
     const [channel] = this.place(out.shape, this.at), off = this.model.network.off.get(this.step);
     const head = make("h3", {}, `${this.placeText(out.shape, this.at)} = `, make("output", { class: "number", "data-value": String(value) }, format(value)));
     const parts = off && off.has(channel) ? [make("p", {}, "It is switched off, so it is 0.")] : this.rule(explained, value);
     this.explanation.replaceChildren(head, ...parts);
+    if (focused) this.explanation.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   }
 
   rule(explained, value) {
@@ -230,8 +245,8 @@ class Inspector {
     }
     if (rule === "max" || rule === "average") {
       const best = rule === "max" ? terms.reduce((a, b) => (this.read(b) > this.read(a) ? b : a)) : null;
-      const shown = terms.slice(0, 144);
-      const grid = make("div", { class: "grid", style: `grid-template-columns: repeat(${Math.min(explained.columns, 12)}, auto)` },
+      const shown = terms.slice(0, 256);
+      const grid = make("div", { class: "grid", style: `grid-template-columns: repeat(${explained.columns}, auto)` },
         ...shown.map((term) => make("span", { class: term === best ? "cell best" : "cell" }, number(term))));
       const rest = terms.length > shown.length ? ` (${shown.length} of ${terms.length} shown)` : "";
       const sum = terms.reduce((total, term) => total + this.read(term), 0);
@@ -241,15 +256,18 @@ class Inspector {
     if (rule === "add" || rule === "multiply") {
       return [make("p", { class: "formula" }, number(terms[0]), rule === "add" ? " + " : " × ", number(terms[1]), ` = ${format(value)}`)];
     }
-    if (rule === "softmax") return [make("p", { class: "muted" }, RULES.softmax)];
+    if (rule === "softmax") {
+      const largest = Math.max(...terms.map((term) => this.read(term))), sum = terms.reduce((total, term) => total + Math.exp(this.read(term) - largest), 0);
+      return [make("p", { class: "formula" }, "e^(", number(terms[this.at]), ` − ${format(largest)}) / ${format(sum)} = ${format(value)}`), make("p", { class: "muted" }, RULES.softmax)];
+    }
     return [make("p", { class: "formula" }, rule === "moved" ? "" : `${rule}(`, number(terms[0]), rule === "moved" ? "" : `) = ${format(value)}`),
-      make("p", { class: "muted" }, RULES[rule] || "")];
+      make("p", { class: "muted" }, (RULES[rule] || "") + (this.op.alpha === undefined ? "" : `; a = ${format(this.op.alpha)}`))];
   }
 
   read(term) { return term.at < 0 ? 0 : this.model.network.values[this.op.inputs[term.input]].data[term.at]; }
 
   // A sum of products: by input channel where kernels are grids, else its largest terms.
-  sum({ terms, bias, columns = 0, rows = 0 }, value) {
+  sum({ terms, bias, columns = 0, rows = 0, firstChannel = 0 }, value) {
     const area = columns * rows, total = terms.reduce((sum, term) => sum + this.read(term) * term.factor, 0);
     const subtotal = (some) => some.reduce((sum, term) => sum + this.read(term) * term.factor, 0);
     const parts = [];
@@ -258,11 +276,11 @@ class Inspector {
       channels.forEach((channel) => { channel.sum = subtotal(channel.terms); });
       const order = [...channels].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
       const shown = this.allChannels ? channels : order.slice(0, SHOWN_CHANNELS).sort((a, b) => a.c - b.c);
-      for (const { c, terms: own, sum } of shown) parts.push(this.kernel(c, own, sum, columns, channels.length));
+      for (const { c, terms: own, sum } of shown) parts.push(this.kernel(firstChannel + c, own, sum, columns));
       const rest = channels.length - shown.length;
       if (rest) {
         parts.push(make("p", {}, `${rest} other input channels: ${format(total - subtotal(shown.flatMap((each) => each.terms)))} `,
-          make("button", { class: "plain", onclick: () => { this.allChannels = true; this.refresh(); } }, "show them")));
+          make("button", { class: "plain", onclick: () => { this.allChannels = true; this.refresh(); this.tiles.focus({ preventScroll: true }); } }, "show them")));
       }
     } else {
       const shown = this.allChannels ? terms : [...terms].sort((a, b) => Math.abs(this.read(b) * b.factor) - Math.abs(this.read(a) * a.factor)).slice(0, SHOWN_TERMS);
@@ -282,11 +300,9 @@ class Inspector {
   }
 
   // The patch of one input channel, its kernel, and the sum of their products.
-  kernel(channel, terms, sum, columns, count) {
+  kernel(channel, terms, sum, columns) {
     const style = `grid-template-columns: repeat(${columns}, auto)`;
-    const depthwise = count === 1 && this.op.groups > 1;
-    const name = depthwise ? "its own input channel" : `input channel ${channel}`;
-    return make("div", { class: "kernel" }, make("h4", {}, `${name}: ${format(sum)}`),
+    return make("div", { class: "kernel" }, make("h4", {}, `input channel ${channel}: ${format(sum)}`),
       make("div", { class: "scroll product", tabindex: "0" },
         make("div", { class: "grid", style }, ...terms.map((term) => make("span", { class: "cell" }, this.term(term.input, term.at)))),
         make("span", { class: "times" }, "×"),

@@ -97,23 +97,23 @@ const normWeight = (tensor, at, channel, fallback) => (tensor ? tensor.data[tens
 const norm = {
   forward(op, [input], out) {
     for (const [start, count, step, channel] of normSets(op, input)) {
-      const [mean, scale] = moments(input.data, start, count, step, op.eps);
+      const [mean, inverse] = moments(input.data, start, count, step, op.eps);
       for (let k = 0; k < count; k++) {
         const at = start + k * step, c = channel(k);
-        out.data[at] = (input.data[at] - mean) * scale * normWeight(op.weight, at, c, 1) + normWeight(op.bias, at, c, 0);
+        out.data[at] = (input.data[at] - mean) * inverse * normWeight(op.weight, at, c, 1) + normWeight(op.bias, at, c, 0);
       }
     }
   },
   backward(op, [input], out, gradient) {
     const result = zeros(input.shape);
     for (const [start, count, step, channel] of normSets(op, input)) {
-      const [mean, scale] = moments(input.data, start, count, step, op.eps);
+      const [mean, inverse] = moments(input.data, start, count, step, op.eps);
       let sum = 0, product = 0;
       const scaled = (k) => gradient.data[start + k * step] * normWeight(op.weight, start + k * step, channel(k), 1);
-      const normal = (k) => (input.data[start + k * step] - mean) * scale;
+      const normal = (k) => (input.data[start + k * step] - mean) * inverse;
       for (let k = 0; k < count; k++) { sum += scaled(k); product += scaled(k) * normal(k); }
       for (let k = 0; k < count; k++) {
-        result.data[start + k * step] = scale * (scaled(k) - sum / count - (normal(k) * product) / count);
+        result.data[start + k * step] = inverse * (scaled(k) - sum / count - (normal(k) * product) / count);
       }
     }
     return [result];
@@ -122,9 +122,9 @@ const norm = {
     const plane = planeOf(input.shape), channel = Math.floor(at / plane);
     const set = op.kind === "layer_norm" ? at % plane : Math.floor(channel / (input.shape[0] / op.groups));
     const [start, count, step] = normSets(op, input)[set];
-    const [mean, scale] = moments(input.data, start, count, step, op.eps);
+    const [mean, inverse] = moments(input.data, start, count, step, op.eps);
     const weight = normWeight(op.weight, at, channel, 1), bias = normWeight(op.bias, at, channel, 0);
-    return { rule: "norm", terms: [{ input: 0, at, factor: 1 }], mean, deviation: 1 / scale, weight, bias, count };
+    return { rule: "norm", terms: [{ input: 0, at, factor: 1 }], mean, deviation: 1 / inverse, weight, bias, count };
   },
 };
 
@@ -142,7 +142,7 @@ function poolWindow(op, input, o) {
 }
 
 const pool = {
-  // Calls visit(output, one input place of its window, the number that an average divides by).
+  // Calls visit(output, an input place of its window, the number that an average divides by); of one output, if given.
   each(op, input, visit, only = -1) {
     const inputPlane = planeOf(input.shape), plane = planeOf(op.shape), width = input.shape[2];
     for (let o = 0; o < plane; o++) {
@@ -180,7 +180,7 @@ const pool = {
 
 const operations = {
   convolution: {
-    // Sums over the taps, four output channels at a time.
+    // Sums over the taps. The columns are the image unfolded; each of their values is read once for four output channels.
     forward(op, [input], out) {
       const outputs = op.shape[0] / op.groups, places = planeOf(op.shape), rows = size(op.weight.shape.slice(1));
       const taps = tapsOf(op, input.shape), columns = new Float32Array(taps.length);
@@ -224,7 +224,8 @@ const operations = {
         const tap = taps[row * places + (at % places)], weight = o * rows + row;
         return { input: 0, at: tap < 0 ? -1 : tap + offset, factor: op.weight.data[weight], weight };
       });
-      return { rule: "sum", terms, bias: op.bias ? op.bias.data[o] : 0, columns: kernelWidth, rows: kernelHeight };
+      const firstChannel = offset / planeOf(input.shape);
+      return { rule: "sum", terms, bias: op.bias ? op.bias.data[o] : 0, columns: kernelWidth, rows: kernelHeight, firstChannel };
     },
   },
   get dense() { return operations.convolution; }, // of a map of one place
@@ -255,7 +256,7 @@ const operations = {
       const mean = out.data.reduce((sum, y, k) => sum + y * gradient.data[k], 0);
       return [{ shape: input.shape, data: out.data.map((y, k) => y * (gradient.data[k] - mean)) }];
     },
-    explain: (op, [input], out, at) => ({ rule: "softmax", terms: Array.from(input.data, (_, k) => ({ input: 0, at: k, factor: 1 })), at }),
+    explain: (op, [input], out, at) => ({ rule: "softmax", terms: Array.from(input.data, (_, k) => ({ input: 0, at: k, factor: 1 })) }),
   },
   add: join((a, b) => a + b, () => [1, 1]),
   multiply: join((a, b) => a * b, (a, b) => [b, a]),
@@ -268,11 +269,8 @@ const operations = {
     const inside = y >= 0 && y < height && x >= 0 && x < width;
     return [0, inside ? (Math.floor(k / plane) * height + y) * width + x : -1];
   })),
-  permute: gather((op, [input]) => Array.from({ length: size(op.shape) }, (_, k) => {
-    const place = [0, 0, 0];
-    for (let axis = 2, rest = k; axis >= 0; axis--) { place[op.axes[axis]] = rest % op.shape[axis]; rest = Math.floor(rest / op.shape[axis]); }
-    return [0, (place[0] * input.shape[1] + place[1]) * input.shape[2] + place[2]];
-  })),
+  permute: gather((op, [input]) => Array.from({ length: size(op.shape) }, (_, k) => [0, op.axes.reduce((sum, axis, own) => (
+    sum + (Math.floor(k / size(op.shape.slice(own + 1))) % op.shape[own]) * size(input.shape.slice(axis + 1))), 0)])),
 };
 
 // An operation that multiplies each number of a channel by a factor, and adds a summand.
@@ -324,20 +322,21 @@ function join(combine, slopes) {
 // An operation that only moves numbers: places(op, inputs) lists [input, position] for each number of the result.
 function gather(places) {
   const known = new WeakMap(); // they never change
-  const list = (op, inputs) => known.get(op) || known.set(op, places(op, inputs)).get(op);
+  const listOf = (op, inputs) => {
+    if (!known.has(op)) known.set(op, [0, 1].map((part) => Int32Array.from(places(op, inputs), (place) => place[part])));
+    return known.get(op);
+  };
   return {
     forward(op, inputs, out) {
-      list(op, inputs).forEach(([input, at], k) => { out.data[k] = at < 0 ? 0 : inputs[input].data[at]; });
+      const [from, at] = listOf(op, inputs);
+      for (let k = 0; k < at.length; k++) out.data[k] = at[k] < 0 ? 0 : inputs[from[k]].data[at[k]];
     },
     backward(op, inputs, out, gradient) {
-      const results = inputs.map((input) => zeros(input.shape));
-      list(op, inputs).forEach(([input, at], k) => { if (at >= 0) results[input].data[at] += gradient.data[k]; });
+      const results = inputs.map((input) => zeros(input.shape)), [from, at] = listOf(op, inputs);
+      for (let k = 0; k < at.length; k++) if (at[k] >= 0) results[from[k]].data[at[k]] += gradient.data[k];
       return results;
     },
-    explain(op, inputs, out, k) {
-      const [input, at] = list(op, inputs)[k];
-      return { rule: "moved", terms: [{ input, at, factor: 1 }] };
-    },
+    explain: (op, inputs, out, k) => ({ rule: "moved", terms: [{ input: listOf(op, inputs)[0][k], at: listOf(op, inputs)[1][k], factor: 1 }] }),
   };
 }
 
@@ -372,7 +371,8 @@ class Network {
 
   probabilities() { return softmax(this.values[this.values.length - 1].data); }
 
-  // Returns the derivative of a class's logit by each number of the image.
+  // Returns the derivative of a class's logit by each number of the image, by the chain rule: from the last operation
+  // back; where a value is used twice, its gradients add up.
   gradient(label) {
     const gradients = this.values.map(() => null), last = this.values.length - 1;
     gradients[last] = zeros(this.values[last].shape);
