@@ -22,7 +22,8 @@ import lenext
 from lenext.cli import run as run_command_line
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting import engines, extras, formats
-from lenext.exporting.quantization import Gate
+from lenext.exporting.onnx_file import export_pixels_to_probabilities
+from lenext.exporting.quantization import Gate, quantize
 from lenext.exporting.self_test import SUFFIX as SELF_TEST
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError
@@ -34,6 +35,7 @@ from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.runs.predict import Prediction
 from lenext.workflows.export import Exported
+from lenext.workflows.opened_run import open_run
 
 BF16_DIFFERENCE = 0.03  # of a probability, between fp32 and an engine that computes in bf16
 NET = """
@@ -358,6 +360,18 @@ def test_no_engine_opens_a_connection(exported: Exported, photos: Path, monkeypa
 def make_gate(after: float, factor: float) -> Gate:
     seconds = {f"fp32, {size}": 1.0 for size in (1, 64)} | {f"int8, {size}": factor for size in (1, 64)}
     return Gate(1000, 0.9, after, seconds, 100, 30)
+
+
+def test_int8_weights_take_seven_bits(run: Run) -> None:
+    """Products of 8 bits would exceed the sums of processors without VNNI, which would answer otherwise."""
+    opened = open_run(run.path)
+    network, description = opened.weights
+    model = quantize(export_pixels_to_probabilities(network, description.preprocessing), opened.data.train)
+    weights = [onnx.numpy_helper.to_array(each) for each in model.graph.initializer]
+    rounded = [each for each in weights if each.dtype == np.int8 and each.ndim > 1]
+    assert len(rounded) == 5  # two convolutions and three dense layers
+    assert all(int(np.abs(each).max()) <= 64 for each in rounded)
+    assert any(int(np.abs(each).max()) == 64 for each in rounded)
 
 
 def test_the_gate_of_int8() -> None:
