@@ -70,8 +70,7 @@ function tapsOf(op, [, height = 1, width = 1]) {
       }
     }
   }
-  knownTaps.set(op, taps);
-  return taps;
+  return knownTaps.set(op, taps).get(op);
 }
 
 // Mean and 1 / standard deviation of some numbers: of a channel at one place (step = plane), or of a block (step = 1).
@@ -120,8 +119,7 @@ const norm = {
   },
   explain(op, [input], out, at) {
     const plane = planeOf(input.shape), channel = Math.floor(at / plane);
-    const set = op.kind === "layer_norm" ? at % plane : Math.floor(channel / (input.shape[0] / op.groups));
-    const [start, count, step] = normSets(op, input)[set];
+    const [start, count, step] = normSets(op, input)[op.kind === "layer_norm" ? at % plane : Math.floor(channel / (input.shape[0] / op.groups))];
     const [mean, inverse] = moments(input.data, start, count, step, op.eps);
     const weight = normWeight(op.weight, at, channel, 1), bias = normWeight(op.bias, at, channel, 0);
     return { rule: "norm", terms: [{ input: 0, at, factor: 1 }], mean, deviation: 1 / inverse, weight, bias, count };
@@ -180,27 +178,30 @@ const pool = {
 
 const operations = {
   convolution: {
-    // Sums over the taps. The columns are the image unfolded; each of their values is read once for four output channels.
+    // Sums over the taps: two places (x, y) of four output channels at a time, as each number read then counts eightfold.
     forward(op, [input], out) {
       const outputs = op.shape[0] / op.groups, places = planeOf(op.shape), rows = size(op.weight.shape.slice(1));
-      const taps = tapsOf(op, input.shape), columns = new Float32Array(taps.length);
-      const sums = [0, 1, 2, 3].map(() => new Float64Array(places)), [a, b, c, d] = sums;
+      const taps = tapsOf(op, input.shape), columns = new Float32Array(taps.length), weights = op.weight.data;
       for (let group = 0; group < op.groups; group++) {
-        const offset = group * op.weight.shape[1] * planeOf(input.shape);
+        const offset = group * op.weight.shape[1] * planeOf(input.shape), end = (group + 1) * outputs;
         for (let k = 0; k < taps.length; k++) columns[k] = taps[k] < 0 ? 0 : input.data[taps[k] + offset];
-        for (let first = group * outputs; first < (group + 1) * outputs; first += 4) {
-          const count = Math.min(4, (group + 1) * outputs - first);
-          const weight = (k, row) => (k < count ? op.weight.data[(first + k) * rows + row] : 0);
-          for (let k = 0; k < count; k++) sums[k].fill(op.bias ? op.bias.data[first + k] : 0);
-          for (let row = 0; row < rows; row++) {
-            const [wa, wb, wc, wd] = [weight(0, row), weight(1, row), weight(2, row), weight(3, row)];
-            const start = row * places;
-            for (let p = 0; p < places; p++) {
-              const value = columns[start + p];
-              a[p] += wa * value; b[p] += wb * value; c[p] += wc * value; d[p] += wd * value;
+        for (let first = group * outputs; first < end; first += 4) {
+          const channel = (k) => Math.min(first + k, end - 1), bias = (k) => (op.bias ? op.bias.data[channel(k)] : 0);
+          const o = channel(0), q = channel(1), r = channel(2), s = channel(3); // twice the last one where there are fewer
+          const bo = bias(0), bq = bias(1), br = bias(2), bs = bias(3), so = o * rows, sq = q * rows, sr = r * rows, ss = s * rows;
+          for (let p = 0; p < places; p += 2) {
+            const next = p + 1 < places ? 1 : 0;
+            let xo = bo, xq = bq, xr = br, xs = bs, yo = bo, yq = bq, yr = br, ys = bs;
+            for (let k = 0, at = p; k < rows; k++, at += places) {
+              const x = columns[at], y = columns[at + next];
+              const wo = weights[so + k], wq = weights[sq + k], wr = weights[sr + k], ws = weights[ss + k];
+              xo += wo * x; xq += wq * x; xr += wr * x; xs += ws * x;
+              yo += wo * y; yq += wq * y; yr += wr * y; ys += ws * y;
             }
+            const after = p + next;
+            out.data[o * places + p] = xo; out.data[q * places + p] = xq; out.data[r * places + p] = xr; out.data[s * places + p] = xs;
+            out.data[o * places + after] = yo; out.data[q * places + after] = yq; out.data[r * places + after] = yr; out.data[s * places + after] = ys;
           }
-          for (let k = 0; k < count; k++) out.data.set(sums[k], (first + k) * places);
         }
       }
     },
@@ -341,8 +342,7 @@ function gather(places) {
 }
 
 function softmax(logits) {
-  const largest = Math.max(...logits), powers = Array.from(logits, (x) => Math.exp(x - largest));
-  const sum = powers.reduce((total, power) => total + power, 0);
+  const largest = Math.max(...logits), powers = Array.from(logits, (x) => Math.exp(x - largest)), sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((power) => power / sum);
 }
 
