@@ -104,9 +104,9 @@ def part(operation: Operation, inputs: list[Tensor]) -> Tensor:
 
 
 def pad(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    top, left = operation.settings["top"], operation.settings["left"]
+    top, start = operation.settings["top"], operation.settings["left"]
     (_, height, width), (_, old_height, old_width) = operation.shape, inputs[0].shape[1:]
-    return F.pad(inputs[0], (left, width - old_width - left, top, height - old_height - top))
+    return F.pad(inputs[0], (start, width - old_width - start, top, height - old_height - top))
 
 
 def permute(operation: Operation, inputs: list[Tensor]) -> Tensor:

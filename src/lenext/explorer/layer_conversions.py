@@ -1,4 +1,4 @@
-"""How torch's functions for layers become operations: convolution, dense layers, norms, activations, pooling."""
+"""Conversions of torch's functions for layers: convolution, dense layers, norms, activations, pooling."""
 
 from dataclasses import replace
 from functools import partial
@@ -82,7 +82,7 @@ def convert_layer_norm(
     cudnn_enable: bool,
 ) -> Value:  # fmt: skip
     over = set(input.axes[-len(normalized_shape) :])
-    if over == {0, 1, 2} and input.is_ordered:  # with weights of their own for each number
+    if over == {0, 1, 2} and input.is_ordered:  # with a weight for each number
         return graph.add("group_norm", [input], input, {"weight": weight, "bias": bias}, {"groups": 1, "eps": eps})
     if over != {0}:  # of a vector, all of it; of a map, its channels at each place
         raise UnsupportedError("layer norm over height or width alone")
@@ -119,7 +119,7 @@ def convert_avg_pool2d(
     divisor_override: int | None,
 ) -> Value:  # fmt: skip
     if divisor_override is not None:
-        raise UnsupportedError("`avg_pool2d` with a divisor of its own")
+        raise UnsupportedError("`avg_pool2d` with a custom divisor")
     return pool(graph, "average", value, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 

@@ -77,11 +77,11 @@ class Builder:
     ) -> Value:
         """Append an operation, and return its value: stored as another one is, or of a shape in the stored order."""
         shape = like.shape if isinstance(like, Value) else tuple(int(size) for size in like)
-        given = {role: tensor for role, tensor in (tensors or {}).items() if tensor is not None}
+        stored = {role: tensor for role, tensor in (tensors or {}).items() if tensor is not None}
         self.operations.append(
             Operation(
                 kind, tuple(each.position for each in inputs), shape, self.module,
-                {role: tensor.float() for role, tensor in given.items()}, settings or {},
+                {role: tensor.float() for role, tensor in stored.items()}, settings or {},
             )
         )  # fmt: skip
         axes = like.axes if isinstance(like, Value) else tuple(range(len(shape)))

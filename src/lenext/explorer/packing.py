@@ -24,19 +24,19 @@ class Pack:
     Attributes:
         content: The bytes so far.
         entries: Of each array: type, shape, first byte, and for int8 the scale of each output channel.
-        known: Entries of weights, by their place in memory and shape: a module that runs twice has them once.
+        entry_by_weights: Of weights, by their place in memory and shape: a module that runs twice has them once.
     """
 
     content: bytearray = field(default_factory=bytearray)
     entries: list[dict[str, Any]] = field(default_factory=list)
-    known: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    entry_by_weights: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
     def add_weights(self, weights: Tensor, storage: Storage) -> int:
         """Append weights, and return the number of their entry. Vectors stay in fp32 where matrices become int8."""
         key = (weights.data_ptr(), tuple(weights.shape), weights.stride())
-        if key not in self.known:
-            self.known[key] = self.append_weights(weights, storage)
-        return self.known[key]
+        if key not in self.entry_by_weights:
+            self.entry_by_weights[key] = self.append_weights(weights, storage)
+        return self.entry_by_weights[key]
 
     def append_weights(self, weights: Tensor, storage: Storage) -> int:
         """Append weights that are not there yet."""
@@ -52,9 +52,9 @@ class Pack:
         """Append pixels of 0 to 255, and return the number of their entry."""
         return self.append(pixels.tobytes(), pixels.shape, "uint8")
 
-    def append(self, content: bytes, shape: Any, type: str, more: Mapping[str, Any] | None = None) -> int:
+    def append(self, content: bytes, shape: Any, type: str, facts: Mapping[str, Any] | None = None) -> int:
         """Append an array, and return the number of its entry."""
-        self.entries.append({"type": type, "shape": list(shape), "start": len(self.content), **(more or {})})
+        self.entries.append({"type": type, "shape": list(shape), "start": len(self.content), **(facts or {})})
         self.content += content
         return len(self.entries) - 1
 

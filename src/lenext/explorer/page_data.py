@@ -1,4 +1,4 @@
-"""What a page holds: networks as operations with packed weights, and images to begin with."""
+"""The content of a page: networks as operations with packed weights, and images to begin with."""
 
 import json
 from collections.abc import Mapping, Sequence

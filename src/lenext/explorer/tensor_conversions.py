@@ -1,4 +1,4 @@
-"""How torch's functions for whole tensors become operations: sums, products, parts, and other orders of axes."""
+"""Conversions of torch's functions for whole tensors: sums, products, parts, and other orders of axes."""
 
 from dataclasses import replace
 from itertools import accumulate
@@ -20,30 +20,30 @@ def keep(graph: Builder, value: Value | None = None, input: Value | None = None,
 
 
 @converts("add")
-def convert_add(graph: Builder, value: Any, other: Any, alpha: float = 1) -> Value:
-    return combine(graph, "add", value, other, alpha)
+def convert_add(graph: Builder, value: Any, operand: Any, alpha: float = 1) -> Value:
+    return combine(graph, "add", value, operand, alpha)
 
 
 @converts("sub")
-def convert_sub(graph: Builder, value: Any, other: Any, alpha: float = 1) -> Value:
-    return combine(graph, "add", value, other, -alpha)
+def convert_sub(graph: Builder, value: Any, operand: Any, alpha: float = 1) -> Value:
+    return combine(graph, "add", value, operand, -alpha)
 
 
 @converts("rsub")
-def convert_rsub(graph: Builder, value: Any, other: Any, alpha: float = 1) -> Value:
-    return combine(graph, "add", other, value, -alpha)
+def convert_rsub(graph: Builder, value: Any, operand: Any, alpha: float = 1) -> Value:
+    return combine(graph, "add", operand, value, -alpha)
 
 
 @converts("mul")
-def convert_mul(graph: Builder, value: Any, other: Any) -> Value:
-    return combine(graph, "multiply", value, other, 1)
+def convert_mul(graph: Builder, value: Any, operand: Any) -> Value:
+    return combine(graph, "multiply", value, operand, 1)
 
 
 @converts("div")
-def convert_div(graph: Builder, value: Any, other: Any) -> Value:
-    if isinstance(other, Value):
+def convert_div(graph: Builder, value: Any, operand: Any) -> Value:
+    if isinstance(operand, Value):
         raise UnsupportedError("`div` by a computed tensor")
-    return combine(graph, "multiply", value, 1 / other, 1)
+    return combine(graph, "multiply", value, 1 / operand, 1)
 
 
 def combine(graph: Builder, kind: str, first: Any, second: Any, factor: float) -> Value:
@@ -126,12 +126,12 @@ def convert_pad(
     graph: Builder, value: Value, pad: list[int], mode: str = "constant", fill: float | None = None
 ) -> Value:
     image = graph.map(value, "pad")
-    left, right, top, bottom = (*pad, 0, 0)[:4]
+    start, stop, top, bottom = (*pad, 0, 0)[:4]
     if mode != "constant" or fill or len(pad) > 4 or min(pad) < 0:
         raise UnsupportedError("`pad` with anything but zeros")
     channels, height, width = image.shape
-    shape = (channels, height + top + bottom, width + left + right)
-    return graph.add("pad", [image], shape, settings={"top": top, "left": left})
+    shape = (channels, height + top + bottom, width + start + stop)
+    return graph.add("pad", [image], shape, settings={"top": top, "left": start})
 
 
 @converts("permute")
@@ -179,8 +179,8 @@ def reshape(graph: Builder, value: Value, sizes: list[int]) -> Value:
     """Add a reshape to sizes without the batch, one of which may be -1."""
     value = graph.ordered(value)
     total = int(torch.Size(value.shape).numel())
-    known = -int(torch.Size(sizes).numel()) if -1 in sizes else 0
-    shape = tuple(total // known if size == -1 else size for size in sizes)
+    counted = -int(torch.Size(sizes).numel()) if -1 in sizes else 0
+    shape = tuple(total // counted if size == -1 else size for size in sizes)
     if shape == value.shape:
         return value
     if len(shape) > 3 or int(torch.Size(shape).numel()) != total:

@@ -16,8 +16,8 @@ from lenext.inspection.modules import blank_image
 
 INSTEAD = "`lenext show features` draws its feature maps, and `lenext diagram` its layers"
 
-RENAMED = {"self": "value", "value": "fill"}
-"""Arguments of torch's functions whose names would clash."""
+RENAMED = {"self": "value", "value": "fill", "other": "operand"}
+"""Arguments of torch's functions by the names that they have here."""
 
 
 def trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[Operation]:

@@ -41,7 +41,7 @@ MAX_EXACT, MAX_ROUNDED, MAX_INT8 = 1_000_000, 2_000_000, 25_000_000  # parameter
 MAX_PLACES = 100_000_000  # of the convolutions' weights on their maps, which the page remembers
 TOLERANCE = 1e-5  # of a log-probability, by the largest one, between the operations and the network
 EXAMPLES = 12
-MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: so many, or as many as fit into the bytes
+MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: this many, or as many as fit into the bytes
 MAX_SAMPLE_BYTES = 4_000_000  # of all of them
 IMAGES_PER_CELL = 6  # of the confusion matrix
 CHECKED_IMAGES = 8
@@ -108,8 +108,8 @@ def explore(
     convert("stored_as", stored_as, StoredAs)
     path = page_path(model, out)
     with open_console(quiet) as console:
-        own = network if not against or is_user_defined(model) else ""
-        first = open_model(model, weights, own, pretrained, Context(data_dir, offline))
+        user_network = network if not against or is_user_defined(model) else ""
+        first = open_model(model, weights, user_network, pretrained, Context(data_dir, offline))
         opened = [first]
         if against:
             opened.append(open_model(against, None, network if is_user_defined(against) else "", False, Context()))
@@ -169,8 +169,8 @@ def open_model(
     """Open a run, a file of weights, or a network by name."""
     path = model.path if isinstance(model, Run) else expand_path(model)
     if not pretrained and not path.is_dir():
-        for option, given in (("data_dir", context.data_dir), ("offline", context.offline)):
-            if given:
+        for option, option_value in (("data_dir", context.data_dir), ("offline", context.offline)):
+            if option_value:
                 raise ConfigurationError(f"{option}: {model} is no run, so no data are read; leave it out")
     if pretrained or (str(model) in MODELS and not path.exists()):
         for option, value in (("weights", weights), ("network", network)):
@@ -183,10 +183,10 @@ def open_model(
     module, description = open_weights(model, weights, copy.deepcopy(network))
     path = path.resolve()
     opened = OpenedRun(Run(path), network, context) if path.is_dir() else None
-    name, which = (path.name, weights) if opened else (path.stem, None)
+    name, kind = (path.name, weights) if opened else (path.stem, None)
     if path.parent.name == "weights" and (path.parent.parent / "recipe.yaml").is_file():
-        name, which = path.parent.parent.name, "last" if path.stem == "last" else "best"
-    shown = f"{name}, {which} weights" if which else name
+        name, kind = path.parent.parent.name, "last" if path.stem == "last" else "best"
+    shown = f"{name}, {kind} weights" if kind else name
     return Opened(shown, prepared(module), description, opened, opened is not None and weights != "last")
 
 
@@ -304,9 +304,9 @@ def cell_rows(answers: SavedPredictions, split: Split, room: int) -> dict[tuple[
     rows: dict[tuple[int, int], list[int]] = {}
     for row, (true, predicted) in enumerate(zip(answers.labels.tolist(), answers.predicted.tolist(), strict=True)):
         place = place_by_id.get(answers.samples[row], -1)
-        known = rows.setdefault((true, predicted), [])
-        if place >= 0 and len(known) < IMAGES_PER_CELL:
-            known.append(place)
+        places = rows.setdefault((true, predicted), [])
+        if place >= 0 and len(places) < IMAGES_PER_CELL:
+            places.append(place)
     chosen: dict[tuple[int, int], list[int]] = {}
     order = sorted(rows, key=lambda cell: cell[0] == cell[1])
     for turn in range(IMAGES_PER_CELL):

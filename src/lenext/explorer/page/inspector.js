@@ -96,7 +96,9 @@ class Inspector {
 
   columnCount([channels, height, width]) {
     const wanted = Math.ceil(Math.sqrt((channels * height) / width) * 1.15);
-    return Math.max(1, Math.min(channels, wanted, Math.floor(TILES_WIDTH / Math.max(width, 6)) || 1));
+    const most = Math.max(1, Math.min(channels, wanted, Math.floor(TILES_WIDTH / Math.max(width, 6)) || 1));
+    const full = [most, most - 1, most - 2].find((columns) => columns > 0 && channels % columns === 0);
+    return full || most; // rows that are full, where a few columns fewer make them so
   }
 
   asMaps(tensor) { return tensor.shape.length === 1 ? { shape: [tensor.data.length, 1, 1], data: tensor.data } : tensor; }
