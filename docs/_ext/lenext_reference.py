@@ -28,7 +28,7 @@ PYTHON_GROUPS: dict[str, Sequence[str]] = {
     "Train": ("train", "resume", "fit", "events", "evaluate", "find_learning_rate", "lr_find"),
     "Networks": ("create", "summary", "summarize", "diagram"),
     "Data": ("load", "audit"),
-    "Use a run": ("val", "predict", "explain", "report", "checks", "timed"),
+    "Use a run": ("val", "predict", "explain", "explore", "report", "checks", "timed"),
     "Export": ("export", "check_export"),
     "Compare": ("compare", "race", "vary", "lesson", "reproduce"),
 }
