@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 import lenext
 from benchmarks.harness import report, spread
-from lenext.workflows.explore import open_untrained
+from lenext.workflows.explore_source import open_untrained
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lenet": ("fp32", {}),

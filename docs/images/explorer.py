@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-COMMANDS = ("lenext train lenet --data digits --epochs 10", "lenext explore runs/lenet-digits")
+COMMANDS = ("lenext train lenet --data digits --epochs 5", "lenext explore runs/lenet-digits")
 SCHEMES = {"dark": 0, "light": 1}  # Chromium's numbers
 
 
@@ -23,9 +23,9 @@ def main() -> None:
         for name, number in SCHEMES.items():
             subprocess.run(
                 [
-                    browser, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1500,860",
+                    browser, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1500,900",
                     f"--blink-settings=preferredColorScheme={number}", "--virtual-time-budget=8000",
-                    f"--screenshot={HERE / f'explorer-{name}.png'}", f"{page.as_uri()}#conv2",
+                    f"--screenshot={HERE / f'explorer-{name}.png'}", f"{page.as_uri()}#conv1",
                 ],
                 check=True, capture_output=True,
             )  # fmt: skip

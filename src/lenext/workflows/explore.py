@@ -1,19 +1,15 @@
 """`explore`: a page that runs a network in the browser and shows every number that it computes."""
 
-import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from lenext.data import shown_source
-from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.explorer.document import write_document
 from lenext.explorer.evaluation import evaluate, largest_difference
@@ -21,50 +17,22 @@ from lenext.explorer.operations import Operation
 from lenext.explorer.packing import BYTES, Storage, as_stored
 from lenext.explorer.page_data import Samples, TracedNetwork, page_data
 from lenext.explorer.tracing import INSTEAD, trace
-from lenext.foundation.errors import ConfigurationError, LenextError
+from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.files import expand_path, write_atomic
-from lenext.foundation.normalization import Normalization
 from lenext.foundation.settings import convert
-from lenext.models import MODELS, create, find_variant
 from lenext.reporting.console import Console, open_console
-from lenext.reporting.page import MAX_MATRIX_CLASSES
 from lenext.runs.folder import Run
-from lenext.runs.saved_predictions import SavedPredictions
-from lenext.runs.weights import Description
-from lenext.runs.weights import load as load_weights
 from lenext.workflows.context import Context
-from lenext.workflows.open_weights import StoredWeights, open_published, open_weights
-from lenext.workflows.opened_run import OpenedRun
+from lenext.workflows.explore_samples import collect_samples, views
+from lenext.workflows.explore_source import Opened, check_alike, is_user_defined, open_model
+from lenext.workflows.open_weights import StoredWeights
 
 StoredAs = Literal["auto", "fp32", "fp24", "int8"]
 MAX_EXACT, MAX_ROUNDED, MAX_INT8 = 1_000_000, 2_000_000, 25_000_000  # parameters
 MAX_PLACES = 100_000_000  # of the convolutions' weights on their maps, which the page remembers
 TOLERANCE = 1e-5  # of a log-probability, by the largest one, between the operations and the network
-EXAMPLES = 12
-MIN_SAMPLES, SAMPLE_BYTES = 24, 250_000  # images in a page: this many, or as many as fit into the bytes
-MAX_SAMPLE_BYTES = 4_000_000  # of all of them
-IMAGES_PER_CELL = 6  # of the confusion matrix
 CHECKED_IMAGES = 8
 TEXT_BYTES = 4 / 3 * 0.9  # a compressed byte as text
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A network to explore.
-
-    Attributes:
-        name: What the page calls it.
-        network: On the CPU, in fp32.
-        description: Its classes and preprocessing.
-        run: The run that it is of, with its data; None for weights and untrained networks.
-        is_best: Whether the weights are those that the run's results are of.
-    """
-
-    name: str
-    network: nn.Module
-    description: Description
-    run: OpenedRun | None
-    is_best: bool
 
 
 def explore(
@@ -135,7 +103,7 @@ def explore(
             networks=traced,
             colour=prepare.channels == 3,
             centre=prepare.channels == 1,
-            examples_heading=f"Examples from its {samples.split} images",
+            examples_heading=f"Examples from the {samples.split} images",
             confusion=samples.counts is not None,
             confusion_about=f"The predictions of {first.name} for the test images{views(first)}.",
         )
@@ -159,71 +127,6 @@ def page_path(model: str | Path | Run, out: str | Path) -> Path:
     return Path(f"{path.stem}.html")
 
 
-def open_model(
-    model: str | Path | Run,
-    weights: StoredWeights | None,
-    network: nn.Module | str,
-    pretrained: bool,
-    context: Context,
-) -> Opened:
-    """Open a run, a file of weights, or a network by name."""
-    path = model.path if isinstance(model, Run) else expand_path(model)
-    if not pretrained and not path.is_dir():
-        for option, option_value in (("data_dir", context.data_dir), ("offline", context.offline)):
-            if option_value:
-                raise ConfigurationError(f"{option}: {model} is no run, so no data are read; leave it out")
-    if pretrained or (str(model) in MODELS and not path.exists()):
-        for option, value in (("weights", weights), ("network", network)):
-            if value:
-                raise ConfigurationError(f"{option}={value}: {model} is the name of a network; leave it out")
-        if pretrained:
-            module, description = open_published(str(model), context.data_dir, context.offline)
-            return Opened(f"{model}, pretrained", prepared(module), description, None, False)
-        return open_untrained(str(model))
-    module, description = open_weights(model, weights, copy.deepcopy(network))
-    path = path.resolve()
-    opened = OpenedRun(Run(path), network, context) if path.is_dir() else None
-    name, kind = (path.name, weights) if opened else (path.stem, None)
-    if path.parent.name == "weights" and (path.parent.parent / "recipe.yaml").is_file():
-        name, kind = path.parent.parent.name, "last" if path.stem == "last" else "best"
-    shown = f"{name}, {kind} weights" if kind else name
-    return Opened(shown, prepared(module), description, opened, opened is not None and weights != "last")
-
-
-def is_user_defined(model: str | Path | Run) -> bool:
-    """Return whether a run is of a user-defined network; of weights alone, whether they are of none that has a name."""
-    path = model.path if isinstance(model, Run) else expand_path(model)
-    if path.is_dir():
-        return Run.open(path).experiment.network not in MODELS
-    return path.is_file() and load_weights(path)[1].network not in MODELS
-
-
-def prepared(module: nn.Module) -> nn.Module:
-    return module.cpu().float().eval()
-
-
-def open_untrained(name: str) -> Opened:
-    """Return a network by name with its random weights, for images of the size that it is made for."""
-    variant = find_variant(name)
-    channels, count = (int(variant.parameters()[key].default) for key in ("in_channels", "num_classes"))
-    size = (variant.image_size, variant.image_size)
-    prepare = Preprocessing(channels, size, "crop", size, "interpolate", Normalization.from_scaling("unit", channels))
-    description = Description(name, {}, tuple(f"class {number}" for number in range(count)), prepare)
-    return Opened(f"{name}, untrained", prepared(create(name)), description, None, False)
-
-
-def check_alike(first: Opened, second: Opened) -> None:
-    """Raise ConfigurationError unless two networks take the same images and have the same classes."""
-    if first.description.classes != second.description.classes:
-        raise ConfigurationError(f"against: {second.name} has other classes than {first.name}")
-    shapes = [
-        (each.channels, each.stored_size, each.stored_fit)
-        for each in (first.description.preprocessing, second.description.preprocessing)
-    ]
-    if shapes[0] != shapes[1]:
-        raise ConfigurationError(f"against: {second.name} takes images of another size or kind than {first.name}")
-
-
 def choose_storage(opened: Sequence[Opened], stored_as: StoredAs) -> Storage:
     """Return how weights are kept. Raises ConfigurationError where the page would be too large."""
     parameters = sum(weights.numel() for each in opened for weights in each.network.state_dict().values())
@@ -235,85 +138,6 @@ def choose_storage(opened: Sequence[Opened], stored_as: StoredAs) -> Storage:
         raise ConfigurationError(f"explore: {size}, too large for a browser; explore a smaller network")
     if stored_as == "auto":
         raise ConfigurationError(f"explore: {size} with int8 weights, which round its answers; give --stored-as int8")
-    return chosen
-
-
-def collect_samples(opened: Opened) -> tuple[Samples, str]:
-    """Return images of a run for its page, and why there are none, in words."""
-    prepare = opened.description.preprocessing
-    nothing = Samples(np.empty((0, prepare.channels, *prepare.stored_size), np.uint8), np.empty(0, np.int64))
-    if opened.run is None:
-        return nothing, ""
-    image_bytes = math.prod(nothing.pixels.shape[1:])
-    room = max(SAMPLE_BYTES // image_bytes, min(MIN_SAMPLES, MAX_SAMPLE_BYTES // image_bytes), 1)
-    try:
-        data = opened.run.data
-        parts = (("test", data.test), ("validation", data.validation), ("training", data.train))
-        name, split = next((name, split) for name, split in parts if split)
-        examples = spread(split.labels.numpy(), min(EXAMPLES, room))
-        cells, counts, missing = confusion(opened, split, room - len(examples))
-        rows = list(dict.fromkeys([*examples, *(row for each in cells.values() for row in each)]))
-        pixels = split.images[torch.tensor(rows, dtype=torch.int64)].numpy()
-    except LenextError as error:
-        return nothing, f"no images are in the page: {error}"
-    place = {row: at for at, row in enumerate(rows)}
-    return Samples(
-        pixels, split.labels.numpy()[rows], [place[row] for row in examples],
-        {cell: [place[row] for row in each] for cell, each in cells.items()}, counts, name,
-    ), missing  # fmt: skip
-
-
-def confusion(
-    opened: Opened, split: Split, room: int
-) -> tuple[dict[tuple[int, int], list[int]], NDArray[np.int64] | None, str]:
-    """Return rows of a split by cell of the confusion matrix, the matrix, and why there is none, in words."""
-    answers = test_answers(opened)
-    if answers is None:
-        return {}, None, ""
-    if len(answers.classes) > MAX_MATRIX_CLASSES:
-        return {}, None, f"the confusion matrix is left out: it has more than {MAX_MATRIX_CLASSES} classes"
-    return cell_rows(answers, split, room), answers.confusion(), ""
-
-
-def views(opened: Opened) -> str:
-    """Return that a run's predictions are of several views of an image, which the page's are not; else nothing."""
-    recipe = opened.run.run.experiment.recipe if opened.run else None
-    return f", of several views of each (tta={recipe.tta})" if recipe and recipe.tta != "none" else ""
-
-
-def test_answers(opened: Opened) -> SavedPredictions | None:
-    """Return the predictions of a run's best weights for its test images; None without any."""
-    if opened.run is None or not opened.is_best or opened.run.data.test is None:
-        return None
-    try:
-        return opened.run.answers
-    except LenextError:
-        return None
-
-
-def spread(labels: NDArray[np.int64], count: int) -> list[int]:
-    """Return rows of `count` images, of all classes in turn."""
-    by_class = [np.flatnonzero(labels == label).tolist() for label in np.unique(labels)]
-    turns = (rows[turn] for turn in range(count) for rows in by_class if turn < len(rows))
-    return [row for row, _ in zip(turns, range(count), strict=False)]
-
-
-def cell_rows(answers: SavedPredictions, split: Split, room: int) -> dict[tuple[int, int], list[int]]:
-    """Return rows of a split for cells of the confusion matrix: mistakes first, one of each cell in turn."""
-    place_by_id = {str(sample): place for place, sample in enumerate(split.ids.tolist())}
-    rows: dict[tuple[int, int], list[int]] = {}
-    for row, (true, predicted) in enumerate(zip(answers.labels.tolist(), answers.predicted.tolist(), strict=True)):
-        place = place_by_id.get(answers.samples[row], -1)
-        places = rows.setdefault((true, predicted), [])
-        if place >= 0 and len(places) < IMAGES_PER_CELL:
-            places.append(place)
-    chosen: dict[tuple[int, int], list[int]] = {}
-    order = sorted(rows, key=lambda cell: cell[0] == cell[1])
-    for turn in range(IMAGES_PER_CELL):
-        for cell in order:
-            if turn < len(rows[cell]) and room > 0:
-                chosen.setdefault(cell, []).append(rows[cell][turn])
-                room -= 1
     return chosen
 
 

@@ -129,7 +129,7 @@ class Diagram {
     const { model } = this, isPart = part.children.length > 0, last = part.end - 1, step = model.steps[last];
     const toggle = () => { part.open = !part.open; this.build(); };
     const text = isPart ? model.groups[part.path] || part.path : step.label;
-    const name = make("span", { class: "layer-name" }, make("b", {}, text), make("small", {}, `${part.path || "network"} · ${shapeText(step.shape)}`));
+    const name = make("span", { class: "layer-name" }, make("b", {}, text), make("small", {}, `${part.path || "outside a layer"} · ${shapeText(step.shape)}`));
     const canvas = isHeading ? null : make("canvas", { class: "maps", "aria-hidden": "true", "data-step": last });
     const button = make("button", {
       class: "layer", "data-row": `${part.start}-${part.end}`, "data-step": isPart ? undefined : last,

@@ -85,7 +85,7 @@ function drawHeat(canvas, heat, height, width) {
   const image = context.createImageData(width, height);
   heat.forEach((value, at) => {
     const share = value / largest;
-    image.data.set(share >= 0 ? [255, 120, 0, 235 * share] : [0, 140, 255, -235 * share], 4 * at);
+    image.data.set(share >= 0 ? [255, 40, 120, 235 * share] : [40, 200, 80, -235 * share], 4 * at);
   });
   context.putImageData(image, 0, 0);
 }

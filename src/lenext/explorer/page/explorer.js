@@ -262,7 +262,7 @@ class Explorer {
     } catch (error) {
       stream?.getTracks().forEach((track) => track.stop());
       video.hidden = true;
-      this.say("the camera cannot be used: it is missing, or the browser was not allowed to");
+      this.say("the camera cannot be used: there is none, or the browser has no permission for it");
     } finally { button.disabled = false; }
   }
 
@@ -382,7 +382,7 @@ class Explorer {
   changed(model, step) {
     const { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
     model.network.run(model.network.values[0], first);
-    byId("undo").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
+    byId("undo").hidden = byId("undo-text").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
     this.show();
   }
 
@@ -393,7 +393,7 @@ class Explorer {
       model.changed.clear();
       model.network.off.clear();
     });
-    byId("undo").hidden = true;
+    byId("undo").hidden = byId("undo-text").hidden = true;
     this.pad.focus();
     this.compute();
   }
@@ -414,7 +414,7 @@ class Explorer {
       make("span", { class: "class", dir: "auto" }, classes[label]),
       make("span", { class: "bars" }, ...answers.map((answer, at) => make("span", { class: `bar bar-${at}`, style: `width:${(100 * answer[label]).toFixed(2)}%` }))),
       make("span", { class: "share", "data-value": String(answers[0][label]) }, answers.map((answer) => percent(answer[label])).join(" · ")))));
-    const verdict = (label) => (label < 0 ? "no number" : this.truth === null || this.truth === undefined ? classes[label]
+    const verdict = (label) => (label < 0 ? "none: the values are too large to compute with" : this.truth === null || this.truth === undefined ? classes[label]
       : label === this.truth ? `${classes[label]}, which is correct` : `${classes[label]}, but it is ${classes[this.truth]}`);
     const text = best.length === 1 ? verdict(best[0]) : best.map((label, at) => `${verdict(label)} (${this.models[at].name})`).join("; ");
     if (byId("verdict").textContent !== text) byId("verdict").textContent = text; // it is read aloud
@@ -463,7 +463,7 @@ class Explorer {
         return largest;
       });
       this.drawMap(values, height, width);
-      byId("map-text").textContent = `${this.ofFirst()}The pixels that change “${this.page.classes[label]}” most.`;
+      byId("map-text").textContent = `${this.ofFirst()}Strong colour: a small change of this pixel changes the logit of “${this.page.classes[label]}” most, up or down.`;
     } else this.occlude(label, answer[label], height, width);
   }
 
@@ -493,7 +493,7 @@ class Explorer {
       this.drawMap(heat.map((value, p) => value / (counts[p] || 1)), height, width);
       if (squares.length) this.occlusionTimer = setTimeout(step, 0);
     };
-    byId("map-text").textContent = `${this.ofFirst()}Orange: covering it lowers “${this.page.classes[label]}”; blue: it raises it.`;
+    byId("map-text").textContent = `${this.ofFirst()}Red: covering this place lowers the probability of “${this.page.classes[label]}”. Green: covering it raises it.`;
     this.occlusionTimer = setTimeout(step, 150); // when the pen rests
   }
 

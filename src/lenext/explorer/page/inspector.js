@@ -8,12 +8,12 @@ const TILES_WIDTH = 380; // pixels
 const MAX_WEIGHT = 1e6; // that can be typed
 
 const RULES = {
-  max: "the largest of the window",
-  average: "the mean of the window",
+  max: "the largest number in the window",
+  average: "the mean of the numbers in the window",
   add: "the sum of both inputs",
   multiply: "the product of both inputs",
   moved: "moved here unchanged",
-  softmax: "e to the power of the logit, divided by the sum of all of them",
+  softmax: "e to the power of the value, divided by the sum over all; the largest value is subtracted first, which changes nothing but keeps the powers small",
   relu: "x where it is positive, else 0",
   relu6: "x, at least 0 and at most 6",
   gelu: "x times the share of the normal distribution below x",
@@ -26,6 +26,9 @@ const RULES = {
   hardsigmoid: "x / 6 + 1/2, at least 0 and at most 1",
   hardswish: "x times (x / 6 + 1/2, at least 0 and at most 1)",
 };
+
+// A number within a formula: a negative one in parentheses.
+const term = (value) => (value < 0 ? `(${format(value)})` : format(value));
 
 class Inspector {
   // `onChange(operation)` is called when a weight or a channel was changed.
@@ -57,7 +60,7 @@ class Inspector {
 
   placeText(shape, at) {
     const [channel, row, column] = this.place(shape, at);
-    return shape.length === 1 ? `number ${channel}` : `channel ${channel}, row ${row}, column ${column}`;
+    return shape.length === 1 ? `unit ${channel}` : `channel ${channel}, row ${row}, column ${column}`;
   }
 
   build() {
@@ -77,7 +80,7 @@ class Inspector {
     this.other = make("div", { class: "other" });
     const weights = ["weight", "bias", "factor", "summand"].reduce((sum, role) => sum + (op[role] ? op[role].data.length : 0), 0);
     const facts = [`${shapeText(out.shape)} from ${inputs.join(" and ")}`];
-    if (weights) facts.push(`${weights.toLocaleString("en")} weights`);
+    if (weights) facts.push(`${weights.toLocaleString("en")} parameters`);
     if (op.weight && ["convolution", "dense"].includes(op.kind)) {
       facts.push(`${(plane * op.weight.data.length).toLocaleString("en")} multiplications`);
     }
@@ -85,7 +88,7 @@ class Inspector {
     this.element.replaceChildren(
       make("div", { class: "inspector-head" }, make("h2", {}, explorer.models.length > 1 ? `${op.label} of ${this.model.name}` : op.label),
         make("button", { class: "plain", "aria-label": "close the layer", onclick: () => explorer.closeLayer() }, "×")),
-      make("p", { class: "muted" }, `${op.module || "network"}: ${facts.join("; ")}`),
+      make("p", { class: "muted" }, `${op.module || "outside a layer"}: ${facts.join("; ")}. Channels, rows and columns count from 0.`),
       make("div", { class: "tiles-frame" }, this.tiles, this.marker), this.hoverText, this.other,
       make("div", { class: "row" }, this.switch), this.status, this.explanation,
     );
@@ -111,7 +114,7 @@ class Inspector {
     const scale = Math.max(1, Math.min(24, Math.floor(TILES_WIDTH / this.tiles.width)));
     this.tiles.style.width = `min(100%, ${this.tiles.width * scale}px)`;
     const [channel] = this.place(out.shape, this.at), off = this.model.network.off.get(this.step);
-    const isOff = Boolean(off && off.has(channel)), unit = out.shape.length === 1 ? "number" : "channel";
+    const isOff = Boolean(off && off.has(channel)), unit = out.shape.length === 1 ? "unit" : "channel";
     this.switch.textContent = isOff ? `switch ${unit} ${channel} on` : `switch ${unit} ${channel} off`;
     this.refreshOther();
     if (!explorer.last || this.element.querySelectorAll(".explanation .number").length < LIVE_TERMS) this.explain(op, out);
@@ -241,8 +244,8 @@ class Inspector {
     if (rule === "sum") return this.sum(explained, value);
     if (rule === "norm") {
       const { mean, deviation, weight, bias } = explained;
-      const from = explained.count ? `mean and deviation of ${explained.count.toLocaleString("en")} numbers of this image` : "mean and deviation as training left them";
-      return [make("p", { class: "formula" }, "(", number(terms[0]), ` − ${format(mean)}) / ${format(deviation)} × ${format(weight)} + ${format(bias)} = ${format(value)}`),
+      const from = explained.count ? `mean and standard deviation of ${explained.count.toLocaleString("en")} numbers of this layer's input` : "mean and standard deviation (with a small constant added to the variance) as they were after training";
+      return [make("p", { class: "formula" }, "(", number(terms[0]), ` − ${term(mean)}) / ${format(deviation)} × ${term(weight)} + ${term(bias)} = ${format(value)}`),
         make("p", { class: "muted" }, from)];
     }
     if (rule === "max" || rule === "average") {
@@ -274,6 +277,7 @@ class Inspector {
     const subtotal = (some) => some.reduce((sum, term) => sum + this.read(term) * term.factor, 0);
     const parts = [];
     if (area > 1) {
+      parts.push(make("p", { class: "muted" }, "Left: the patch of the input; click a number to see where it comes from. Right: the kernel; type another number to change a weight. Numbers at the same place are multiplied, and all products are added."));
       const channels = Array.from({ length: terms.length / area }, (_, c) => ({ c, terms: terms.slice(c * area, (c + 1) * area) }));
       channels.forEach((channel) => { channel.sum = subtotal(channel.terms); });
       const order = [...channels].sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
@@ -297,17 +301,17 @@ class Inspector {
           make("button", { class: "plain", onclick: () => { this.allChannels = true; this.refresh(); } }, "show them")));
       }
     }
-    parts.push(make("p", { class: "formula" }, `sum of products ${format(total)} + bias ${format(bias)} = ${format(value)}`));
+    parts.push(make("p", { class: "formula" }, `sum of products ${format(total)} + bias ${term(bias)} = ${format(value)}`));
     return parts;
   }
 
   // The patch of one input channel, its kernel, and the sum of their products.
   kernel(channel, terms, sum, columns) {
     const style = `grid-template-columns: repeat(${columns}, auto)`;
-    return make("div", { class: "kernel" }, make("h4", {}, `input channel ${channel}: ${format(sum)}`),
+    return make("div", { class: "kernel" }, make("h4", {}, `input channel ${channel}: the products add up to ${format(sum)}`),
       make("div", { class: "scroll product", tabindex: "0" },
         make("div", { class: "grid", style }, ...terms.map((term) => make("span", { class: "cell" }, this.term(term.input, term.at)))),
-        make("span", { class: "times" }, "×"),
+        make("span", { class: "times", title: "each number times the one at the same place" }, "⊙"),
         make("div", { class: "grid", style }, ...terms.map((term) => make("span", { class: "cell" }, this.weight(term))))));
   }
 }

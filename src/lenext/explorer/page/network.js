@@ -1,20 +1,20 @@
 // A convolutional network in plain JavaScript: every operation forward, backward, and explained number by number.
-//
+// Start with class Network at the end: run() is the forward pass, gradient() the backward pass.
 // A tensor is {shape, data}: shape [channels, height, width] or [length], data a Float32Array in that order.
-// An operation of the network has: kind, inputs (numbers of values; 0 is the image, operation p makes value p + 1),
+// An operation has: kind, inputs (which values it takes: value 0 is the image, operation p makes value p + 1),
 // shape (of its result), and its weights and settings by name.
 //
 // Each kind below has
 //   forward(op, inputs, out)             fills out.data
-//   backward(op, inputs, out, gradient)  returns the gradients of the inputs, given that of the result
+//   backward(op, inputs, out, gradient)  returns the gradients of the inputs, given that of the result (nothing is
+//                                        trained here, so weights get no gradients)
 //   explain(op, inputs, out, at)         says how the number at position `at` of the result came about:
-//                                        {rule, terms: [{input, at, factor}], ...}, where a term is a number of an
-//                                        input, times a factor
+//                                        {rule, terms: [{input, at, factor}], ...}; a term is one input number
 "use strict";
 
 const size = (shape) => shape.reduce((product, length) => product * length, 1);
 const zeros = (shape) => ({ shape, data: new Float32Array(size(shape)) });
-const planeOf = (shape) => size(shape.slice(1)); // numbers a channel: height x width, or 1 in a vector
+const planeOf = (shape) => size(shape.slice(1)); // how many numbers a channel has
 
 // Activations: the function, and its derivative at x where the function gave y.
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
@@ -35,10 +35,8 @@ const normalShare = (x) => (1 + erf(x / Math.SQRT2)) / 2;
 const geluTanh = (x) => Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x));
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 const activations = {
-  relu: [(x) => (x > 0 ? x : 0), (x) => (x > 0 ? 1 : 0)],
-  relu6: [(x) => clamp(x, 0, 6), (x) => (x > 0 && x < 6 ? 1 : 0)],
-  tanh: [Math.tanh, (x, y) => 1 - y * y],
-  sigmoid: [sigmoid, (x, y) => y * (1 - y)],
+  relu: [(x) => (x > 0 ? x : 0), (x) => (x > 0 ? 1 : 0)], relu6: [(x) => clamp(x, 0, 6), (x) => (x > 0 && x < 6 ? 1 : 0)],
+  tanh: [Math.tanh, (x, y) => 1 - y * y], sigmoid: [sigmoid, (x, y) => y * (1 - y)],
   silu: [(x) => x * sigmoid(x), (x, y) => sigmoid(x) * (1 + x - y)],
   gelu: [(x) => x * normalShare(x), (x) => normalShare(x) + x * normalDensity(x)],
   gelu_tanh: [(x) => (x * (1 + geluTanh(x))) / 2,
@@ -49,8 +47,8 @@ const activations = {
   hardswish: [(x) => x * clamp(x / 6 + 0.5, 0, 1), (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5)],
 };
 
-// The taps of a convolution: for each weight of a kernel (row) the input places that it meets, one an output place, in
-// the first group of channels; -1 beyond the border, where there are zeros.
+// The taps of a convolution: taps[k * places + p] is the position of the input number that weight k of a kernel meets at
+// output place p, in the first group of channels; -1 beyond the border, where the input counts as 0.
 const knownTaps = new WeakMap();
 function tapsOf(op, [, height = 1, width = 1]) {
   if (knownTaps.has(op)) return knownTaps.get(op);
@@ -73,7 +71,7 @@ function tapsOf(op, [, height = 1, width = 1]) {
   return knownTaps.set(op, taps).get(op);
 }
 
-// Mean and 1 / standard deviation of some numbers: of a channel at one place (step = plane), or of a block (step = 1).
+// Mean and 1 / standard deviation: of all channels at one place (step = plane), or of a group of channels (step = 1).
 function moments(data, start, count, step, eps) {
   let sum = 0, squares = 0;
   for (let k = 0; k < count; k++) sum += data[start + k * step];
@@ -82,7 +80,7 @@ function moments(data, start, count, step, eps) {
   return [mean, 1 / Math.sqrt(squares / count + eps)];
 }
 
-// The sets of numbers that a norm takes together, each as [start, count, step], and the channel of its k-th number.
+// The sets of numbers that a norm takes together, each as [start, count, step, channel of its k-th number].
 function normSets(op, input) {
   const plane = planeOf(input.shape), channels = input.shape[0];
   if (op.kind === "layer_norm") return Array.from({ length: plane }, (_, place) => [place, channels, plane, (k) => k]);
@@ -90,7 +88,7 @@ function normSets(op, input) {
   return Array.from({ length: op.groups }, (_, g) => [g * count, count, 1, (k) => Math.floor((g * count + k) / plane)]);
 }
 
-// A norm's weight for the number at `at` of a channel: one a channel, or one of its own.
+// A norm's weight may be one for each channel, or one for each number.
 const normWeight = (tensor, at, channel, fallback) => (tensor ? tensor.data[tensor.shape.length > 1 ? at : channel] : fallback);
 
 const norm = {
@@ -140,7 +138,7 @@ function poolWindow(op, input, o) {
 }
 
 const pool = {
-  // Calls visit(output, an input place of its window, the number that an average divides by); of one output, if given.
+  // Calls visit(output, an input place of its window, the number that an average divides by); `only`: for this output.
   each(op, input, visit, only = -1) {
     const inputPlane = planeOf(input.shape), plane = planeOf(op.shape), width = input.shape[2];
     for (let o = 0; o < plane; o++) {
@@ -162,7 +160,7 @@ const pool = {
     });
   },
   backward(op, [input], out, gradient) {
-    const result = zeros(input.shape), taken = new Uint8Array(out.data.length); // of equal ones the first is the largest
+    const result = zeros(input.shape), taken = new Uint8Array(out.data.length); // of equal ones the first gets it
     pool.each(op, input, (o, at, count) => {
       if (op.mode !== "max") result.data[at] += gradient.data[o] / count;
       else if (!taken[o] && input.data[at] === out.data[o]) { result.data[at] += gradient.data[o]; taken[o] = 1; }
@@ -178,21 +176,23 @@ const pool = {
 
 const operations = {
   convolution: {
-    // Sums over the taps: two places (x, y) of four output channels at a time, as each number read then counts eightfold.
+    // The rule: out[o, p] = bias[o] + the sum over k of weights[o, k] * columns[k, p]; columns[k, p] is the number that
+    // weight k meets at place p. Four output channels (o, q, r, s) and two places at once, only for speed: six numbers
+    // are read for eight products. so: where o's weights start; wo: a weight; xo: the sum at p; yo: at the next place.
     forward(op, [input], out) {
-      const outputs = op.shape[0] / op.groups, places = planeOf(op.shape), rows = size(op.weight.shape.slice(1));
+      const outputs = op.shape[0] / op.groups, places = planeOf(op.shape), weightCount = size(op.weight.shape.slice(1));
       const taps = tapsOf(op, input.shape), columns = new Float32Array(taps.length), weights = op.weight.data;
       for (let group = 0; group < op.groups; group++) {
         const offset = group * op.weight.shape[1] * planeOf(input.shape), end = (group + 1) * outputs;
         for (let k = 0; k < taps.length; k++) columns[k] = taps[k] < 0 ? 0 : input.data[taps[k] + offset];
         for (let first = group * outputs; first < end; first += 4) {
           const channel = (k) => Math.min(first + k, end - 1), bias = (k) => (op.bias ? op.bias.data[channel(k)] : 0);
-          const o = channel(0), q = channel(1), r = channel(2), s = channel(3); // twice the last one where there are fewer
-          const bo = bias(0), bq = bias(1), br = bias(2), bs = bias(3), so = o * rows, sq = q * rows, sr = r * rows, ss = s * rows;
+          const o = channel(0), q = channel(1), r = channel(2), s = channel(3); // the last one again where fewer are left
+          const bo = bias(0), bq = bias(1), br = bias(2), bs = bias(3), so = o * weightCount, sq = q * weightCount, sr = r * weightCount, ss = s * weightCount;
           for (let p = 0; p < places; p += 2) {
             const next = p + 1 < places ? 1 : 0;
             let xo = bo, xq = bq, xr = br, xs = bs, yo = bo, yq = bq, yr = br, ys = bs;
-            for (let k = 0, at = p; k < rows; k++, at += places) {
+            for (let k = 0, at = p; k < weightCount; k++, at += places) {
               const x = columns[at], y = columns[at + next];
               const wo = weights[so + k], wq = weights[sq + k], wr = weights[sr + k], ws = weights[ss + k];
               xo += wo * x; xq += wq * x; xr += wr * x; xs += ws * x;
@@ -207,11 +207,11 @@ const operations = {
     },
     backward(op, [input], out, gradient) {
       const result = zeros(input.shape), outputs = op.shape[0] / op.groups, taps = tapsOf(op, input.shape);
-      const places = planeOf(op.shape), rows = size(op.weight.shape.slice(1));
+      const places = planeOf(op.shape), weightCount = size(op.weight.shape.slice(1));
       for (let o = 0; o < op.shape[0]; o++) {
         const offset = Math.floor(o / outputs) * op.weight.shape[1] * planeOf(input.shape);
-        for (let k = 0; k < rows * places; k++) {
-          const g = op.weight.data[o * rows + Math.floor(k / places)] * gradient.data[o * places + (k % places)];
+        for (let k = 0; k < weightCount * places; k++) {
+          const g = op.weight.data[o * weightCount + Math.floor(k / places)] * gradient.data[o * places + (k % places)];
           if (taps[k] >= 0) result.data[taps[k] + offset] += g;
         }
       }
@@ -219,17 +219,17 @@ const operations = {
     },
     explain(op, [input], out, at) {
       const [, channels, kernelHeight = 1, kernelWidth = 1] = op.weight.shape, places = planeOf(op.shape);
-      const o = Math.floor(at / places), taps = tapsOf(op, input.shape), rows = channels * kernelHeight * kernelWidth;
+      const o = Math.floor(at / places), taps = tapsOf(op, input.shape), weightCount = channels * kernelHeight * kernelWidth;
       const offset = Math.floor(o / (op.shape[0] / op.groups)) * channels * planeOf(input.shape);
-      const terms = Array.from({ length: rows }, (_, row) => {
-        const tap = taps[row * places + (at % places)], weight = o * rows + row;
+      const terms = Array.from({ length: weightCount }, (_, row) => {
+        const tap = taps[row * places + (at % places)], weight = o * weightCount + row;
         return { input: 0, at: tap < 0 ? -1 : tap + offset, factor: op.weight.data[weight], weight };
       });
       const firstChannel = offset / planeOf(input.shape);
       return { rule: "sum", terms, bias: op.bias ? op.bias.data[o] : 0, columns: kernelWidth, rows: kernelHeight, firstChannel };
     },
   },
-  get dense() { return operations.convolution; }, // of a map of one place
+  get dense() { return operations.convolution; }, // of a map of 1 x 1
   scale: pointwise((op, c) => [op.factor.data[c % op.factor.data.length], op.summand.data[c % op.summand.data.length]]),
   batch_norm: pointwise((op, c) => {
     const factor = (op.weight ? op.weight.data[c] : 1) / Math.sqrt(op.variance.data[c] + op.eps);
@@ -371,7 +371,7 @@ class Network {
 
   probabilities() { return softmax(this.values[this.values.length - 1].data); }
 
-  // Returns the derivative of a class's logit by each number of the image, by the chain rule: from the last operation
+  // Returns the derivative of a class's logit with respect to each number of the image, by the chain rule: from the last operation
   // back; where a value is used twice, its gradients add up.
   gradient(label) {
     const gradients = this.values.map(() => null), last = this.values.length - 1;
