@@ -1,9 +1,8 @@
 """The explorer's pages, their size and time until the first and the next answer: python -m benchmarks.explorer.
 
-Each network has random weights. Beside it torch computes the same image with one thread, in turn.
+Each network was trained for a step. Beside it torch computes the same image with one thread, in turn.
 """
 
-import os
 import shutil
 import tempfile
 import time
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import lenext
 from benchmarks.harness import report, spread
-from lenext.workflows.explore_source import open_untrained
+from lenext.workflows.open_weights import open_weights
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lenet": ("fp32", {}),
@@ -57,14 +57,13 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for title, (stored_as, options) in NETWORKS.items():
             name = title.split()[0]
-            path, network = write_page(Path(folder), name, stored_as, options)
+            path, network, image = write_page(Path(folder), name, stored_as, options)
             loads = []
             for _ in range(LOADS):
                 page = browser.new_page()
                 loads.append(load(page, path))
                 if len(loads) < LOADS:
                     page.close()
-            image = torch.zeros(1, *open_untrained(name).description.preprocessing.input_shape)
             page.evaluate(TIME, 3)
             torch_milliseconds(network, image)
             own, other = [], []
@@ -78,7 +77,7 @@ def main() -> None:
                     "network": title,
                     "parameters": sum(weights.numel() for weights in network.parameters()),
                     "weights": stored_as,
-                    "page, MB": os.path.getsize(path) / 1e6,
+                    "page, MB": path.stat().st_size / 1e6,
                     "first answer, s": spread(loads)["median"],
                     "an answer, ms": found["median"],
                     "interquartile range": f"{found['low']:.3g} to {found['high']:.3g}",
@@ -90,21 +89,22 @@ def main() -> None:
     report("explorer", rows, {})
 
 
-def write_page(folder: Path, name: str, stored_as: Any, options: dict[str, Any]) -> tuple[Path, torch.nn.Module]:
-    """Write the page of a network, and return it with the network."""
+def write_page(
+    folder: Path, name: str, stored_as: Any, options: dict[str, Any]
+) -> tuple[Path, torch.nn.Module, torch.Tensor]:
+    """Write the page of a network after one step of training, and return it with the network and a blank input."""
     torch.manual_seed(0)
     run = lenext.train(
         name, "digits" if name == "lenet" else write_images(folder), epochs=1, train_samples=10, options=options,
         runs_dir=folder / "runs", quiet=True, offline=True,
     )  # fmt: skip
-    network = lenext.create(name, **options).eval()
-    return lenext.explore(run, stored_as=stored_as, quiet=True), network
+    network, description = open_weights(run)
+    blank = torch.zeros(1, *description.preprocessing.input_shape)
+    return lenext.explore(run, stored_as=stored_as, quiet=True), network.eval(), blank
 
 
 def write_images(folder: Path) -> Path:
     """Return a folder of a few small images of ten classes."""
-    from PIL import Image
-
     photos = folder / "photos"
     for label in range(10):
         for number in range(10):

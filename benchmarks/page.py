@@ -62,7 +62,7 @@ training and evaluation.""",
 the change costs, plus the value of its points in seconds by the second row. The interval of a difference comes from the
 spread between seeds over all rows.""",
     "explorer": """Pages of `lenext explore` in headless Chromium: their size, the time from opening one to its first
-answer, and the time of an answer with all maps, beside torch with one thread, in turn. Random weights.""",
+answer, and the time of an answer with all maps, beside torch with one thread, in turn.""",
     "frozen": """ResNet-18 at 224 px, 20 epochs, random crops and flips, on a folder of photographs, with `--freeze
 backbone`: the features of two or five views of each image computed once, or every layer in every step; in turn.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",

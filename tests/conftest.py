@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; for the processes that tests start too
 
@@ -20,8 +21,12 @@ from PIL import Image
 
 import lenext
 from lenext.data.dataset import Dataset
+from tests.browser import CHROMIUM
 from tests.figures import DRAWN, UNDRAWN
 from tests.recovery.fork_server import ForkServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 torch.set_num_threads(1)
 if threading.current_thread() is threading.main_thread():
@@ -54,6 +59,17 @@ def fork_server() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, for the modules whose tests are marked IN_BROWSER."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,14 @@ Usage: `python docs/images/front.py`; it needs Chromium.
 """
 
 import html
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
+from photograph import SCHEMES, photograph
+
 HERE = Path(__file__).parent
 COMMAND = "lenext train lenet --data digits --epochs 10"
-SCHEMES = {"dark": 0, "light": 1}  # Chromium's numbers
 COLORS = {"dark": ("#0d1117", "#161b22", "#e6edf3"), "light": ("#ffffff", "#f6f8fa", "#1f2328")}
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; padding: 24px; background: {0}; display: flex; gap: 24px; width: 1552px; height: 800px }}
@@ -27,21 +27,13 @@ iframe {{ border: 0; width: 1000px; height: 1050px; transform: scale(.763); tran
 
 def main() -> None:
     """Train, write a page with both, and photograph it."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(COMMAND.split(), cwd=folder, capture_output=True, text=True, check=True)
-        for name, number in SCHEMES.items():
-            page = Path(folder, f"{name}.html")
+        for scheme in SCHEMES:
+            page = Path(folder, f"{scheme}.html")
             report = "runs/lenet-digits/report.html"
-            page.write_text(PAGE.format(*COLORS[name], html.escape(COMMAND), html.escape(done.stdout), report))
-            subprocess.run(
-                [
-                    browser, "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1600,848",
-                    f"--blink-settings=preferredColorScheme={number}", "--allow-file-access-from-files",
-                    "--virtual-time-budget=5000", f"--screenshot={HERE / f'front-{name}.png'}", page.as_uri(),
-                ],
-                check=True, capture_output=True,
-            )  # fmt: skip
+            page.write_text(PAGE.format(*COLORS[scheme], html.escape(COMMAND), html.escape(done.stdout), report))
+            photograph(page.as_uri(), HERE / f"front-{scheme}.png", scheme, 1600, 848)
 
 
 if __name__ == "__main__":

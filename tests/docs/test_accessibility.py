@@ -1,17 +1,15 @@
 """Pages have no serious finding of axe, in a real browser, light and dark: reports, comparisons, audits, the site."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import lenext
+from tests.browser import IN_BROWSER
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SITE = Path(__file__).resolve().parents[2] / "docs" / "_build" / "html"
 SITE_PAGES = (
     "index", "tutorials/first-run", "guides/predicting", "reference/generated/verbs", "reference/generated/networks",
@@ -20,18 +18,7 @@ SITE_PAGES = (
 SERIOUS = ("serious", "critical")
 SIZES = ((390, 844), (1440, 900))
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which .ci/run installs"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The explorer's page in a real browser: its numbers are torch's, and everything on it works."""
 
 import base64
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from torch import nn
 
 import lenext
@@ -24,25 +23,14 @@ from lenext.explorer.tracing import trace
 from lenext.models.variant import IMAGENET
 from lenext.runs.folder import Run
 from lenext.workflows.open_weights import open_weights
+from tests.browser import IN_BROWSER
 from tests.conftest import draw_image
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 NETWORKS = ("lenet", "googlenet_32px", "convnext_32px")
 NO_SAMPLES = Samples(np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64))
 HOSTILE = "</script><img src=x onerror=window.hacked=1>"
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which .ci/run installs"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")

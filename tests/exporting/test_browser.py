@@ -13,19 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 import lenext
 from lenext.runs.predict import Prediction
+from tests.browser import IN_BROWSER
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PACKAGE = "onnxruntime-web@1.30.0"
 NEEDED = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, which .ci/run installs"),
-]
+pytestmark = IN_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +57,9 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("network", "mode"), [("lenet", "L"), ("resnet18_32px", "RGB")])
-def test_javascript_of_the_card(network: str, mode: str, runtime: Path, server: str, tmp_path: Path) -> None:
+def test_javascript_of_the_card(
+    network: str, mode: str, runtime: Path, server: str, browser: Browser, tmp_path: Path
+) -> None:
     settings = {"epochs": 1, "train_samples": 20, "runs_dir": tmp_path / "runs", "quiet": True}
     if mode == "RGB":
         random = np.random.default_rng(0)
@@ -82,15 +81,13 @@ def test_javascript_of_the_card(network: str, mode: str, runtime: Path, server: 
     (tmp_path / "page.html").write_text(
         f"<script type=module>{script}\nwindow.found = Array.from(probabilities.data);</script>"
     )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{server}/page.html")
-        page.wait_for_function("window.found !== undefined", timeout=60_000)
-        found = page.evaluate("window.found")
-        browser.close()
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{server}/page.html")
+    page.wait_for_function("window.found !== undefined", timeout=60_000)
+    found = page.evaluate("window.found")
+    page.close()
     assert not errors
     (expected,) = lenext.predict(run, tmp_path / "photo.png", top=10, precision="fp32")
     assert isinstance(expected, Prediction)

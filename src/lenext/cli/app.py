@@ -40,6 +40,10 @@ Options = Annotated[
     list[str] | None,
     Parameter(name="--option", help="Option of the network, KEY=VALUE, e.g. activation=tanh; repeatable.", negative=""),
 ]
+StoredWeights = Annotated[Literal["best", "last"] | None, Parameter(help="Weights of the run to use (default: best).")]
+UserNetwork = Annotated[
+    str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
+]
 RunsDir = Annotated[Path, Parameter(help="Folder of the runs.")]
 
 
@@ -47,12 +51,8 @@ RunsDir = Annotated[Path, Parameter(help="Folder of the runs.")]
 class WeightsOptions:
     """Options for loading trained weights and computing with them, named as the parameters of the workflows."""
 
-    weights: Annotated[Literal["best", "last"] | None, Parameter(help="Weights of the run to use (default: best).")] = (
-        None
-    )
-    network: Annotated[
-        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
-    ] = ""
+    weights: StoredWeights = None
+    network: UserNetwork = ""
     device: Annotated[Device, Parameter(help="Device to compute on; auto: cuda, else mps, else cpu.")] = "auto"
     precision: Annotated[
         Precision, Parameter(help="Precision of the arithmetic; auto: bf16 or fp16 where the device is fast in it.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import DataDir, Offline, app
+from lenext.cli.app import DataDir, Offline, StoredWeights, UserNetwork, app
 
 
 @app.command
@@ -19,10 +19,8 @@ def explore(
         str, Parameter(help="A second run or weights file, to see both side by side: a variant, or another epoch.")
     ] = "",
     out: Annotated[Path | None, Parameter(help="The page (default: RUN/explorer.html, or NAME.html here).")] = None,
-    weights: Annotated[Literal["best", "last"] | None, Parameter(help="Weights of the run (default: best).")] = None,
-    network: Annotated[
-        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
-    ] = "",
+    weights: StoredWeights = None,
+    network: UserNetwork = "",
     pretrained: Annotated[
         bool, Parameter(negative="", help="Explore the published weights of a network given by name.")
     ] = False,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import DataDir, Offline, app
+from lenext.cli.app import DataDir, Offline, StoredWeights, UserNetwork, app
 
 
 @app.command
@@ -24,10 +24,8 @@ def export(
         bool,
         Parameter(negative="", help="Quantize the network, if it stays as good and becomes faster here."),
     ] = False,
-    weights: Annotated[Literal["best", "last"] | None, Parameter(help="Weights of the run (default: best).")] = None,
-    network: Annotated[
-        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
-    ] = "",
+    weights: StoredWeights = None,
+    network: UserNetwork = "",
     pretrained: Annotated[
         bool, Parameter(negative="", help="Export the published weights of a network given by name.")
     ] = False,

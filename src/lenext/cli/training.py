@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lenext.cli.app import INTEGER, DataDir, Offline, Options, app, parse_pairs
+from lenext.cli.app import INTEGER, DataDir, Offline, Options, UserNetwork, app, parse_pairs
 from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings, takes_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
@@ -67,9 +67,7 @@ def resume(
     /,
     *,
     epochs: Annotated[int | None, INTEGER, Parameter(help="Total number of epochs, more than in its recipe.")] = None,
-    network: Annotated[
-        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
-    ] = "",
+    network: UserNetwork = "",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from lenext.cli.app import INTEGER, DataDir, Offline, WeightsOptions, app
+from lenext.cli.app import INTEGER, DataDir, Offline, UserNetwork, WeightsOptions, app
 from lenext.foundation.errors import LenextError
 from lenext.foundation.files import csv_text
 from lenext.foundation.settings import OnBadImage
@@ -119,9 +119,7 @@ def report(
     run: Annotated[str, Parameter(help="Folder of the run.")],
     /,
     *,
-    network: Annotated[
-        str, Parameter(help="File of a user-defined network, FILE.py:Class, which is executed to load its weights.")
-    ] = "",
+    network: UserNetwork = "",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.explorer.operations import Operation
+from lenext.foundation.arithmetic import output_size
 
 Compute = Callable[[Operation, list[Tensor]], Tensor]
 
@@ -20,42 +21,39 @@ def evaluate(operations: Sequence[Operation], images: Tensor) -> list[Tensor]:
     return values[1:]
 
 
-def tensors(operation: Operation, *roles: str) -> list[Tensor | None]:
-    return [operation.tensors.get(role) for role in roles]
-
-
 def by_channel(values: Tensor, like: Tensor) -> Tensor:
     """Return one number a channel, shaped to fit images or vectors with a batch."""
     return values.reshape(-1, *(1 for _ in like.shape[2:]))
 
 
 def convolution(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    weight, bias = tensors(operation, "weight", "bias")
+    weight, bias = weight_and_bias(operation)
     assert weight is not None
     return F.conv2d(inputs[0], weight, bias, **operation.settings)
 
 
 def dense(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    weight, bias = tensors(operation, "weight", "bias")
-    assert weight is not None
-    return F.linear(inputs[0], weight, bias)
+    return F.linear(inputs[0], **operation.tensors)
 
 
 def batch_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    mean, variance, weight, bias = tensors(operation, "mean", "variance", "weight", "bias")
-    assert mean is not None
-    assert variance is not None
-    return F.batch_norm(inputs[0], mean, variance, weight, bias, eps=operation.settings["eps"])
+    mean, variance = operation.tensors["mean"], operation.tensors["variance"]
+    return F.batch_norm(inputs[0], mean, variance, *weight_and_bias(operation), eps=operation.settings["eps"])
+
+
+def weight_and_bias(operation: Operation) -> tuple[Tensor | None, Tensor | None]:
+    """Return those that it has; a norm may have neither."""
+    return operation.tensors.get("weight"), operation.tensors.get("bias")
 
 
 def layer_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    weight, bias = tensors(operation, "weight", "bias")
     last = inputs[0].movedim(1, -1)
-    return F.layer_norm(last, last.shape[-1:], weight, bias, operation.settings["eps"]).movedim(-1, 1)
+    normal = F.layer_norm(last, last.shape[-1:], *weight_and_bias(operation), operation.settings["eps"])
+    return normal.movedim(-1, 1)
 
 
 def group_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    weight, bias = tensors(operation, "weight", "bias")
+    weight, bias = weight_and_bias(operation)
     if weight is not None and weight.dim() > 1:
         return F.layer_norm(inputs[0], operation.shape, weight, bias, operation.settings["eps"])
     return F.group_norm(inputs[0], operation.settings["groups"], weight, bias, operation.settings["eps"])
@@ -64,10 +62,7 @@ def group_norm(operation: Operation, inputs: list[Tensor]) -> Tensor:
 def pool(operation: Operation, inputs: list[Tensor]) -> Tensor:
     settings = operation.settings
     window = (settings["kernel"], settings["stride"], settings["padding"])
-    is_rounded_up = operation.shape[1:] != tuple(
-        (length + 2 * pad - side) // move + 1
-        for length, side, move, pad in zip(inputs[0].shape[2:], *window, strict=True)
-    )
+    is_rounded_up = operation.shape[1:] != tuple(map(output_size, inputs[0].shape[2:], *window))
     if settings["mode"] == "max":
         return F.max_pool2d(inputs[0], *window, ceil_mode=is_rounded_up)
     return F.avg_pool2d(inputs[0], *window, ceil_mode=is_rounded_up, count_include_pad=settings["countPadding"])
@@ -93,9 +88,7 @@ def activation(operation: Operation, inputs: list[Tensor]) -> Tensor:
 
 
 def scale(operation: Operation, inputs: list[Tensor]) -> Tensor:
-    factor, summand = (
-        by_channel(each, inputs[0]) for each in tensors(operation, "factor", "summand") if each is not None
-    )
+    factor, summand = (by_channel(operation.tensors[role], inputs[0]) for role in ("factor", "summand"))
     return inputs[0] * factor + summand
 
 

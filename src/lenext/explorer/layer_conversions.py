@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from lenext.explorer.operations import CONVERSIONS, Builder, UnsupportedError, Value, as_list, converts
+from lenext.foundation.arithmetic import output_size
 
 ONES = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
 ACTIVATIONS = (
@@ -44,8 +45,8 @@ def convert_conv2d(
         padding = [size // 2 for size in total] if padding == "same" else [0, 0]
     padding = pair(padding)
     sizes = [
-        (size + 2 * pad - step * (side - 1) - 1) // move + 1
-        for size, side, pad, step, move in zip(image.shape[1:], kernel, padding, dilation, stride, strict=True)
+        output_size(size, side, move, pad, step)
+        for size, side, move, pad, step in zip(image.shape[1:], kernel, stride, padding, dilation, strict=True)
     ]
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     shape = (weight.shape[0], *sizes)
@@ -181,10 +182,9 @@ def pooled_shape(
     """Return the shape of maps (C, H, W) after pooling, by torch's rule for windows that pass the border."""
     sizes = []
     for length, side, move, pad in zip(shape[1:], kernel, stride, padding, strict=True):
-        steps, rest = divmod(length + 2 * pad - side, move)
-        if ceil_mode and rest and (steps + 1) * move < length + pad:
-            steps += 1
-        sizes.append(steps + 1)
+        size = output_size(length, side, move, pad)
+        has_rest = (length + 2 * pad - side) % move > 0
+        sizes.append(size + 1 if ceil_mode and has_rest and size * move < length + pad else size)
     return (shape[0], *sizes)
 
 

@@ -77,13 +77,9 @@ class Builder:
     ) -> Value:
         """Append an operation, and return its value: stored as another one is, or of a shape in the stored order."""
         shape = like.shape if isinstance(like, Value) else tuple(int(size) for size in like)
-        stored = {role: tensor for role, tensor in (tensors or {}).items() if tensor is not None}
-        self.operations.append(
-            Operation(
-                kind, tuple(each.position for each in inputs), shape, self.module,
-                {role: tensor.float() for role, tensor in stored.items()}, settings or {},
-            )
-        )  # fmt: skip
+        stored = {role: tensor.float() for role, tensor in (tensors or {}).items() if tensor is not None}
+        positions = tuple(each.position for each in inputs)
+        self.operations.append(Operation(kind, positions, shape, self.module, stored, settings or {}))
         axes = like.axes if isinstance(like, Value) else tuple(range(len(shape)))
         return Value(len(self.operations), shape, axes)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from lenext.explorer import layer_conversions, tensor_conversions  # noqa: F401 (they register themselves)
 from lenext.explorer.operations import CONVERSIONS, Builder, Operation, UnsupportedError, Value
+from lenext.exporting.diagnosis import first_line
 from lenext.exporting.onnx_file import quiet_exporter
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.modes import evaluation_mode
@@ -34,8 +35,9 @@ def trace(network: nn.Module, input_shape: tuple[int, int, int]) -> list[Operati
         try:
             program = torch.export.export(network, (blank_image(network, input_shape),))
         except Exception as error:  # a user-defined network may raise anything
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ConfigurationError(f"explore: the network cannot be traced: {reason}; {INSTEAD}") from error
+            raise ConfigurationError(
+                f"explore: the network cannot be traced: {first_line(error)}; {INSTEAD}"
+            ) from error
     return Tracer(program, input_shape).trace()
 
 

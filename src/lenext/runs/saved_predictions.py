@@ -71,6 +71,11 @@ class SavedPredictions:
             if counts[true, predicted]
         ]  # fmt: skip
 
+    def places_in(self, ids: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the place of each prediction's sample among the ids of a split; -1 where it is not there."""
+        place_by_id = {str(sample): place for place, sample in enumerate(ids.tolist())}
+        return np.array([place_by_id.get(sample, -1) for sample in self.samples.tolist()], dtype=np.int64)
+
     def confident_mistakes(self, count: int) -> NDArray[np.int64]:
         """Return the rows of the most confident wrong predictions, the most confident first."""
         return confident_mistakes(self.labels, self.predicted, self.probability, self.loss)[:count]

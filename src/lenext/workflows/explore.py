@@ -24,7 +24,7 @@ from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
 from lenext.workflows.context import Context
 from lenext.workflows.explore_samples import collect_samples, views
-from lenext.workflows.explore_source import Opened, check_alike, is_user_defined, open_model
+from lenext.workflows.explore_source import Opened, check_alike, network_of, open_model
 from lenext.workflows.open_weights import StoredWeights
 
 StoredAs = Literal["auto", "fp32", "fp24", "int8"]
@@ -76,11 +76,12 @@ def explore(
     convert("stored_as", stored_as, StoredAs)
     path = page_path(model, out)
     with open_console(quiet) as console:
-        user_network = network if not against or is_user_defined(model) else ""
-        first = open_model(model, weights, user_network, pretrained, Context(data_dir, offline))
+        second_network = network_of(against, network) if against else ""
+        first_network = network_of(model, network) if second_network else network
+        first = open_model(model, weights, first_network, pretrained, Context(data_dir, offline))
         opened = [first]
         if against:
-            opened.append(open_model(against, None, network if is_user_defined(against) else "", False, Context()))
+            opened.append(open_model(against, None, second_network, False, Context()))
             check_alike(*opened)
         storage = choose_storage(opened, stored_as)
         names = " and ".join(each.name for each in opened)

@@ -81,10 +81,9 @@ def spread(labels: NDArray[np.int64], count: int) -> list[int]:
 
 def cell_rows(answers: SavedPredictions, split: Split, room: int) -> dict[tuple[int, int], list[int]]:
     """Return rows of a split for cells of the confusion matrix: mistakes first, one of each cell in turn."""
-    place_by_id = {str(sample): place for place, sample in enumerate(split.ids.tolist())}
     rows: dict[tuple[int, int], list[int]] = {}
-    for row, (true, predicted) in enumerate(zip(answers.labels.tolist(), answers.predicted.tolist(), strict=True)):
-        place = place_by_id.get(answers.samples[row], -1)
+    samples = (answers.labels, answers.predicted, answers.places_in(split.ids))
+    for true, predicted, place in zip(*(values.tolist() for values in samples), strict=True):
         places = rows.setdefault((true, predicted), [])
         if place >= 0 and len(places) < IMAGES_PER_CELL:
             places.append(place)

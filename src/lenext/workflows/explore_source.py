@@ -69,12 +69,13 @@ def open_model(
     return Opened(shown, prepared(module), description, opened, opened is not None and weights != "last")
 
 
-def is_user_defined(model: str | Path | Run) -> bool:
-    """Return whether a run is of a user-defined network; of weights alone, whether they are of none that has a name."""
+def network_of(model: str | Path | Run, network: nn.Module | str) -> nn.Module | str:
+    """Return the user's own network where a run or file of weights needs it, else an empty text."""
     path = model.path if isinstance(model, Run) else expand_path(model)
-    if path.is_dir():
-        return Run.open(path).experiment.network not in MODELS
-    return path.is_file() and load_weights(path)[1].network not in MODELS
+    if not network or not path.exists():
+        return ""
+    name = Run.open(path).experiment.network if path.is_dir() else load_weights(path)[1].network
+    return "" if name in MODELS else network
 
 
 def prepared(module: nn.Module) -> nn.Module:

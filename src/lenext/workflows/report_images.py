@@ -95,8 +95,7 @@ class ReportImages:
     def find_samples(self, split: Split, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of predictions whose samples are in a split, and their places in the split."""
         assert self.answers is not None
-        place_by_id = {str(sample): place for place, sample in enumerate(split.ids.tolist())}
-        places = np.array([place_by_id.get(self.answers.samples[row], -1) for row in rows], dtype=np.int64)
+        places = self.answers.places_in(split.ids)[rows]
         return rows[places >= 0], places[places >= 0]
 
     def explanations(self) -> tuple[list[dict[str, Any]], str]:

@@ -165,7 +165,7 @@ class Diagram {
   // Unfolds the parts around an operation.
   reveal(p) {
     const open = (part) => { for (const child of part.children) if (child.start <= p && p < child.end && child.children.length) { child.open = true; open(child); } };
-    if (!this.canvases.has(p) || this.element.querySelector(`button[data-step="${p}"]`) === null) { open(this.tree); this.build(); }
+    if (this.element.querySelector(`button[data-step="${p}"]`) === null) { open(this.tree); this.build(); }
     this.mark(p);
   }
 

@@ -9,7 +9,7 @@ const MAX_PIXELS = 64e6, MAX_CANVAS_PIXELS = 16e6; // some browsers draw no larg
 // The bytes of an entry as numbers.
 function unpacked(bytes, { type, shape, start, scales }) {
   const count = size(shape);
-  if (type === "uint8") return { shape, data: new Uint8ClampedArray(bytes.subarray(start, start + count)) };
+  if (type === "uint8") return { shape, data: new Uint8ClampedArray(bytes.buffer, bytes.byteOffset + start, count) };
   const data = new Float32Array(count);
   if (type === "int8") {
     const levels = new Int8Array(bytes.buffer, bytes.byteOffset + start, count), each = count / shape[0];
@@ -191,24 +191,19 @@ class Explorer {
   }
 
   clear() {
-    this.stopCamera();
-    this.base = this.blank;
-    this.example = null;
-    this.truth = null;
-    this.covers = [];
-    this.inkContext.clearRect(0, 0, this.ink.width, this.ink.height);
-    this.markExample();
     this.say("");
-    this.update();
+    this.setBase(this.blank);
   }
 
   say(text) { byId("message").textContent = text; }
 
-  setBase(pixels) {
+  // Replaces the image, and all that was drawn on it; `truth` is its class and `example` its number, where known.
+  setBase(pixels, truth = null, example = null) {
     this.stopCamera();
     this.covers = [];
     this.inkContext.clearRect(0, 0, this.ink.width, this.ink.height);
-    this.base = pixels;
+    Object.assign(this, { base: pixels, truth, example });
+    byId("examples").querySelectorAll("button").forEach((button, at) => button.setAttribute("aria-pressed", String(at === example)));
     this.update();
   }
 
@@ -238,9 +233,6 @@ class Explorer {
     const canvas = make("canvas", { width, height }), context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
     context.drawImage(source, 0, 0);
     const pixels = fromCanvas(context.getImageData(0, 0, width, height), this.settings.channels);
-    this.example = null;
-    this.truth = null;
-    this.markExample();
     this.setBase(fitted(pixels, this.settings.storedSize, this.settings.fit));
   }
 
@@ -274,38 +266,30 @@ class Explorer {
   }
 
   buildExamples() {
-    byId("examples").replaceChildren(...this.page.examples.map((example, at) => {
-      const canvas = make("canvas", { "aria-hidden": "true" });
-      drawPixels(canvas, this.pixelsOf(example));
-      return make("button", { class: "example", "aria-label": `example: ${this.page.classes[example.label]}`, onclick: () => this.takeExample(at) }, canvas);
-    }));
+    byId("examples").replaceChildren(...this.page.examples.map((sample, at) => (
+      this.sampleButton(sample, `example: ${this.page.classes[sample.label]}`, () => this.takeExample(at)))));
     byId("examples-heading").hidden = !this.page.examples.length;
   }
 
-  pixelsOf(sample) {
-    const known = unpacked(this.bytes, this.entries[sample.pixels]);
-    const each = size(this.blank.shape);
-    return { shape: this.blank.shape, data: known.data.subarray(sample.row * each, (sample.row + 1) * each) };
+  sampleButton(sample, label, onclick) {
+    const canvas = make("canvas", { "aria-hidden": "true" });
+    drawPixels(canvas, this.pixelsOf(sample));
+    return make("button", { class: "example", "aria-label": label, onclick }, canvas);
+  }
+
+  pixelsOf({ pixels, row }) {
+    const each = size(this.blank.shape), { data } = unpacked(this.bytes, this.entries[pixels]);
+    return { shape: this.blank.shape, data: data.subarray(row * each, (row + 1) * each) };
   }
 
   takeExample(at) {
-    const count = this.page.examples.length;
-    if (!count) return;
-    this.takeSample(this.page.examples[at % count]);
-    this.example = at % count;
-    this.markExample();
+    const { examples } = this.page;
+    if (examples.length) this.takeSample(examples[at % examples.length], at % examples.length);
   }
 
-  takeSample(sample) {
-    this.example = null;
-    this.markExample();
-    this.truth = sample.label;
+  takeSample(sample, example = null) {
     this.say("");
-    this.setBase(this.pixelsOf(sample));
-  }
-
-  markExample() {
-    byId("examples").querySelectorAll("button").forEach((button, at) => button.setAttribute("aria-pressed", String(at === this.example)));
+    this.setBase(this.pixelsOf(sample), sample.label, example);
   }
 
   // The stored pixels: what was chosen, with ink over it, squares that cover it, and noise.
@@ -362,15 +346,18 @@ class Explorer {
     clearTimeout(this.occlusionTimer);
     cancelAnimationFrame(this.frame);
     this.frame = requestAnimationFrame(() => {
-      this.shown = this.pixels();
-      drawPixels(this.pad, this.shown);
+      this.drawPad();
       if (this.milliseconds > SLOW) this.timer = setTimeout(() => this.compute(), 150);
       else this.compute();
     });
   }
 
+  drawPad() {
+    this.shown = this.pixels();
+    drawPixels(this.pad, this.shown);
+  }
+
   compute() {
-    this.shown = this.shown || this.pixels();
     const started = performance.now();
     for (const model of this.models) model.network.run(prepared(this.shown, model.settings));
     const computed = performance.now() - started, count = this.models.reduce((sum, model) => sum + model.steps.length, 0);
@@ -382,7 +369,6 @@ class Explorer {
   changed(model, step) {
     const { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
     model.network.run(model.network.values[0], first);
-    byId("undo").hidden = byId("undo-text").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
     this.show();
   }
 
@@ -393,12 +379,12 @@ class Explorer {
       model.changed.clear();
       model.network.off.clear();
     });
-    byId("undo").hidden = byId("undo-text").hidden = true;
     this.pad.focus();
     this.compute();
   }
 
   show() {
+    byId("changes").hidden = !this.models.some((each) => each.changed.size || each.network.off.size);
     this.showAnswer();
     this.diagrams.forEach((diagram) => diagram.refresh());
     this.inspector.refresh();
@@ -414,7 +400,7 @@ class Explorer {
       make("span", { class: "class", dir: "auto" }, classes[label]),
       make("span", { class: "bars" }, ...answers.map((answer, at) => make("span", { class: `bar bar-${at}`, style: `width:${(100 * answer[label]).toFixed(2)}%` }))),
       make("span", { class: "share", "data-value": String(answers[0][label]) }, answers.map((answer) => percent(answer[label])).join(" · ")))));
-    const verdict = (label) => (label < 0 ? "none: the values are too large to compute with" : this.truth === null || this.truth === undefined ? classes[label]
+    const verdict = (label) => (label < 0 ? "none: the values are too large to compute with" : this.truth === null ? classes[label]
       : label === this.truth ? `${classes[label]}, which is correct` : `${classes[label]}, but it is ${classes[this.truth]}`);
     const text = best.length === 1 ? verdict(best[0]) : best.map((label, at) => `${verdict(label)} (${this.models[at].name})`).join("; ");
     if (byId("verdict").textContent !== text) byId("verdict").textContent = text; // it is read aloud
@@ -516,11 +502,11 @@ class Explorer {
   showCell(a, b, count, samples) {
     const { classes } = this.page;
     byId("cell-heading").textContent = `${classes[a]} predicted as ${classes[b]}: ${count} image${count === 1 ? "" : "s"}${samples.length < count ? `, ${samples.length} shown` : ""}`;
-    byId("cell-images").replaceChildren(...samples.map((sample) => {
-      const canvas = make("canvas", { "aria-hidden": "true" });
-      drawPixels(canvas, this.pixelsOf(sample));
-      return make("button", { class: "example", "aria-label": `open this image of ${classes[a]}`, onclick: () => { this.takeSample(sample); this.view("network"); this.pad.focus(); } }, canvas);
-    }));
+    byId("cell-images").replaceChildren(...samples.map((sample) => this.sampleButton(sample, `open this image of ${classes[a]}`, () => {
+      this.takeSample(sample);
+      this.view("network");
+      this.pad.focus();
+    })));
   }
 }
 
@@ -530,6 +516,8 @@ async function start() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 111, Firefox 121, Safari 16.4 or newer");
   const page = JSON.parse(byId("page").textContent), bytes = await decompressed(byId("arrays").textContent);
   explorer = new Explorer(page, bytes);
+  cancelAnimationFrame(explorer.frame); // computed now instead, for the layer that is opened
+  explorer.drawPad();
   explorer.compute();
   explorer.openLinked();
 }

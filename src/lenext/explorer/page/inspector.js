@@ -10,8 +10,6 @@ const MAX_WEIGHT = 1e6; // that can be typed
 const RULES = {
   max: "the largest number in the window",
   average: "the mean of the numbers in the window",
-  add: "the sum of both inputs",
-  multiply: "the product of both inputs",
   moved: "moved here unchanged",
   softmax: "e to the power of the value, divided by the sum over all; the largest value is subtracted first, which changes nothing but keeps the powers small",
   relu: "x where it is positive, else 0",
@@ -273,8 +271,8 @@ class Inspector {
 
   // A sum of products: by input channel where kernels are grids, else its largest terms.
   sum({ terms, bias, columns = 0, rows = 0, firstChannel = 0 }, value) {
-    const area = columns * rows, total = terms.reduce((sum, term) => sum + this.read(term) * term.factor, 0);
     const subtotal = (some) => some.reduce((sum, term) => sum + this.read(term) * term.factor, 0);
+    const area = columns * rows, total = subtotal(terms);
     const parts = [];
     if (area > 1) {
       parts.push(make("p", { class: "muted" }, "Left: the patch of the input; click a number to see where it comes from. Right: the kernel; type another number to change a weight. Numbers at the same place are multiplied, and all products are added."));
@@ -285,8 +283,7 @@ class Inspector {
       for (const { c, terms: own, sum } of shown) parts.push(this.kernel(firstChannel + c, own, sum, columns));
       const rest = channels.length - shown.length;
       if (rest) {
-        parts.push(make("p", {}, `${rest} other input channels: ${format(total - subtotal(shown.flatMap((each) => each.terms)))} `,
-          make("button", { class: "plain", onclick: () => { this.allChannels = true; this.refresh(); this.tiles.focus({ preventScroll: true }); } }, "show them")));
+        parts.push(this.others(`${rest} other input channels: ${format(total - subtotal(shown.flatMap((each) => each.terms)))} `));
       }
     } else {
       const shown = this.allChannels ? terms : [...terms].sort((a, b) => Math.abs(this.read(b) * b.factor) - Math.abs(this.read(a) * a.factor)).slice(0, SHOWN_TERMS);
@@ -297,12 +294,21 @@ class Inspector {
       parts.push(make("div", { class: "scroll", tabindex: "0" }, make("table", {}, make("thead", {}, make("tr", {},
         ...["input", "value", "weight", "product"].map((text) => make("th", {}, text)))), body)));
       if (shown.length < terms.length) {
-        parts.push(make("p", {}, `${terms.length - shown.length} other terms: ${format(total - subtotal(shown))} `,
-          make("button", { class: "plain", onclick: () => { this.allChannels = true; this.refresh(); } }, "show them")));
+        parts.push(this.others(`${terms.length - shown.length} other terms: ${format(total - subtotal(shown))} `));
       }
     }
     parts.push(make("p", { class: "formula" }, `sum of products ${format(total)} + bias ${term(bias)} = ${format(value)}`));
     return parts;
+  }
+
+  // What the terms that are not shown add up to, and a button that shows them.
+  others(text) {
+    const showAll = () => {
+      this.allChannels = true;
+      this.refresh();
+      this.tiles.focus({ preventScroll: true });
+    };
+    return make("p", {}, text, make("button", { class: "plain", onclick: showAll }, "show them"));
   }
 
   // The patch of one input channel, its kernel, and the sum of their products.

@@ -41,8 +41,7 @@ const activations = {
   gelu: [(x) => x * normalShare(x), (x) => normalShare(x) + x * normalDensity(x)],
   gelu_tanh: [(x) => (x * (1 + geluTanh(x))) / 2,
     (x) => (1 + geluTanh(x)) / 2 + (x * (1 - geluTanh(x) ** 2) * Math.sqrt(2 / Math.PI) * (1 + 0.134145 * x * x)) / 2],
-  leaky_relu: [(x, a) => (x > 0 ? x : a * x), (x, y, a) => (x > 0 ? 1 : a)],
-  elu: [(x, a) => (x > 0 ? x : a * Math.expm1(x)), (x, y, a) => (x > 0 ? 1 : y + a)],
+  leaky_relu: [(x, a) => (x > 0 ? x : a * x), (x, y, a) => (x > 0 ? 1 : a)], elu: [(x, a) => (x > 0 ? x : a * Math.expm1(x)), (x, y, a) => (x > 0 ? 1 : y + a)],
   hardsigmoid: [(x) => clamp(x / 6 + 0.5, 0, 1), (x) => (x > -3 && x < 3 ? 1 / 6 : 0)],
   hardswish: [(x) => x * clamp(x / 6 + 0.5, 0, 1), (x) => (x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5)],
 };
@@ -324,8 +323,9 @@ function join(combine, slopes) {
 function gather(places) {
   const known = new WeakMap(); // they never change
   const listOf = (op, inputs) => {
-    if (!known.has(op)) known.set(op, [0, 1].map((part) => Int32Array.from(places(op, inputs), (place) => place[part])));
-    return known.get(op);
+    if (known.has(op)) return known.get(op);
+    const list = places(op, inputs), arrays = [0, 1].map((part) => Int32Array.from(list, (place) => place[part]));
+    return known.set(op, arrays).get(op);
   };
   return {
     forward(op, inputs, out) {
