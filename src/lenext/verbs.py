@@ -117,6 +117,14 @@ VERBS = {
             "lenext explore runs/a --against runs/b",
         ),
     ),
+    "studio": Verb(
+        "studio",
+        "serve a page on this machine: runs, live curves, trainings, data, audits, a drawing pad",
+        (
+            "lenext studio",
+            "lenext studio --runs-dir experiments --no-browser",
+        ),
+    ),
     "export": Verb(
         "exporting",
         "write a trained network with its preprocessing as one file (ONNX, OpenVINO, pt2), verified",

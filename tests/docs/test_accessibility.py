@@ -4,18 +4,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 import lenext
-from tests.browser import IN_BROWSER
+from tests.browser import IN_BROWSER, check_state
 
 SITE = Path(__file__).resolve().parents[2] / "docs" / "_build" / "html"
 SITE_PAGES = (
     "index", "tutorials/first-run", "guides/predicting", "reference/generated/verbs", "reference/generated/networks",
     "reference/generated/python",
 )  # fmt: skip
-SERIOUS = ("serious", "critical")
 SIZES = ((390, 844), (1440, 900))
 
 pytestmark = IN_BROWSER
@@ -43,14 +41,6 @@ def check(browser: Browser, page_path: Path, scheme: Literal["light", "dark"], s
     context.close()
     assert not errors
     assert all(url.startswith(("file:", "data:")) for url in requests)
-
-
-def check_state(page: Page) -> None:
-    """Check what is seen of a page."""
-    found = [one for one in Axe().run(page).response["violations"] if one["impact"] in SERIOUS]
-    assert not found, [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found]
-    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
-    assert wide <= 0, f"{wide} px wider than the window"
 
 
 @pytest.mark.parametrize("size", [(390, 844), (768, 1024), (1280, 720), (1440, 900)], ids=str)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lenext.cli.app import INTEGER, DataDir, Offline, Options, UserNetwork, app, parse_pairs
+from lenext.cli.app import INTEGER, DataDir, Offline, Options, UserNetwork, app, parse_pairs, refuse
 from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings, takes_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
@@ -31,6 +31,13 @@ def train(
     on_bad_image: Annotated[
         OnBadImage | None, Parameter(help="Stop at a broken image, or skip it (default: stop).")
     ] = None,
+    corrections: Annotated[
+        str, Parameter(help="CSV of decisions about samples (split,sample,decision,label): keep, relabel or drop.")
+    ] = "",
+    dry_run: Annotated[
+        bool, Parameter(negative="", help="Check everything, print the plan with its time, and do not train.")
+    ] = False,
+    json: Annotated[bool, Parameter(name="--json", negative="", help="Print the plan of --dry-run as JSON.")] = False,
     data_dir: DataDir = None,
     offline: Offline = False,
     settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
@@ -41,24 +48,44 @@ def train(
     """
     if pretrained and weights:
         raise ConfigurationError("--pretrained and --weights both set the initial weights; give one of them")
+    if not dry_run:
+        refuse("without --dry-run", json=json)
+    outer: dict[str, Any] = {
+        "options": parse_pairs(options),
+        "freeze": freeze,
+        "test_data": test_data,
+        "label_column": label_column,
+        "on_bad_image": on_bad_image or "",
+        "corrections": corrections,
+    }
+    places: dict[str, Any] = {
+        "recipe": recipe, "name": name, "runs_dir": runs_dir, "data_dir": data_dir, "offline": offline,
+    }  # fmt: skip
+    given = explicit_settings(settings)
+    if dry_run:
+        print_plan(network, data, outer | {"pretrained": "imagenet" if pretrained else weights}, places, given, json)
+        return
     from lenext.workflows.train import train as work
 
-    work(
-        network,
-        data,
-        recipe=recipe,
-        name=name,
-        runs_dir=runs_dir,
-        options=parse_pairs(options),
-        pretrained=pretrained or weights,
-        freeze=freeze,
-        test_data=test_data,
-        label_column=label_column,
-        on_bad_image=on_bad_image or "",
-        data_dir=data_dir,
-        offline=offline,
-        **explicit_settings(settings),
-    )
+    work(network, data, pretrained=pretrained or weights, **outer, **places, **given)
+
+
+def print_plan(
+    network: str, data: str, outer: dict[str, Any], places: dict[str, Any], settings: dict[str, Any], as_json: bool
+) -> None:
+    """Print what a training would do."""
+    from lenext.reporting.console import Console
+    from lenext.reporting.tables import print_json
+    from lenext.workflows.plan import plan
+
+    made = plan(network, data, outer=outer, **places, **settings)
+    if as_json:
+        print_json({"plan": made.facts, "notes": made.notes})
+        return
+    console = Console()
+    console.print_facts(made.facts)
+    for note in made.notes:
+        console.print(f"note: {note}")
 
 
 @app.command

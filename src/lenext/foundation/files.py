@@ -174,6 +174,8 @@ def expand_path(path: str | os.PathLike[str]) -> Path:
     try:
         expanded = Path(path).expanduser()
         expanded.exists()  # fails for a name that is too long
+        if "\0" in str(expanded):
+            raise ValueError("it contains a null character")
     except (RuntimeError, OSError, ValueError) as error:
         raise LenextError(f"{path}: not a path ({getattr(error, 'strerror', None) or error})") from error
     return expanded

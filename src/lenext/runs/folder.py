@@ -5,16 +5,18 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
+import psutil
+
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.intervals import with_interval
-from lenext.foundation.locks import lock_file
+from lenext.foundation.locks import is_locked, lock_file
 from lenext.foundation.notebook import image_html, tiles_html, title_html
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.metrics import Record, Records
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from lenext.runs.predict import Prediction
 
 MAX_FILE_BYTES = 256 << 20  # of a table or JSON file in a run
+
+LOCK, PROCESS_NOTE = ".lock", ".process.json"
+"""In the folder of the checkpoints: the lock of a training, and its process."""
+LOCK_SECONDS = 0.5  # for which a lock is tried: `is_training` elsewhere holds it for a moment
+SAME_PROCESS_SECONDS = 2.0  # between two readings of when a process began
 
 OPTIONAL_COLUMNS = {column.name: column.default for column in fields(Record) if column.default is not MISSING}
 """Columns of results.csv that are written only if a record differs from the default."""
@@ -108,10 +115,33 @@ class Run:
         for path in (self.checkpoints, self.path / "weights", *self.path.glob("*"), *self.path.glob("*/*")):
             if path.is_symlink():
                 raise RunError(f"{path}: a link, but a run writes only into its own folder; put the file itself there")
-        with lock_file(self.checkpoints / ".lock", self.path) as is_locked:
-            if not is_locked:
+        with lock_file(self.checkpoints / LOCK, self.path, patience=LOCK_SECONDS) as is_ours:
+            if not is_ours:
                 raise RunError(f"{self.path}: another process is training in it; wait for it, or end it")
-            yield
+            note = self.checkpoints / PROCESS_NOTE
+            write_atomic(note, json.dumps({"pid": os.getpid(), "begun": psutil.Process().create_time()}))
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    note.unlink(missing_ok=True)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a process trains in the folder now."""
+        return is_locked(self.checkpoints / LOCK)
+
+    @property
+    def trainer(self) -> psutil.Process | None:
+        """The process that trains in the folder; None without one, or where it cannot be told."""
+        if not self.is_training:
+            return None
+        try:
+            note = self.read_json(f"checkpoints/{PROCESS_NOTE}")
+            process = psutil.Process(note["pid"])
+            return process if abs(process.create_time() - note["begun"]) < SAME_PROCESS_SECONDS else None
+        except (RunError, psutil.Error, LookupError, TypeError, ValueError):
+            return None
 
     @classmethod
     def open(cls, run: "str | Path | Run") -> "Run":

@@ -31,6 +31,7 @@ class Experiment:
         test_data: The same for a separate test set.
         label_column: The column of a CSV file that holds the labels.
         on_bad_image: What an image that cannot be read does: `stop`, or `skip` the image.
+        corrections: A file of decisions about samples: relabelled, or dropped.
         recipe: How to train.
     """
 
@@ -42,6 +43,7 @@ class Experiment:
     test_data: str = ""
     label_column: str = "auto"
     on_bad_image: OnBadImage = "stop"
+    corrections: str = ""
     recipe: Recipe = field(default_factory=Recipe)
 
     def __post_init__(self) -> None:

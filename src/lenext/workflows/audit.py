@@ -135,7 +135,7 @@ def audit(
             notes.append(note)
         kinds = list(KINDS)
         findings.sort(key=lambda finding: (kinds.index(finding.kind), -finding.score))
-        write_atomic(folder / "audit.csv", format_csv(findings))
+        write_atomic(folder / "audit.csv", format_csv(findings, data))
         write_atomic(folder / "audit.html", render_page(findings, data, notes))
     return Audit(tuple(findings), folder / "audit.csv", folder / "audit.html", tuple(notes))
 
@@ -233,13 +233,17 @@ def find_suspects(data: Dataset, search: Experiment, rule: Suspicion) -> tuple[l
     return findings, note
 
 
-def format_csv(findings: Sequence[Finding]) -> str:
-    """Format the findings as CSV."""
-    rows = (
-        [finding.kind, finding.split, finding.sample, finding.description, f"{finding.score:.4f}"]
-        for finding in findings
-    )
-    return csv_text(["kind", "split", "sample", "description", "score"], rows)
+def format_csv(findings: Sequence[Finding], data: Dataset) -> str:
+    """Format the findings as CSV; `beside` is the split and the id of the other image of a pair."""
+    splits = data.splits()
+
+    def row(finding: Finding) -> list[str]:
+        name, place = finding.beside or ("", 0)
+        beside = [name, str(splits[name].ids[place])] if name else ["", ""]
+        return [finding.kind, finding.split, finding.sample, finding.description, f"{finding.score:.4f}", *beside]
+
+    header = ["kind", "split", "sample", "description", "score", "beside_split", "beside_sample"]
+    return csv_text(header, map(row, findings))
 
 
 def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ MAY_CHANGE = {
     "data",
     "test_data",
     "pretrained",
+    "corrections",
 }
 """Keys that may change in a run: for another machine, moved files, or more epochs."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lenext.data import is_image_folder, load
+from lenext.data.corrections import CORRECTIONS, apply_corrections
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DataError
@@ -101,7 +102,14 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
 
 
 def load_data(experiment: Experiment, context: Context) -> Dataset:
-    """Load the experiment's data; image files are resized to its image size."""
+    """Load the experiment's data, corrected; image files are resized to its image size."""
+    data = load_uncorrected(experiment, context)
+    is_due = experiment.corrections and CORRECTIONS not in data.source
+    return apply_corrections(data, experiment.corrections) if is_due else data
+
+
+def load_uncorrected(experiment: Experiment, context: Context) -> Dataset:
+    """Load the experiment's data as their source has them."""
     if context.dataset is not None:
         return context.dataset
     if experiment.on_bad_image != "stop" and not any(

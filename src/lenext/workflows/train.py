@@ -44,6 +44,7 @@ def train(
     test_data: str = "",
     label_column: str = "",
     on_bad_image: str = "",
+    corrections: str | Path = "",
     data_dir: str | Path | None = None,
     offline: bool = False,
     quiet: bool | Console = False,
@@ -66,6 +67,7 @@ def train(
         test_data: A separate test set, as `data`.
         label_column: Of a CSV file.
         on_bad_image: `stop`, or `skip` images that cannot be read.
+        corrections: A CSV of decisions about samples (split, sample, decision, label): keep, relabel or drop.
         data_dir: Where published data are kept.
         offline: Whether the network must not be used.
         quiet: Whether nothing is printed; or the console to print to.
@@ -85,6 +87,7 @@ def train(
         "test_data": str(test_data),
         "label_column": label_column,
         "on_bad_image": on_bad_image,
+        "corrections": str(corrections),
         "options": dict(options or {}),
         "pretrained": "imagenet" if pretrained is True else str(pretrained or ""),
         "freeze": freeze,
@@ -163,8 +166,9 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
     data = experiment.data if experiment.data in DATASETS else absolute_path(experiment.data)
     weights = absolute_path(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
     return replace(
-        experiment, network=network, data=data, test_data=absolute_path(experiment.test_data), pretrained=weights
-    )
+        experiment, network=network, data=data, test_data=absolute_path(experiment.test_data), pretrained=weights,
+        corrections=absolute_path(experiment.corrections),
+    )  # fmt: skip
 
 
 def absolute_network(network: str) -> str:

@@ -1,0 +1,1 @@
+"""The studio: a web application on this machine, for runs, trainings, data and audits. Every work is a command."""

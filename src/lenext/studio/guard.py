@@ -1,0 +1,176 @@
+"""The guard of the studio: who may ask, what may be sent, and which headers an answer has.
+
+Anyone who can reach the port would be able to start trainings and read files. So a request needs the token, must be
+addressed to this machine by a name of its own (a page elsewhere may have let its own name lead here), must not come
+from a page of another origin, and must not be large.
+"""
+
+import hmac
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+MAX_BODY_BYTES = 20 << 20  # of a photograph
+METHODS = ("GET", "HEAD", "POST")
+HEADERS: Mapping[str, str] = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+PAGE_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data: blob:; media-src blob:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+)
+"""The content security policy of reports and explorers: they may come from anywhere, so they have no origin."""
+LOCKED = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lenext studio</title></head>
+<body><h1>lenext studio</h1><p>Open the address that <code>lenext studio</code> has printed: it ends in a token.</p>
+</body></html>"""
+
+
+def studio_policy(script_hashes: Iterable[str]) -> str:
+    """Return the content security policy of the studio's own page.
+
+    Args:
+        script_hashes: SHA-256 in base64 of the scripts written into the page.
+    """
+    inline = "".join(f" 'sha256-{each}'" for each in script_hashes)
+    return (
+        f"default-src 'none'; script-src 'self'{inline}; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+class Guard:
+    """Middleware that refuses what the studio's own page does not ask for."""
+
+    def __init__(self, application: ASGIApp, token: str, cookie: str, policy: str) -> None:
+        """Set what is asked for.
+
+        Args:
+            application: What answers the requests that pass.
+            token: The secret of this studio.
+            cookie: The name of the cookie that holds it.
+            policy: The content security policy of answers that set none.
+        """
+        self.application, self.token, self.cookie, self.policy = application, token, cookie, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.application(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no web sockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = Headers(scope=scope)
+        send = self.with_headers(send)
+        if refusal := refuse_origin(scope, headers):
+            await answer(send, HTTPStatus.FORBIDDEN, refusal)
+        elif scope["method"] not in METHODS:
+            await answer(send, HTTPStatus.METHOD_NOT_ALLOWED, f"the methods are {', '.join(METHODS)}")
+        elif scope["path"] == "/" and self.is_token(parse_token(scope)):
+            await self.let_in(send)
+        elif not self.is_token(self.sent_token(headers)):
+            await answer(send, HTTPStatus.UNAUTHORIZED, LOCKED if scope["path"] == "/" else "the token is missing")
+        elif (length := headers.get("content-length", "0")) and not length.isdecimal():
+            await answer(send, HTTPStatus.BAD_REQUEST, "content-length: not a number")
+        elif int(length) > MAX_BODY_BYTES:
+            await answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES:,} bytes are read")
+        else:
+            await self.application(scope, limited(receive), send)
+
+    def is_token(self, text: str) -> bool:
+        """Return whether a text is the token, in a time that does not tell how much of it is right."""
+        return hmac.compare_digest(text.encode(errors="replace"), self.token.encode())
+
+    def sent_token(self, headers: Headers) -> str:
+        """Return the token that a request has, in its cookie or as a bearer."""
+        kind, _, text = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return text.strip()
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            return ""
+        return cookies[self.cookie].value if self.cookie in cookies else ""
+
+    async def let_in(self, send: Send) -> None:
+        """Keep the token in a cookie, and lead to the page without it in the address."""
+        cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+        headers = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
+        await send({"type": "http.response.start", "status": HTTPStatus.SEE_OTHER, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    def with_headers(self, send: Send) -> Send:
+        """Return `send` with the headers that every answer has."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name.lower() for name, _ in message["headers"]}
+                added = {**HEADERS, "content-security-policy": self.policy}
+                message["headers"] = [
+                    *message["headers"],
+                    *((key.encode(), value.encode()) for key, value in added.items() if key.encode() not in given),
+                ]
+            await send(message)
+
+        return send_with_headers
+
+
+def refuse_origin(scope: Scope, headers: Headers) -> str:
+    """Return why a request is refused by where it comes from and whom it asks; empty when it is not."""
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or host_name(hosts[0]) not in LOCAL_NAMES:
+        return f"the studio is at one of {', '.join(LOCAL_NAMES)}"
+    origin = headers.get("origin")
+    if origin is not None and origin != f"{scope['scheme']}://{hosts[0]}":
+        return "the request comes from a page of another origin"
+    is_navigation = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_navigation:
+        return "the request comes from a page of another site"
+    return ""
+
+
+def host_name(host: str) -> str:
+    """Return the name in a Host header, without its port; empty for a malformed one."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return (parts.hostname or "") if parts.netloc == host and not parts.username and parts.port is not False else ""
+    except ValueError:
+        return ""
+
+
+def parse_token(scope: Scope) -> str:
+    """Return the token in the address; empty without one."""
+    return parse_qs(scope["query_string"].decode(errors="replace")).get("token", [""])[0]
+
+
+def limited(receive: Receive) -> Receive:
+    """Return `receive` that ends a body that is too long, whatever its length was said to be."""
+    received = 0
+
+    async def receive_limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        return message if received <= MAX_BODY_BYTES else {"type": "http.disconnect"}
+
+    return receive_limited
+
+
+async def answer(send: Send, status: HTTPStatus, text: str) -> None:
+    """Answer with a page, or with an error as JSON."""
+    is_page = text.startswith("<")
+    body = (text if is_page else json.dumps({"error": text})).encode()
+    kind = b"text/html; charset=utf-8" if is_page else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,118 @@
+"""The server of the studio: one for a folder of runs, at an address of this machine alone."""
+
+import json
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.foundation.files import expand_path, make_folder, read_regular
+from lenext.foundation.locks import lock_file
+from lenext.foundation.signals import StopSignal
+from lenext.foundation.streams import write_out
+
+ADDRESS = "127.0.0.1"
+DEFAULT_PORT = 8127
+LOCK, NOTE = ".studio.lock", ".studio.json"  # in the folder of the runs
+MAX_NOTE_BYTES = 1 << 16
+GRACE_SECONDS = 2  # for answers that are under way when the studio ends
+
+
+def serve(
+    runs_dir: Path,
+    *,
+    port: int | None = None,
+    browser: bool = True,
+    data_dir: Path | None = None,
+    offline: bool = False,
+) -> None:
+    """Serve the studio until Ctrl-C.
+
+    Args:
+        runs_dir: The folder of the runs; it is made.
+        port: Of the address; None for the usual one, or a free one where that is taken.
+        browser: Whether the page is opened in a browser.
+        data_dir: Where published data are.
+        offline: Whether the network must not be used.
+
+    Raises:
+        ConfigurationError: The extra is not installed, or the port is taken.
+        RunError: A studio of the folder is open already.
+    """
+    try:
+        import uvicorn
+
+        from lenext.studio.application import Studio, make_application
+    except ImportError as error:
+        raise ConfigurationError(
+            f"the studio needs starlette and uvicorn: pip install 'lenext[studio]' ({error})"
+        ) from error
+    listening = listen(port)
+    folder = make_folder(expand_path(runs_dir)).resolve()
+    with closing(listening), lock_file(folder / LOCK, folder) as is_ours:
+        if not is_ours:
+            raise RunError(
+                f"{runs_dir}: a studio is open for this folder already{at_address(folder)}; use it, or end it"
+            )
+        token, used = secrets.token_urlsafe(32), listening.getsockname()[1]
+        address = f"http://{ADDRESS}:{used}/?token={token}"
+        write_note(folder / NOTE, address)
+        studio = Studio(folder, data_dir, offline)
+        application = make_application(studio, token, f"lenext-studio-{used}")
+        write_out(f"studio of {folder}\n{address}\nCtrl-C ends it; trainings that it has started go on\n")
+        sys.stdout.flush()
+        threading.Thread(target=import_module, args=("lenext.workflows.train",), daemon=True).start()
+        if browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        config = uvicorn.Config(
+            application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on",
+            server_header=False,
+        )  # fmt: skip
+        with StopSignal():  # uvicorn repeats the signal that has ended it
+            uvicorn.Server(config).run(sockets=[listening])
+        (folder / NOTE).unlink(missing_ok=True)
+        for training in studio.commands.trainings():
+            write_out(
+                f"{training.run} is being trained still, by process {training.process.pid}; a studio can stop it, and "
+                "`lenext resume` continue it\n"
+            )
+
+
+def listen(port: int | None) -> socket.socket:
+    """Return a socket that listens. Raises ConfigurationError where the port is taken."""
+    tried = (DEFAULT_PORT, 0) if port is None else (port,)
+    for each in tried:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if os.name != "nt":  # there it would let two programs have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((ADDRESS, each))
+            listening.listen()  # who asks before the server is ready waits
+        except OSError as error:
+            listening.close()
+            if each == tried[-1]:
+                raise ConfigurationError(f"port={each}: it cannot be had ({error.strerror}); give another") from error
+            continue
+        return listening
+    raise AssertionError
+
+
+def write_note(path: Path, address: str) -> None:
+    """Write the address of the studio into a file that only its user can read."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"address": address}, file)
+
+
+def at_address(folder: Path) -> str:
+    """Return where the studio of a folder is, in words; empty where it is not known."""
+    try:
+        return f", at {json.loads(read_regular(folder / NOTE, MAX_NOTE_BYTES))['address']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""

@@ -1,0 +1,361 @@
+"""What the studio answers: rows, runs, forms, data, reviews, predictions; and what it refuses, in words."""
+
+import hashlib
+import http.client
+import io
+import json
+import math
+import shutil
+import time
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lenext
+from lenext.data.corrections import read_corrections
+from lenext.foundation.errors import ConfigurationError
+from lenext.models import MODELS
+from lenext.runs.folder import Run
+from lenext.studio.feed import to_json
+from lenext.studio.run_table import RunTable, describe
+from lenext.studio.training_form import describe_form, training_arguments
+from lenext.training.recipe import key_names
+from lenext.training.recipes import RECIPES
+from tests.studio.conftest import TOKEN, Served
+
+AUDIT_HEADER = "kind,split,sample,description,score,beside_split,beside_sample\n"
+
+
+def test_vendored_files_are_those_of_the_list() -> None:
+    folder = files("lenext.studio").joinpath("static", "vendor")
+    listed = json.loads(folder.joinpath("vendor.json").read_text())
+    found = {each.name for each in folder.iterdir()} - {"vendor.json"}
+    assert found == {each["file"] for each in listed} | {each["license_file"] for each in listed}
+    for each in listed:
+        assert hashlib.sha256(folder.joinpath(each["file"]).read_bytes()).hexdigest() == each["sha256"], each["file"]
+        assert each["license"] in ("MIT", "Apache-2.0")
+
+
+def test_rows_are_those_of_the_command_line(served: Served) -> None:
+    rows = {row["name"]: row for row in served.get("/api/runs")["runs"]}
+    assert set(rows) == {"done", "half", "broken"}
+    done = rows["done"]
+    assert (done["state"], done["done"], done["epochs"], done["network"]) == ("finished", 2, 2, "lenet")
+    assert done["test"] == Run(served.studio.runs_dir / "done").results["test"]["accuracy"]
+    assert (rows["half"]["state"], rows["half"]["done"], rows["half"]["epochs"]) == ("stopped", 1, 3)
+    assert rows["broken"]["state"] == "broken"
+    assert "not YAML" in rows["broken"]["error"]
+
+
+def test_a_run_in_full(served: Served, done: Run) -> None:
+    run = served.get("/api/runs/done")
+    assert [each["epoch"] for each in run["records"]] == [1, 2]
+    assert run["records"][1]["val_accuracy"] == done.records[1].val_accuracy
+    assert run["pages"] == ["report.html"]
+    assert run["can_draw"]
+    assert "test accuracy" in run["log"]
+    assert served.refusal("GET", "/api/runs/broken")[0] == 400
+    status, words = served.refusal("GET", "/api/runs/nothing")
+    assert status == 404
+    assert "there is no such run" in words
+
+
+def test_a_run_that_trains(served: Served, done: Run) -> None:
+    with done.lock():
+        assert done.trainer is not None
+        row = next(row for row in served.get("/api/runs")["runs"] if row["name"] == "done")
+        assert row["state"] == "finished", "its results are there"
+    half = Run(served.studio.runs_dir / "half")
+    with half.lock():
+        rows = {row["name"]: row for row in served.get("/api/runs")["runs"]}
+        assert rows["half"]["state"] == "training"
+        assert "a process trains it already" in served.refusal("POST", "/api/runs/half/resume")[1]
+    assert half.trainer is None
+    assert "no process trains it" in served.refusal("POST", "/api/runs/half/stop")[1]
+
+
+def test_a_deleted_run_is_gone(served: Served, done: Run) -> None:
+    copy = served.studio.runs_dir / "copy"
+    shutil.copytree(done.path, copy)
+    assert served.get("/api/runs/copy")["name"] == "copy"
+    shutil.rmtree(copy)
+    assert served.refusal("GET", "/api/runs/copy")[0] == 404
+    assert served.refusal("GET", "/runs/copy/report.html")[0] == 404
+    assert "copy" not in {row["name"] for row in served.get("/api/runs")["runs"]}
+
+
+def test_numbers_that_are_none_are_text(tmp_path: Path, done: Run) -> None:
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(done.path, copy.path)
+    text = (copy.path / "results.csv").read_text().splitlines()
+    cells = text[2].split(",")
+    cells[text[0].split(",").index("val_loss")] = "nan"
+    (copy.path / "results.csv").write_text("\n".join([*text[:2], ",".join(cells)]) + "\n")
+    assert math.isnan(copy.records[1].val_loss or 0)
+    assert json.loads(to_json(describe(copy)))["records"][1]["val_loss"] == "nan"
+
+
+def test_unchanged_files_are_not_read_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = RunTable(served.studio.runs_dir)
+    rows = table.rows()
+    monkeypatch.setattr("lenext.studio.run_table.read_row", lambda run: pytest.fail(f"{run} was read again"))
+    assert table.rows() == rows
+
+
+def test_news(served: Served, done: Run) -> None:
+    """A page hears of all runs at first, then of changes alone."""
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection.request("GET", "/api/events", headers={"authorization": f"Bearer {TOKEN}"})
+    answer = connection.getresponse()
+    assert answer.getheader("content-type", "").startswith("text/event-stream")
+    assert "unsafe" not in answer.getheader("content-security-policy", "unsafe")
+
+    def event() -> tuple[str, Any]:
+        lines: list[str] = []
+        while not any(line.startswith("data: ") for line in lines):
+            lines.append(answer.readline().decode().rstrip("\n"))
+        return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
+
+    kind, rows = event()
+    assert kind == "run"
+    assert {"done", "half", "broken"} <= {row["name"] for row in rows}
+    while "done" in {row["name"] for row in rows}:  # commands of other tests may come between
+        (done.path / "results.csv").touch()
+        kind, rows = event()
+        if kind == "run":
+            break
+    assert [row["name"] for row in rows] == ["done"]
+    copy = served.studio.runs_dir / "short-lived"
+    shutil.copytree(done.path, copy)
+    while event()[0] != "run":
+        pass
+    shutil.rmtree(copy)
+    while (got := event())[0] != "gone-run":
+        pass
+    assert got[1] == ["short-lived"]
+    connection.close()
+    until = time.monotonic() + 10
+    while served.studio.feed.listeners and time.monotonic() < until:
+        time.sleep(0.1)
+    assert served.studio.feed.listeners == 0, "the studio still talks to a page that has gone"
+
+
+@pytest.mark.parametrize("network", ["", *list(MODELS)[::7]])
+def test_the_form_has_all_keys(network: str) -> None:
+    form = describe_form(network, "")
+    keys = {each["name"]: each for group in form["groups"] for each in group["keys"]}
+    assert tuple(sorted(keys)) == tuple(sorted(key_names()))
+    assert all(each["about"] for each in keys.values())
+    assert keys["optimizer"]["choices"] == ["sgd", "adamw", "muon"]
+    assert keys["epochs"]["is_number"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_values_of_the_form_are_values_of_the_command_line(recipe: str, tmp_path: Path) -> None:
+    """A form that repeats all values that it shows asks for the same recipe."""
+    form = describe_form("", recipe)
+    values = {each["name"]: each["value"] for group in form["groups"] for each in group["keys"]}
+    arguments = training_arguments({"recipe": recipe, "keys": values}, tmp_path, "run")
+    assert len(arguments) == len(values) + 4
+    assert all(argument.startswith("--") for argument in arguments[1:])
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"keys": {"epochs": "many"}}, "epochs=many"),
+        ({"keys": {"epochs": "0"}}, "epochs=0: it must be at least 1"),
+        ({"keys": {"epcohs": "3"}}, "no such key"),
+        ({"keys": {"epochs": 3}}, "names and texts"),
+        ({"keys": []}, "names and texts"),
+        ({"network": 3}, "network: text is needed"),
+        ({"network": "--help"}, "not the name of a network"),
+        ({"nework": "lenet"}, "no such field"),
+    ],
+)
+def test_a_wrong_form_is_refused(form: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        training_arguments(form, tmp_path, "run")
+
+
+def test_options_cannot_be_smuggled_in(tmp_path: Path) -> None:
+    form = {"data": "--offline", "recipe": "-x", "options": {"activation": "tanh --help"}, "pretrained": True}
+    assert training_arguments(form, tmp_path, "a b") == [
+        "train", "--data=--offline", "--recipe=-x", "--pretrained", "--option=activation=tanh --help", "--name=a b",
+        f"--runs-dir={tmp_path}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"network": "lenett"}, "did you mean"),
+        ({"name": "done"}, "exists already"),
+        ({"name": "../done"}, "not a name for a run"),
+        ({"recipe": "quik"}, "did you mean"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(served: Served, body: dict[str, Any], words: str) -> None:
+    for path in ("/api/plan", "/api/trainings"):
+        assert words in served.refusal("POST", path, **body)[1]
+
+
+def test_a_plan(served: Served) -> None:
+    asked = served.post("/api/plan", network="lenet", data="digits", keys={"epochs": "3", "train_samples": "100"})
+    plan = served.wait(asked["number"])
+    assert plan["state"] == "done", plan
+    assert "3 epochs" in plan["result"]["plan"]["recipe"]
+    assert " for 3 " in plan["result"]["plan"]["time"]
+    assert "dry-run" not in asked["command"]
+    wrong = served.wait(served.post("/api/plan", network="vgg16", data="digits", keys={"image_size": "28"})["number"])
+    assert wrong["state"] == "failed"
+    assert "image-size" in wrong["error"]
+    assert not (served.studio.runs_dir / "lenet-digits").exists()
+
+
+def test_data_are_shown(served: Served, digits: Any) -> None:
+    data = served.get("/api/data?source=digits")
+    assert data["classes"] == list("0123456789")
+    assert sum(data["splits"]["train"]) == len(digits.train)
+    listed = served.get("/api/data/images?source=digits&split=train&label=3&page=1")
+    assert {each["label"] for each in listed["images"]} == {"3"}
+    row = listed["images"][0]["row"]
+    _, headers, content = served.request("GET", f"/data/image?source=digits&split=train&row={row}")
+    assert headers["content-type"] == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), digits.train.images[torch.tensor([row])][0, 0])
+
+
+def test_augmentation_is_that_of_training(served: Served, digits: Any) -> None:
+    def drawn(keys: str) -> np.ndarray[Any, Any]:
+        status, _, content = served.request("GET", f"/data/augmented?source=digits&split=train&row=5&{keys}")
+        assert status == 200, content
+        return np.asarray(Image.open(io.BytesIO(content)))
+
+    original = digits.train.images[torch.tensor([5])][0, 0].numpy()
+    assert np.array_equal(drawn("shift=0"), original)
+    assert np.array_equal(drawn("draw=1"), drawn("draw=1"))
+    assert any(not np.array_equal(drawn(f"draw={draw}"), original) for draw in range(4))
+    mirrored = [drawn(f"shift=0&flip=true&draw={draw}") for draw in range(6)]
+    assert any(np.array_equal(each, original[:, ::-1]) for each in mirrored)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/data", "give a name or a path"),
+        ("/api/data?source=nothing", "no such data set"),
+        ("/api/data?source=/nowhere/photos", "no such data set"),
+        ("/api/data?source=ab%00c", "not a path"),
+        ("/api/data/images?source=digits&split=extra", "split"),
+        ("/api/data/images?source=digits&label=ten", "class"),
+        ("/api/data/images?source=digits&page=999", "page=999"),
+        ("/api/data/images?source=digits&page=-1", "a whole number is needed"),
+        ("/data/image?source=digits&row=99999", "there is no image 99999"),
+        ("/data/image?source=digits&row=1e9", "a whole number is needed"),
+        ("/data/augmented?source=digits&draw=99", "draw=99"),
+        ("/data/augmented?source=digits&epochs=3", "key of the augmentation"),
+        ("/data/augmented?source=digits&shift=28", "28 px"),
+        ("/data/augmented?source=digits&recipe=lenett", "there is no recipe"),
+    ],
+)
+def test_data_that_are_not_there(served: Served, path: str, words: str) -> None:
+    assert words in served.refusal("GET", path)[1]
+
+
+def test_predictions_are_those_of_predict(served: Served, done: Run, tmp_path: Path) -> None:
+    image = Image.fromarray(np.pad(np.full((80, 20), 255, np.uint8), ((20, 20), (60, 10))))
+    image.save(tmp_path / "drawn.png")
+    content = (tmp_path / "drawn.png").read_bytes()
+    for drawn in (0, 1):
+        status, _, answer = served.request(
+            "POST", f"/api/runs/done/predict?drawn={drawn}", content, {"content-type": "image/png"}
+        )
+        assert status == 200, answer
+        expected = lenext.predict(done, tmp_path / "drawn.png", top=10, digit=bool(drawn))[0]
+        assert json.loads(answer)["classes"] == list(expected.classes)  # type: ignore[union-attr]
+        assert json.loads(answer)["probabilities"] == pytest.approx(expected.probabilities)  # type: ignore[union-attr]
+    for body, kind, words in ((b"no image", "image/png", "the image"), (content, "text/html", "an image is needed")):
+        status, _, answer = served.request("POST", "/api/runs/done/predict", body, {"content-type": kind})
+        assert status == 400
+        assert words in json.loads(answer)["error"]
+        assert "/tmp" not in answer.decode()
+
+
+def make_audit(served: Served, name: str) -> Path:
+    """Write an audit with two findings about the digits."""
+    path = served.studio.reviews.begin("digits")
+    first, second = (served.studio.data.open("digits").train.ids[row] for row in (0, 1))
+    (path / "audit.csv").write_text(
+        f'{AUDIT_HEADER}suspect label,train,{first},"labelled <b>0</b>",0.9,,\n'
+        f"near duplicate,train,{second},nearly the same,0.8,train,{first}\n"
+    )
+    return path
+
+
+def test_a_review(served: Served) -> None:
+    path = make_audit(served, "digits")
+    audit = served.get(f"/api/audits/{path.name}")
+    suspect, pair = audit["findings"]
+    assert (suspect["row"], suspect["decision"]) == (0, "")
+    assert (pair["row"], pair["beside_row"]) == (1, 0)
+    label = "1" if suspect["label"] == "0" else "0"
+    sample = {"split": "train", "sample": suspect["sample"]}
+    decisions = f"/api/audits/{path.name}/decisions"
+    assert served.post(decisions, **sample, decision="drop")["decisions"] == {"drop": 1}
+    assert served.post(decisions, **sample, decision="relabel", label=label)["decisions"] == {"relabel": 1}
+    assert served.post(decisions, **sample | {"sample": pair["sample"]}, decision="keep")["decisions"] == {
+        "relabel": 1, "keep": 1,
+    }  # fmt: skip
+    assert [each.decision for each in read_corrections(path / "corrections.csv")] == ["relabel", "keep"]
+    again = served.get(f"/api/audits/{path.name}")
+    assert [each["decision"] for each in again["findings"]] == ["relabel", "keep"]
+    assert served.post(decisions, **sample, decision="")["decisions"] == {"keep": 1}
+    assert str(path / "corrections.csv") in again["command"]
+    assert path.name in {each["name"] for each in served.get("/api/audits")["audits"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"split": "train", "sample": "0", "decision": "erase"}, "decision=erase"),
+        ({"split": "train", "sample": "0", "decision": "relabel"}, "relabel needs a label"),
+        ({"split": "train", "sample": "0", "decision": "relabel", "label": "ten"}, "class"),
+        ({"split": "train", "sample": "0", "decision": "drop", "label": "1"}, "drop takes no label"),
+        ({"split": "train", "sample": "nothing", "decision": "drop"}, "no such sample"),
+        ({"split": "other", "sample": "0", "decision": "drop"}, "no such sample"),
+        ({"split": "train", "sample": 0, "decision": "drop"}, "text is needed"),
+    ],
+)
+def test_wrong_decisions(served: Served, body: dict[str, Any], words: str) -> None:
+    path = make_audit(served, "digits")
+    assert words in served.refusal("POST", f"/api/audits/{path.name}/decisions", **body)[1]
+    assert not (path / "corrections.csv").exists()
+
+
+def test_audits_of_nothing(served: Served) -> None:
+    before = len(served.get("/api/audits")["audits"])
+    for source in ("", "nothing", "-x"):
+        served.refusal("POST", "/api/audits", data=source)
+    assert len(served.get("/api/audits")["audits"]) == before
+    assert served.refusal("GET", "/api/audits/nothing")[0] == 404
+
+
+def test_comparisons_and_pages(served: Served) -> None:
+    assert "from 2 to" in served.refusal("POST", "/api/compare", runs=["done"])[1]
+    assert served.refusal("POST", "/api/compare", runs=["done", "nothing"])[0] == 404
+    assert "a list of names" in served.refusal("POST", "/api/compare", runs="done")[1]
+    assert "report and explore" in served.refusal("POST", "/api/runs/done/pages/train")[1]
+    compared = served.wait(served.post("/api/compare", runs=["done", "half"])["number"])
+    assert compared["state"] == "done", compared
+    status, headers, content = served.request("GET", compared["page"])
+    assert status == 200
+    assert headers["content-security-policy"].startswith("sandbox ")
+    assert b"2 runs side by side" in content
+    written = served.wait(served.post("/api/runs/done/pages/report")["number"])
+    assert written["state"] == "done", written
+    assert served.refusal("GET", "/api/commands/nothing")[0] == 404
