@@ -9,7 +9,6 @@ import lenext
 from lenext.data.corrections import Correction, apply_corrections, format_corrections, read_corrections
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import LenextError
-from lenext.runs.folder import Run
 
 HEAD = "split,sample,decision,label\n"
 
@@ -41,7 +40,7 @@ def test_labels_are_changed_and_samples_dropped(few: Dataset, file: Path) -> Non
     assert torch.equal(data.train.images[1:], few.train.images[2:])  # type: ignore[index]
     assert data.test is not None
     assert len(data.test) == 39
-    assert "1 samples are relabelled and 2 dropped" in data.notes[-1]
+    assert "1 relabelled and 2 dropped samples" in data.notes[-1]
     assert torch.equal(few.train.labels, before), "the data were changed"
 
 
@@ -96,11 +95,15 @@ def test_a_run_with_corrections_resumes_and_reports(few: Dataset, file: Path, tm
     assert (whole.path / "report.html").is_file()
 
 
-def test_changed_corrections_are_other_data(file: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_its_corrections(file: Path, tmp_path: Path) -> None:
+    """A file that changes later changes no run."""
     file.write_text(HEAD + "train,3,relabel,9\n")
     run = lenext.train("lenet", "digits", epochs=1, corrections=file, runs_dir=tmp_path, quiet=True)
-    assert Run.open(run).experiment.corrections == str(file)
-    lenext.val(run, quiet=True)
-    file.write_text(HEAD + "train,3,relabel,8\n")
-    with pytest.raises(LenextError, match="have changed since the run was made"):
+    file.write_text(HEAD + "train,3,drop,\n")
+    assert run.corrections.read_text() == HEAD + "train,3,relabel,9\n"
+    lenext.val(run, split="train", quiet=True)
+    resumed = lenext.resume(run, epochs=2, quiet=True)
+    assert len(resumed.records) == 2
+    run.corrections.write_text(file.read_text())
+    with pytest.raises(LenextError, match="its train samples have changed since the run was made"):
         lenext.val(run, split="train", quiet=True)

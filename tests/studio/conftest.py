@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import uvicorn
 
 import lenext
 from lenext.runs.folder import Run
 from lenext.studio.application import Studio, make_application
+from lenext.studio.web_server import Server
 
 TOKEN = "a-token-of-the-tests"
 COOKIE = "lenext-studio-of-the-tests"
@@ -86,13 +86,14 @@ def start(studio: Studio) -> tuple[Served, Callable[[], None]]:
     """Serve a studio, and return it with what ends it."""
     listening = socket.create_server(("127.0.0.1", 0))
     application = make_application(studio, TOKEN, COOKIE)
-    server = uvicorn.Server(uvicorn.Config(application, log_config=None, timeout_graceful_shutdown=1, lifespan="on"))
+    server = Server(application, studio)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
 
     def end() -> None:
-        server.should_exit = True
+        studio.feed.is_closing = server.should_exit = True
         thread.join(30)
+        studio.commands.close()
         listening.close()
         assert not thread.is_alive()
 

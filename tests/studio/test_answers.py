@@ -5,6 +5,8 @@ import http.client
 import io
 import json
 import math
+import os
+import re
 import shutil
 import time
 from importlib.resources import files
@@ -12,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
 
 import lenext
+from lenext.cli import run as run_command
 from lenext.data.corrections import read_corrections
 from lenext.foundation.errors import ConfigurationError
 from lenext.models import MODELS
@@ -24,8 +28,10 @@ from lenext.runs.folder import Run
 from lenext.studio.feed import to_json
 from lenext.studio.run_table import RunTable, describe
 from lenext.studio.training_form import describe_form, training_arguments
-from lenext.training.recipe import key_names
+from lenext.training.recipe import Recipe, key_names
 from lenext.training.recipes import RECIPES
+from lenext.workflows.listing import list_runs
+from lenext.workflows.prepare import build_experiment, resolve_experiment
 from tests.studio.conftest import TOKEN, Served
 
 AUDIT_HEADER = "kind,split,sample,description,score,beside_split,beside_sample\n"
@@ -43,7 +49,12 @@ def test_vendored_files_are_those_of_the_list() -> None:
 
 def test_rows_are_those_of_the_command_line(served: Served) -> None:
     rows = {row["name"]: row for row in served.get("/api/runs")["runs"]}
-    assert set(rows) == {"done", "half", "broken"}
+    listed = {Path(row["run"]).name: row for row in list_runs(served.studio.runs_dir)}
+    assert set(rows) == set(listed) == {"done", "half", "broken"}
+    for name, row in listed.items():
+        assert [rows[name][key] for key in ("state", "validation", "test", "network")] == [
+            row[key] for key in ("state", "validation", "test", "network")
+        ]
     done = rows["done"]
     assert (done["state"], done["done"], done["epochs"], done["network"]) == ("finished", 2, 2, "lenet")
     assert done["test"] == Run(served.studio.runs_dir / "done").results["test"]["accuracy"]
@@ -57,7 +68,8 @@ def test_a_run_in_full(served: Served, done: Run) -> None:
     assert [each["epoch"] for each in run["records"]] == [1, 2]
     assert run["records"][1]["val_accuracy"] == done.records[1].val_accuracy
     assert run["pages"] == ["report.html"]
-    assert run["can_draw"]
+    assert run["has_weights"]
+    assert not run["has_own_network"]
     assert "test accuracy" in run["log"]
     assert served.refusal("GET", "/api/runs/broken")[0] == 400
     status, words = served.refusal("GET", "/api/runs/nothing")
@@ -67,7 +79,7 @@ def test_a_run_in_full(served: Served, done: Run) -> None:
 
 def test_a_run_that_trains(served: Served, done: Run) -> None:
     with done.lock():
-        assert done.trainer is not None
+        assert done.trainer == psutil.Process()
         row = next(row for row in served.get("/api/runs")["runs"] if row["name"] == "done")
         assert row["state"] == "finished", "its results are there"
     half = Run(served.studio.runs_dir / "half")
@@ -77,6 +89,26 @@ def test_a_run_that_trains(served: Served, done: Run) -> None:
         assert "a process trains it already" in served.refusal("POST", "/api/runs/half/resume")[1]
     assert half.trainer is None
     assert "no process trains it" in served.refusal("POST", "/api/runs/half/stop")[1]
+
+
+def test_a_folder_whose_name_is_no_text(served: Served, done: Run) -> None:
+    strange = os.fsencode(served.studio.runs_dir) + b"/bad-\xff"
+    shutil.copytree(os.fsencode(done.path), strange)
+    try:
+        assert "done" in {row["name"] for row in served.get("/api/runs")["runs"]}
+    finally:
+        shutil.rmtree(strange)
+
+
+def test_a_command_is_stopped_once(served: Served) -> None:
+    form = {"network": "lenet", "data": "digits", "name": "endless", "keys": {"epochs": "5000", "threads": "1"}}
+    number = served.post("/api/trainings", **form)["number"]
+    assert "is being prepared" in served.refusal("POST", "/api/trainings", **form)[1]
+    assert served.post(f"/api/commands/{number}/stop")["number"] == number
+    assert re.search("stopping already|ended already", served.refusal("POST", f"/api/commands/{number}/stop")[1])
+    assert served.wait(number)["state"] == "stopped"
+    assert "ended already" in served.refusal("POST", f"/api/commands/{number}/stop")[1]
+    shutil.rmtree(served.studio.runs_dir / "endless", ignore_errors=True)
 
 
 def test_a_deleted_run_is_gone(served: Served, done: Run) -> None:
@@ -121,23 +153,18 @@ def test_news(served: Served, done: Run) -> None:
             lines.append(answer.readline().decode().rstrip("\n"))
         return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
 
+    kind, everything = event()
+    assert kind == "all"
+    assert {"done", "half", "broken"} <= {row["name"] for row in everything["run"]}
+    (done.path / "results.csv").touch()
     kind, rows = event()
     assert kind == "run"
-    assert {"done", "half", "broken"} <= {row["name"] for row in rows}
-    while "done" in {row["name"] for row in rows}:  # commands of other tests may come between
-        (done.path / "results.csv").touch()
-        kind, rows = event()
-        if kind == "run":
-            break
     assert [row["name"] for row in rows] == ["done"]
     copy = served.studio.runs_dir / "short-lived"
     shutil.copytree(done.path, copy)
-    while event()[0] != "run":
-        pass
+    assert event()[0] == "run"
     shutil.rmtree(copy)
-    while (got := event())[0] != "gone-run":
-        pass
-    assert got[1] == ["short-lived"]
+    assert event() == ("gone-run", ["short-lived"])
     connection.close()
     until = time.monotonic() + 10
     while served.studio.feed.listeners and time.monotonic() < until:
@@ -156,13 +183,18 @@ def test_the_form_has_all_keys(network: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_values_of_the_form_are_values_of_the_command_line(recipe: str, tmp_path: Path) -> None:
+def test_values_of_the_form_are_values_of_the_command_line(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A form that repeats all values that it shows asks for the same recipe."""
     form = describe_form("", recipe)
     values = {each["name"]: each["value"] for group in form["groups"] for each in group["keys"]}
-    arguments = training_arguments({"recipe": recipe, "keys": values}, tmp_path, "run")
-    assert len(arguments) == len(values) + 4
-    assert all(argument.startswith("--") for argument in arguments[1:])
+    arguments = training_arguments({"network": form["outer"]["network"], "keys": values}, tmp_path, "run")
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("lenext.workflows.train.train", lambda network, data, **given: asked.update(given))
+    assert run_command(arguments) == 0
+    shown = resolve_experiment(build_experiment(recipe, {}, {})).recipe
+    assert Recipe(**{key: asked[key] for key in key_names()}) == shown
 
 
 @pytest.mark.parametrize(
@@ -172,6 +204,8 @@ def test_values_of_the_form_are_values_of_the_command_line(recipe: str, tmp_path
         ({"keys": {"epochs": "0"}}, "epochs=0: it must be at least 1"),
         ({"keys": {"epcohs": "3"}}, "no such key"),
         ({"keys": {"epochs": 3}}, "names and texts"),
+        ({"options": "tanh"}, "give KEY=VALUE"),
+        ({"options": {"activation": "tanh"}}, "text is needed"),
         ({"keys": []}, "names and texts"),
         ({"network": 3}, "network: text is needed"),
         ({"network": "--help"}, "not the name of a network"),
@@ -184,10 +218,10 @@ def test_a_wrong_form_is_refused(form: dict[str, Any], words: str, tmp_path: Pat
 
 
 def test_options_cannot_be_smuggled_in(tmp_path: Path) -> None:
-    form = {"data": "--offline", "recipe": "-x", "options": {"activation": "tanh --help"}, "pretrained": True}
+    form = {"data": "--offline", "recipe": "-x", "options": "activation=tanh widths=6,16", "pretrained": True}
     assert training_arguments(form, tmp_path, "a b") == [
-        "train", "--data=--offline", "--recipe=-x", "--pretrained", "--option=activation=tanh --help", "--name=a b",
-        f"--runs-dir={tmp_path}",
+        "train", "--data=--offline", "--recipe=-x", "--pretrained", "--option=activation=tanh", "--option=widths=6,16",
+        "--name=a b", f"--runs-dir={tmp_path}",
     ]  # fmt: skip
 
 
@@ -211,7 +245,7 @@ def test_a_plan(served: Served) -> None:
     assert plan["state"] == "done", plan
     assert "3 epochs" in plan["result"]["plan"]["recipe"]
     assert " for 3 " in plan["result"]["plan"]["time"]
-    assert "dry-run" not in asked["command"]
+    assert "dry-run" not in asked["training"]
     wrong = served.wait(served.post("/api/plan", network="vgg16", data="digits", keys={"image_size": "28"})["number"])
     assert wrong["state"] == "failed"
     assert "image-size" in wrong["error"]

@@ -85,8 +85,8 @@ def test_stop_and_resume(served: Served, tmp_path: Path) -> None:
     until(lambda: run.path.is_dir() and run.records, "the first epoch")
     served.post("/api/runs/stopped/stop")
     ended = served.wait(started["number"])
-    assert ended["state"] == "failed"
-    assert not run.is_training
+    assert ended["state"] == "stopped"
+    assert not run.trainer
     assert 0 < len(run.records) < 40
     resumed = served.post("/api/runs/stopped/resume")
     assert served.wait(resumed["number"])["state"] == "done"
@@ -134,11 +134,11 @@ def test_ctrl_c_names_the_trainings_that_go_on(tmp_path: Path) -> None:
     trainer = until(lambda: run.path.is_dir() and run.records and run.trainer, "the training")
     code, output, errors = studio.end(signal.SIGINT)
     assert (code, errors) == (0, "")
-    assert f"long is being trained still, by process {trainer.pid}" in output
+    assert f"long is still in training, in process {trainer.pid}" in output
     assert trainer.is_running()
     trainer.terminate()
     trainer.wait(SECONDS)
-    assert not run.is_training
+    assert not run.trainer
 
 
 def test_one_studio_for_a_folder(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_one_studio_for_a_folder(tmp_path: Path) -> None:
             capture_output=True, text=True, timeout=SECONDS,
         )  # fmt: skip
         assert taken.returncode == 2
-        assert "cannot be had" in taken.stderr
+        assert "cannot be used" in taken.stderr
         assert not (tmp_path / "other").exists()
     finally:
         studio.end(signal.SIGTERM)

@@ -35,7 +35,8 @@ def train(
         str, Parameter(help="CSV of decisions about samples (split,sample,decision,label): keep, relabel or drop.")
     ] = "",
     dry_run: Annotated[
-        bool, Parameter(negative="", help="Check everything, print the plan with its time, and do not train.")
+        bool,
+        Parameter(negative="", help="Check data, network and recipe, and print the plan with its time; do not train."),
     ] = False,
     json: Annotated[bool, Parameter(name="--json", negative="", help="Print the plan of --dry-run as JSON.")] = False,
     data_dir: DataDir = None,

@@ -125,6 +125,11 @@ def shown_source(source: str) -> str:
     return Path(source.removeprefix(IN_PYTHON_PREFIX).split("?")[0].rstrip("/")).name
 
 
+def source_stem(source: str) -> str:
+    """Return the last part of a source, in small letters, as a part of a folder's name."""
+    return (Path(shown_source(source)).stem or "data").lower().replace(" ", "_")
+
+
 def load_source(source: str, options: LoadOptions) -> Dataset:
     """Load one source, without a separate test set."""
     entry, is_url = DATASETS.get(source), "://" in source

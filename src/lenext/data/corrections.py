@@ -63,13 +63,13 @@ def read_corrections(path: str | Path) -> list[Correction]:
             correction = Correction(row[0], row[1], convert("decision", row[2], Decision), row[3])
         except ConfigurationError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
-        check(correction, f"{path}, line {number}")
+        check_correction(correction, f"{path}, line {number}")
         if found.setdefault((row[0], row[1]), correction) is not correction:
             raise DataError(f"{path}, line {number}: {row[0]} {row[1]} has a decision already")
     return list(found.values())
 
 
-def check(correction: Correction, where: str) -> None:
+def check_correction(correction: Correction, where: str) -> None:
     """Raise DataError for a label that is missing, or that has no effect."""
     if (correction.decision == "relabel") != bool(correction.label):
         needed = "needs a label" if correction.decision == "relabel" else "takes no label"
@@ -101,7 +101,7 @@ def apply_corrections(data: Dataset, path: str | Path) -> Dataset:
         for name, split in splits.items()
     }
     counts = Counter(each.decision for each in corrections)
-    note = f"{counts['relabel']:,} samples are relabelled and {counts['drop']:,} dropped, as {path} says"
+    note = f"corrections: {counts['relabel']:,} relabelled and {counts['drop']:,} dropped samples ({path})"
     source = {**data.source, CORRECTIONS: f"{path} (SHA-256 {sha256(expand_path(path))})"}
     return replace(data, **corrected, source=source, notes=(*data.notes, note))  # type: ignore[arg-type]
 
@@ -110,7 +110,7 @@ def correct_split(split: Split, corrections: Sequence[Correction], classes: Sequ
     """Return a split with its corrections."""
     if not corrections:
         return split
-    row_of = {str(sample): row for row, sample in enumerate(split.ids.tolist())}
+    row_of = {str(sample): row for sample, row in split.row_by_id().items()}
     missing = [each.sample for each in corrections if each.sample not in row_of]
     if missing:
         raise DataError(f"{where} has no sample {missing[0]}; the corrections are of other data")

@@ -56,9 +56,13 @@ class Split:
     def _repr_html_(self) -> str:
         return title_html("Split", f"{len(self):,} images") + preview_html(self.rows_by_class())
 
+    def row_by_id(self) -> dict[Any, int]:
+        """Return the row of each sample id."""
+        return {sample: row for row, sample in enumerate(self.ids.tolist())}
+
     def find(self, ids: Sequence[Any]) -> Tensor:
         """Return the rows of these ids. Raises DataError if one is missing."""
-        row_of = {sample: row for row, sample in enumerate(self.ids.tolist())}
+        row_of = self.row_by_id()
         missing = [sample for sample in ids if sample not in row_of]
         if missing:
             raise DataError(f"sample {missing[0]!r} of the stored split is no longer in the data; restore the dataset")

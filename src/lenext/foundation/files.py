@@ -9,12 +9,14 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lenext.foundation.errors import LenextError
 
+REPLACE_SECONDS = 1.0
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -40,13 +42,27 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         if target.is_file():
             shutil.copymode(target, temporary)
-        temporary.replace(target)
+        replace_file(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
         raise make_write_error(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, target: Path) -> None:
+    """Give a file the name of another; on Windows wait a second for a program that has the other one open."""
+    until = time.monotonic() + (REPLACE_SECONDS if os.name == "nt" else 0)
+    while True:
+        try:
+            path.replace(target)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 def is_stream(path: Path) -> bool:
@@ -94,6 +110,14 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     """Return the content of a file; raises OSError as `open_regular` does."""
     with open_regular(path, max_bytes) as file:
         return file.read(max_bytes + 1)
+
+
+def read_tail(path: Path, max_bytes: int) -> str:
+    """Return the last part of a regular file as text. Raises OSError."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - max_bytes))
+        return file.read(max_bytes).decode(errors="replace")
 
 
 def write_atomic(path: Path, content: str | bytes | Sequence[bytes | memoryview], *, read_back: bool = False) -> None:
@@ -216,8 +240,9 @@ def provisional_folder(path: Path) -> Iterator[Path]:
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table as CSV; None is an empty cell."""
+    table: list[list[object]] = [list(header), *(list(row) for row in rows)]
+    has_returns = any("\r" in cell for row in table for cell in row if isinstance(cell, str))  # only quotes keep them
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if has_returns else csv.QUOTE_MINIMAL)
+    writer.writerows(table)
     return text.getvalue()

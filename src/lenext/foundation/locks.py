@@ -9,32 +9,14 @@ from filelock import FileLock, Timeout
 from lenext.foundation.errors import RunError
 
 
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds a lock file."""
-    if not path.exists():
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):
-        return False
-    lock.release()
-    return False
-
-
 @contextmanager
-def lock_file(
-    path: Path, folder: Path, *, wait: bool = False, patience: float = 0.0, keep: bool = True
-) -> Iterator[bool]:
+def lock_file(path: Path, folder: Path, *, wait: bool = False, keep: bool = True) -> Iterator[bool]:
     """Hold a lock for the length of a block, and yield whether this process got it.
 
     Args:
         path: The lock file.
         folder: The folder that the error message names.
         wait: Whether to wait for the lock; then the process always gets it.
-        patience: Seconds to try for otherwise: `is_locked` of another process holds it for a moment.
         keep: Whether the file stays when the lock is released; filelock notices if one that it waits for is removed.
 
     Raises:
@@ -42,7 +24,7 @@ def lock_file(
     """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=-1 if wait else patience)
+        lock.acquire(blocking=wait)
     except Timeout:
         yield False
         return

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -16,7 +17,7 @@ import psutil
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import csv_text, expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.intervals import with_interval
-from lenext.foundation.locks import is_locked, lock_file
+from lenext.foundation.locks import lock_file
 from lenext.foundation.notebook import image_html, tiles_html, title_html
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.metrics import Record, Records
@@ -33,7 +34,6 @@ MAX_FILE_BYTES = 256 << 20  # of a table or JSON file in a run
 
 LOCK, PROCESS_NOTE = ".lock", ".process.json"
 """In the folder of the checkpoints: the lock of a training, and its process."""
-LOCK_SECONDS = 0.5  # for which a lock is tried: `is_training` elsewhere holds it for a moment
 SAME_PROCESS_SECONDS = 2.0  # between two readings of when a process began
 
 OPTIONAL_COLUMNS = {column.name: column.default for column in fields(Record) if column.default is not MISSING}
@@ -53,6 +53,7 @@ class Run:
     report.html       the page
     train.log         what was printed
     environment.json  versions, device, threads, precision
+    corrections.csv   the corrections of the data, where there are some
     split.json        where the data came from and which samples are for validation and test
     weights/          best.safetensors, last.safetensors
     checkpoints/      for `resume`: the last three, named by epoch and step
@@ -63,7 +64,7 @@ class Run:
     @staticmethod
     def path_for(runs_dir: str | Path, name: str) -> Path:
         """Return the folder of a run by its name. Raises RunError where the name is not that of a folder."""
-        if name != Path(name).name or not name.isprintable() or len(name) > 200 or name.startswith("."):
+        if name != Path(name).name or not name.isprintable() or len(name.encode()) > 200 or name.startswith("."):
             raise RunError(f"{name!r}: not a name for a run; give the name of a folder in --runs-dir, without slashes")
         return expand_path(runs_dir) / name
 
@@ -115,11 +116,20 @@ class Run:
         for path in (self.checkpoints, self.path / "weights", *self.path.glob("*"), *self.path.glob("*/*")):
             if path.is_symlink():
                 raise RunError(f"{path}: a link, but a run writes only into its own folder; put the file itself there")
-        with lock_file(self.checkpoints / LOCK, self.path, patience=LOCK_SECONDS) as is_ours:
+        with lock_file(self.checkpoints / LOCK, self.path) as is_ours:
             if not is_ours:
                 raise RunError(f"{self.path}: another process is training in it; wait for it, or end it")
             note = self.checkpoints / PROCESS_NOTE
-            write_atomic(note, json.dumps({"pid": os.getpid(), "begun": psutil.Process().create_time()}))
+            write_atomic(
+                note,
+                json.dumps(
+                    {
+                        "pid": os.getpid(),
+                        "begun": psutil.Process().create_time(),
+                        "heeds_signals": threading.current_thread() is threading.main_thread(),
+                    }
+                ),
+            )
             try:
                 yield
             finally:
@@ -127,21 +137,19 @@ class Run:
                     note.unlink(missing_ok=True)
 
     @property
-    def is_training(self) -> bool:
-        """Whether a process trains in the folder now."""
-        return is_locked(self.checkpoints / LOCK)
-
-    @property
     def trainer(self) -> psutil.Process | None:
-        """The process that trains in the folder; None without one, or where it cannot be told."""
-        if not self.is_training:
-            return None
+        """The process of this machine that trains in the folder; None without one."""
         try:
-            note = self.read_json(f"checkpoints/{PROCESS_NOTE}")
+            note = self.process_note
             process = psutil.Process(note["pid"])
             return process if abs(process.create_time() - note["begun"]) < SAME_PROCESS_SECONDS else None
-        except (RunError, psutil.Error, LookupError, TypeError, ValueError):
+        except (RunError, psutil.Error, LookupError, TypeError, ValueError, OverflowError):
             return None
+
+    @property
+    def process_note(self) -> dict[str, Any]:
+        """What the process that trains in the folder has noted: `pid`, `begun` and `heeds_signals`."""
+        return self.read_json(f"checkpoints/{PROCESS_NOTE}")
 
     @classmethod
     def open(cls, run: "str | Path | Run") -> "Run":
@@ -172,7 +180,14 @@ class Run:
     def experiment(self) -> Experiment:
         """The experiment in recipe.yaml."""
         content = read_experiment(self.path / "recipe.yaml")
+        if self.corrections.is_file():
+            content["corrections"] = str(self.corrections)
         return Experiment(**(content | {"recipe": Recipe().with_keys(content["recipe"])}))
+
+    @property
+    def corrections(self) -> Path:
+        """The run's copy of the corrections of its data; the file that it was given may change."""
+        return self.path / "corrections.csv"
 
     def is_finished(self, experiment: Experiment) -> bool:
         """Return whether the run has finished all epochs of the experiment, or stopped early."""
@@ -295,9 +310,16 @@ def to_record(row: dict[str, str]) -> Record:
     return Record(**values)
 
 
+def modified_ns(path: Path) -> int:
+    """Return when a file was written, in nanoseconds; 0 for one that is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def find_runs(runs_dir: Path) -> list[Run]:
     """Return the runs in a folder, the newest last."""
     if not runs_dir.is_dir():
         return []
-    recipes = sorted(runs_dir.glob("*/recipe.yaml"), key=lambda path: path.stat().st_mtime)
-    return [Run(path.parent) for path in recipes]
+    return [Run(path.parent) for path in sorted(runs_dir.glob("*/recipe.yaml"), key=modified_ns)]

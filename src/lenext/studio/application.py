@@ -1,14 +1,18 @@
 """The routes of the studio: each reads a request, calls a module of this package, and answers with JSON or a file."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import secrets
+import threading
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import psutil
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -18,17 +22,21 @@ from starlette.routing import Route
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError
 from lenext.foundation.files import read_regular
 from lenext.studio import data_views, run_table, training_form
-from lenext.studio.commands import Command, Commands, command_line
+from lenext.studio.commands import Commands, command_line
 from lenext.studio.drawing import OpenNetworks
 from lenext.studio.feed import Feed, to_json
 from lenext.studio.guard import PAGE_POLICY, Guard
 from lenext.studio.page import content_of, policy
 from lenext.studio.review import Reviews
 from lenext.studio.run_table import RunTable
+from lenext.studio.training_form import text_of
 
 MAX_JSON_BYTES = 1 << 20
 MAX_PAGE_BYTES = 128 << 20
+MAX_IMAGE_BYTES = 20 << 20
 MAX_COMPARED = 50
+SLOW, SLOW_THREADS = ("/api/data", "/data/", "/api/audits/"), 4
+"""Addresses whose answers may wait for data to be read; all others are answered meanwhile."""
 
 
 @dataclass
@@ -52,6 +60,14 @@ class Studio:
         self.data = data_views.OpenData(self.data_dir, self.offline)
         self.reviews = Reviews(self.runs_dir)
         self.feed = Feed(self.table, self.commands)
+        self.slow = CapacityLimiter(SLOW_THREADS)
+        self.starting = threading.Lock()
+        self.stopping: set[int] = set()  # processes that were asked to stop
+
+    @property
+    def preparing(self) -> set[str]:
+        """The names of runs that commands of this studio train, or are about to."""
+        return {each.name for each in self.commands.running("train")}
 
     @property
     def common(self) -> list[str]:
@@ -74,14 +90,9 @@ def make_application(studio: Studio, token: str, cookie: str) -> Guard:
         Route("/api/runs/{name}/predict", as_prediction(studio), methods=["POST"]),
     ]
 
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        yield
-        await run_in_threadpool(studio.commands.close)
-
     application = Starlette(
-        routes=routes, lifespan=lifespan,
-        exception_handlers={404: no_such_page, 405: no_such_page, LenextError: show_error},
+        routes=routes,
+        exception_handlers={404: no_such_page, 405: no_such_page, LenextError: show_error, Exception: show_defect},
     )  # fmt: skip
     return Guard(application, token, cookie, policy())
 
@@ -100,12 +111,20 @@ async def show_error(_: Request, error: Exception) -> Response:
     return json_response({"error": str(error)}, status)
 
 
+async def show_defect(request: Request, error: Exception) -> Response:
+    """Answer with an error that is lenext's own, and print it in full."""
+    traceback.print_exception(error)
+    words = f"{type(error).__name__}: {error}; the terminal of `lenext studio` has more; please report it"
+    return json_response({"error": f"{request.url.path}: {words}"}, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
 def as_route(studio: Studio, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Return a route that calls a handler in a thread, with the JSON of the request's body."""
 
     async def route(request: Request) -> Response:
         body = await read_json(request) if request.method == "POST" else {}
-        answer = await run_in_threadpool(handler, studio, request, body)
+        limiter = studio.slow if request.url.path.startswith(SLOW) else None
+        answer = await to_thread.run_sync(handler, studio, request, body, limiter=limiter)
         return answer if isinstance(answer, Response) else json_response(answer)
 
     return route
@@ -139,15 +158,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def text(body: Mapping[str, Any], key: str) -> str:
-    """Return a text in the body of a request."""
-    value = body.get(key, "")
-    if not isinstance(value, str):
-        raise ConfigurationError(f"{key}: text is needed")
-    return value
-
-
-def number(request: Request, key: str) -> int:
+def whole_number(request: Request, key: str) -> int:
     """Return a whole number in the address of a request; 0 by default."""
     value = request.query_params.get(key, "0")
     if not (value.isascii() and value.isdecimal() and len(value) < 12):
@@ -214,28 +225,33 @@ def stop_run(studio: Studio, request: Request, _: object) -> Any:
     process = run.trainer
     if process is None:
         raise ConfigurationError(f"{run.path.name}: no process trains it now")
+    if not run.process_note.get("heeds_signals"):
+        raise ConfigurationError(f"{run.path.name}: a program of yours trains it, in a thread; stop it there")
+    if process.pid in studio.stopping:
+        raise ConfigurationError(f"{run.path.name}: it is stopping already; a second time would abort it")
     try:
         process.terminate()
     except psutil.Error as error:
         raise ConfigurationError(f"{run.path.name}: its process {process.pid} cannot be stopped ({error})") from error
+    for command in studio.commands.running("train"):
+        command.is_stopping |= command.process.pid == process.pid
+    studio.stopping = {pid for pid in studio.stopping if psutil.pid_exists(pid)} | {process.pid}
     return {"stopping": run.path.name}
 
 
 def resume_run(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any:
     run = studio.table.find(run_name(request))
-    if run.is_training:
+    if run.trainer:
         raise ConfigurationError(f"{run.path.name}: a process trains it already")
-    epochs = text(body, "epochs")
+    epochs = text_of(body, "epochs")
     if run.is_finished(run.experiment) and not epochs:
         raise ConfigurationError(f"{run.path.name}: it has ended; give it more epochs")
     options = [f"--epochs={epochs}"] if epochs else []
-    return started(
-        studio.commands.start("train", ["resume", str(run.path), *options, *studio.common], run=run.path.name)
-    )
-
-
-def started(command: Command) -> dict[str, Any]:
-    return {"number": command.number, "run": command.run, "command": command_line(command.arguments)}
+    with studio.starting:
+        if run.path.name in studio.preparing:
+            raise ConfigurationError(f"{run.path.name}: a process trains it already")
+        arguments = ["resume", str(run.path), *options, *studio.common]
+        return studio.commands.start("train", arguments, name=run.path.name).describe()
 
 
 def write_page(studio: Studio, request: Request, _: object) -> Any:
@@ -244,7 +260,7 @@ def write_page(studio: Studio, request: Request, _: object) -> Any:
     if verb not in ("report", "explore"):
         raise ConfigurationError(f"{verb}: report and explore write pages")
     page = run.path / ("report.html" if verb == "report" else "explorer.html")
-    return started(studio.commands.start(verb, [verb, str(run.path), *studio.common], page=page, run=run.path.name))
+    return studio.commands.start(verb, [verb, str(run.path), *studio.common], page=page, name=run.path.name).describe()
 
 
 def compare_runs(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
@@ -254,8 +270,8 @@ def compare_runs(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
     if not 2 <= len(names) <= MAX_COMPARED:
         raise ConfigurationError(f"runs: from 2 to {MAX_COMPARED} are compared")
     paths = [str(studio.table.find(name).path) for name in names]
-    page = Path(studio.commands.folder.name, f"compare-{len(studio.commands.started)}.html")
-    return started(studio.commands.start("compare", ["compare", *paths, f"--out={page}"], page=page))
+    page = Path(studio.commands.folder.name, f"compare-{secrets.token_hex(8)}.html")
+    return studio.commands.start("compare", ["compare", *paths, f"--out={page}"], page=page).describe()
 
 
 # Trainings
@@ -271,17 +287,25 @@ def show_choices(*_: object) -> Any:
 
 
 def plan_training(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
-    """Start a dry run of the training in the form: its plan, with its time."""
-    name = training_form.choose_name(body, studio.runs_dir)
-    arguments = training_form.training_arguments(body, studio.runs_dir, name) + studio.common
-    command = studio.commands.start("plan", [*arguments, "--dry-run", "--json"], run=name, alone=True)
-    return {"number": command.number, "run": name, "command": command_line(arguments)}
+    """Start a dry run of the training in the form: its plan, with its time. It replaces the one in `previous`."""
+    form = {key: value for key, value in body.items() if key != "previous"}
+    arguments, name = arguments_of(studio, form)
+    with suppress(LenextError):  # it may have ended
+        studio.commands.stop(text_of(body, "previous"))
+    command = studio.commands.start("plan", [*arguments, "--dry-run", "--json"], name=name)
+    return command.describe() | {"training": command_line(arguments)}
 
 
 def start_training(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
-    name = training_form.choose_name(body, studio.runs_dir)
-    arguments = training_form.training_arguments(body, studio.runs_dir, name) + studio.common
-    return started(studio.commands.start("train", arguments, run=name))
+    with studio.starting:  # of two with the same name one is refused
+        arguments, name = arguments_of(studio, body)
+        return studio.commands.start("train", arguments, name=name).describe()
+
+
+def arguments_of(studio: Studio, form: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the arguments of the training in a form, and its run's name."""
+    name = training_form.choose_name(form, studio.runs_dir, studio.preparing)
+    return training_form.training_arguments(form, studio.runs_dir, name) + studio.common, name
 
 
 # Commands
@@ -289,6 +313,12 @@ def start_training(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
 
 def show_command(studio: Studio, request: Request, _: object) -> Any:
     return studio.commands.find(str(request.path_params["number"])).describe()
+
+
+def stop_command(studio: Studio, request: Request, _: object) -> Any:
+    number = str(request.path_params["number"])
+    studio.commands.stop(number)
+    return studio.commands.find(number).describe()
 
 
 def send_command_page(studio: Studio, request: Request, _: object) -> Response:
@@ -303,45 +333,52 @@ def send_command_page(studio: Studio, request: Request, _: object) -> Response:
 
 def show_data(studio: Studio, request: Request, _: object) -> Any:
     source = request.query_params.get("source", "")
-    return data_views.describe_data(source, studio.data.open(source))
+    return data_views.describe_data(source, studio.data.open(source, is_fresh=True))
 
 
 def show_images(studio: Studio, request: Request, _: object) -> Any:
     query = request.query_params
     data = studio.data.open(query.get("source", ""))
-    return data_views.list_images(data, query.get("split", "train"), query.get("label", ""), number(request, "page"))
+    return data_views.list_images(
+        data, query.get("split", "train"), query.get("label", ""), whole_number(request, "page")
+    )
 
 
 def send_image(studio: Studio, request: Request, _: object) -> Response:
     data = studio.data.open(request.query_params.get("source", ""))
-    image = data_views.find_image(data, request.query_params.get("split", "train"), number(request, "row"))
+    image = data_views.find_image(data, request.query_params.get("split", "train"), whole_number(request, "row"))
     return Response(data_views.to_png(image), media_type="image/png")
 
 
 def send_augmented(studio: Studio, request: Request, _: object) -> Response:
     """Answer with an image as training would see it: keys of the augmentation are in the address."""
     query = dict(request.query_params)
-    data = studio.data.open(query.pop("source", ""))
-    image = data_views.find_image(data, query.pop("split", "train"), number(request, "row"))
-    recipe_name, draw = query.pop("recipe", ""), number(request, "draw")
+    recipe_name, draw = query.pop("recipe", ""), whole_number(request, "draw")
+    data = studio.data.open(query.pop("source", ""), data_views.preview_side(recipe_name))
+    image = data_views.find_image(data, query.pop("split", "train"), whole_number(request, "row"))
     keys = {key: value for key, value in query.items() if key not in ("row", "draw")}
     recipe = data_views.preview_recipe(recipe_name, keys)
     return Response(data_views.to_png(data_views.augment_image(data, image, recipe, draw)), media_type="image/png")
 
 
 def list_audits(studio: Studio, *_: object) -> Any:
-    return {"audits": studio.reviews.all()}
+    """Return the audits, with their state: running, done, or ended before its end."""
+    running = {each.name for each in studio.commands.running("audit")}
+    audits = studio.reviews.all()
+    for audit in audits:
+        audit["state"] = "running" if audit["name"] in running else "done" if audit["is_done"] else "not ended"
+    return {"audits": audits}
 
 
 def start_audit(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
     """Start `lenext audit` of some data."""
-    source, labels = text(body, "data").strip(), body.get("labels") is not False
+    source, labels = text_of(body, "data"), body.get("labels") is not False
     if source.startswith("-"):
         raise ConfigurationError(f"{source}: not the name of data")
-    studio.data.open(source)  # data that cannot be read are refused before a folder is made
+    data_views.check_source(source)  # before a folder is made
     path = studio.reviews.begin(source)
     options = [f"--out={path}", *([] if labels else ["--no-labels"]), *studio.common]
-    return started(studio.commands.start("audit", ["audit", source, *options], run=path.name))
+    return studio.commands.start("audit", ["audit", source, *options], name=path.name).describe()
 
 
 def show_audit(studio: Studio, request: Request, _: object) -> Any:
@@ -352,7 +389,7 @@ def show_audit(studio: Studio, request: Request, _: object) -> Any:
 def decide(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any:
     name = run_name(request)
     data = studio.data.open(studio.reviews.source(name))
-    decision = [text(body, key) for key in ("split", "sample", "decision", "label")]
+    decision = [text_of(body, key) for key in ("split", "sample", "decision", "label")]
     return {"decisions": studio.reviews.decide(name, data, *decision)}
 
 
@@ -363,10 +400,11 @@ def as_prediction(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
     async def predict(request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("image/"):
             raise DataError("content-type: an image is needed")
-        image = await read_body(request, MAX_PAGE_BYTES)
+        image = await read_body(request, MAX_IMAGE_BYTES)
         run = await run_in_threadpool(studio.table.find, run_name(request))
         is_drawn = request.query_params.get("drawn") == "1"
-        return json_response(await run_in_threadpool(studio.networks.predict, run, image, is_drawn))
+        answer = await to_thread.run_sync(studio.networks.predict, run, image, is_drawn, limiter=studio.slow)
+        return json_response(answer)
 
     return predict
 
@@ -390,6 +428,7 @@ ACTING: dict[str, Handler] = {
     "/api/runs/{name}/stop": stop_run,
     "/api/runs/{name}/resume": resume_run,
     "/api/runs/{name}/pages/{verb}": write_page,
+    "/api/commands/{number}/stop": stop_command,
     "/api/compare": compare_runs,
     "/api/plan": plan_training,
     "/api/trainings": start_training,

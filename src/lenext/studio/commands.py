@@ -1,4 +1,4 @@
-"""Commands of lenext as child processes: what the studio does, it does as the command line would.
+"""Commands of lenext as child processes: what takes long, the studio does as the command line would.
 
 A training has a session of its own, so that it goes on when the studio ends, however that ends. Other work ends with
 the studio.
@@ -12,23 +12,23 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
-from lenext.foundation.errors import LenextError, RunError
-from lenext.foundation.files import read_regular
+from lenext.foundation.errors import ConfigurationError, LenextError, RunError
+from lenext.foundation.files import read_tail
 
 MAX_KEPT = 60  # commands that have ended
 MAX_RUNNING = 8
-MAX_OUTPUT_BYTES = 4 << 20
+MAX_OUTPUT_BYTES = 1 << 18  # read, from the end
 TERMINATION_SECONDS = 5.0
-State = Literal["running", "done", "failed"]
+STOPPED_CODES = (130, 143)  # as a shell counts Ctrl-C and SIGTERM
+State = Literal["running", "done", "stopped", "failed"]
 
 
 @dataclass
@@ -38,13 +38,13 @@ class Command:
     Attributes:
         number: Its name in addresses; not to be guessed.
         kind: What it is for: train, plan, report, ...
-        arguments: Of `lenext`.
-        process: The child.
+        arguments: The arguments of `lenext`.
+        process: The child process.
         output: The file of its standard output.
         errors: The file of its standard error.
         page: The file that it writes, when it is a page.
-        run: The run that it is of; empty for none.
-        begun: When it was started, in seconds of the clock.
+        name: The run or the audit that it works on; empty for none.
+        is_stopping: Whether it was asked to stop.
     """
 
     number: str
@@ -54,36 +54,44 @@ class Command:
     output: Path
     errors: Path
     page: Path | None = None
-    run: str = ""
-    begun: float = field(default_factory=time.time)
+    name: str = ""
+    is_stopping: bool = False
+    ended: dict[str, Any] | None = None
 
     @property
     def state(self) -> State:
         code = self.process.poll()
-        return "running" if code is None else ("done" if code == 0 else "failed")
+        if code is None:
+            return "running"
+        is_stopped = code < 0 or code in STOPPED_CODES or (self.is_stopping and code != 0)
+        return "done" if code == 0 else "stopped" if is_stopped else "failed"
 
     def describe(self) -> dict[str, Any]:
-        """Return what the page shows of it."""
+        """Return what the page shows of it; once it has ended, always the same."""
+        if self.ended is not None:
+            return self.ended
         state = self.state
         described: dict[str, Any] = {
-            "number": self.number, "kind": self.kind, "state": state, "run": self.run,
-            "command": command_line(self.arguments), "seconds": round(time.time() - self.begun, 1),
+            "number": self.number, "kind": self.kind, "state": state, "name": self.name,
+            "command": command_line(self.arguments), "is_stopping": self.is_stopping and state == "running",
             "page": f"/commands/{self.number}/page" if state == "done" and self.page else "",
         }  # fmt: skip
         errors = self.read(self.errors).strip().splitlines()
+        if state == "running":
+            return described | {"progress": errors[-1] if errors else ""}
         if state == "failed":
-            described["error"] = errors[-1].removeprefix("lenext: ") if errors else "it ended without a word"
-        elif state == "running":
-            described["progress"] = errors[-1] if errors else ""
-        elif self.kind == "plan":
+            reason = f"it ended with code {self.process.returncode} and no message"
+            described["error"] = errors[-1].removeprefix("lenext: ") if errors else reason
+        elif state == "done" and self.kind == "plan":
             with suppress(ValueError):
                 described["result"] = json.loads(self.read(self.output))
+        self.ended = described
         return described
 
     @staticmethod
     def read(path: Path) -> str:
         try:
-            return read_regular(path, MAX_OUTPUT_BYTES).decode(errors="replace")
+            return read_tail(path, MAX_OUTPUT_BYTES)
         except OSError:
             return ""
 
@@ -101,36 +109,34 @@ class Commands:
         self.started: dict[str, Command] = {}
         self.lock = threading.Lock()
 
-    def start(
-        self, kind: str, arguments: Sequence[str], *, page: Path | None = None, run: str = "", alone: bool = False
-    ) -> Command:
+    def start(self, kind: str, arguments: Sequence[str], *, page: Path | None = None, name: str = "") -> Command:
         """Start a command.
 
         Args:
             kind: What it is for.
-            arguments: Of `lenext`.
+            arguments: The arguments of `lenext`.
             page: The file that it writes, when it is a page.
-            run: The run that it is of.
-            alone: Whether an earlier one of this kind ends, as its answer is not wanted any more.
+            name: The run or the audit that it works on.
 
         Raises:
             LenextError: Too many are running.
         """
         with self.lock:
-            running = [each for each in self.started.values() if each.state == "running"]
-            for each in running:
-                if alone and each.kind == kind:
-                    end(each)
-            if sum(each.state == "running" for each in running) >= MAX_RUNNING:
+            if sum(each.state == "running" for each in self.started.values()) >= MAX_RUNNING:
                 raise LenextError(f"{MAX_RUNNING} commands are running already; wait for one to end")
             number = secrets.token_urlsafe(9)
             output, errors = (Path(self.folder.name, f"{number}.{name}") for name in ("out", "err"))
-            with output.open("wb") as to_output, errors.open("wb") as to_errors:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "lenext", *arguments],
-                    stdin=subprocess.DEVNULL, stdout=to_output, stderr=to_errors, **of_its_own(),
-                )  # fmt: skip
-            command = Command(number, kind, list(arguments), process, output, errors, page, run)
+            try:
+                with output.open("wb") as to_output, errors.open("wb") as to_errors:
+                    process = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "lenext", *arguments],  # modules of this folder are not lenext's
+                        stdin=subprocess.DEVNULL, stdout=to_output, stderr=to_errors, **new_session(),
+                    )  # fmt: skip
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise LenextError(f"{command_line(arguments)[:200]}: it cannot be started ({reason})") from error
+            threading.Thread(target=process.wait, daemon=True).start()  # an ended child needs someone who waits for it
+            command = Command(number, kind, list(arguments), process, output, errors, page, name)
             self.started[number] = command
             self.forget_oldest()
             return command
@@ -140,7 +146,8 @@ class Commands:
         ended = [each for each in self.started.values() if each.state != "running"]
         for each in ended[: max(0, len(ended) - MAX_KEPT)]:
             del self.started[each.number]
-            for path in (each.output, each.errors):
+            pages = [each.page] if each.page and each.page.parent == each.output.parent else []
+            for path in (each.output, each.errors, *pages):
                 path.unlink(missing_ok=True)
 
     def find(self, number: str) -> Command:
@@ -150,26 +157,44 @@ class Commands:
             raise RunError(f"{number}: there is no such command; the studio may have been started anew")
         return command
 
-    def trainings(self) -> list[Command]:
-        """Return the trainings that are running."""
-        return [each for each in list(self.started.values()) if each.kind == "train" and each.state == "running"]
+    def stop(self, number: str) -> None:
+        """Ask a command to stop; a training saves what it has learned first.
+
+        Raises:
+            LenextError: There is no such command, it has ended, or it was asked before: a second time would abort it.
+        """
+        command = self.find(number)
+        if command.state != "running":
+            raise ConfigurationError("the command has ended already")
+        if command.is_stopping:
+            raise ConfigurationError("the command is stopping already")
+        command.is_stopping = True
+        if command.kind == "train":
+            command.process.terminate()
+        else:
+            end_command(command)
+
+    def running(self, kind: str) -> list[Command]:
+        """Return the commands of a kind that are running."""
+        return [each for each in list(self.started.values()) if each.kind == kind and each.state == "running"]
 
     def close(self) -> None:
         """End all commands but the trainings, and remove what they have printed."""
         for each in list(self.started.values()):
             if each.kind != "train":
-                end(each)
+                end_command(each)
         self.folder.cleanup()
 
 
-def of_its_own() -> dict[str, Any]:
+def new_session() -> dict[str, Any]:
     """Return what lets a child live on when the terminal of its parent closes or sends Ctrl-C."""
     if os.name == "nt":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined]
+        flags = ("CREATE_NEW_PROCESS_GROUP", "DETACHED_PROCESS")
+        return {"creationflags": sum(getattr(subprocess, flag) for flag in flags)}
     return {"start_new_session": True}
 
 
-def end(command: Command) -> None:
+def end_command(command: Command) -> None:
     """End a command and its children."""
     if command.state != "running":
         return

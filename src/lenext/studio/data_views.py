@@ -18,6 +18,8 @@ from lenext.foundation.errors import ConfigurationError, DataError, unknown_name
 from lenext.foundation.files import expand_path
 from lenext.foundation.notebook import png_bytes
 from lenext.foundation.seeds import generator
+from lenext.models import MODELS, find_variant
+from lenext.runs.folder import modified_ns
 from lenext.training.data_keys import AugmentationKeys
 from lenext.training.recipe import Recipe
 from lenext.training.settings import resolve_augmentation
@@ -34,42 +36,62 @@ class OpenData:
 
     def __init__(self, data_dir: Path | None, offline: bool) -> None:
         self.data_dir, self.offline = data_dir, offline
-        self.opened: OrderedDict[tuple[str, int], Dataset] = OrderedDict()
+        self.opened: OrderedDict[tuple[str, int], tuple[int, Dataset]] = OrderedDict()
         self.lock = threading.Lock()
+        self.loading: dict[tuple[str, int], threading.Lock] = {}
 
-    def open(self, source: str) -> Dataset:
+    def open(self, source: str, folder_side: int = FOLDER_SIDE, *, is_fresh: bool = False) -> Dataset:
         """Return a data set by its name or path.
+
+        Args:
+            source: Its name or path.
+            folder_side: The pixels a side to which the photographs of a folder are resized.
+            is_fresh: Whether data that have changed since they were opened are opened again.
 
         Raises:
             LenextError: It cannot be read.
         """
-        if not source:
-            raise DataError("data: give a name or a path")
-        key = (source, written(source))
+        check_source(source)
+        is_folder = is_image_folder(source)
+        key = (source, folder_side if is_folder else 0)
         with self.lock:
-            if key in self.opened:
-                self.opened.move_to_end(key)
-                return self.opened[key]
-            size: int | str = FOLDER_SIDE if is_image_folder(source) else "auto"
+            loading = self.loading.setdefault(key, threading.Lock())
+        with loading:  # a source is loaded once, and others meanwhile
+            with self.lock:
+                before = self.opened.get(key)
+                if before and not (is_fresh and before[0] != newest_change(source)):
+                    self.opened.move_to_end(key)
+                    return before[1]
+            modified = newest_change(source)
             data = load(
-                source, data_dir=self.data_dir, offline=self.offline, image_size=size,  # type: ignore[arg-type]
-                on_bad_image="skip" if size != "auto" else "stop",
+                source, data_dir=self.data_dir, offline=self.offline,
+                image_size=folder_side if is_folder else "auto", on_bad_image="skip" if is_folder else "stop",
             )  # fmt: skip
-            self.opened[key] = data
-            while len(self.opened) > MAX_OPEN:
-                self.opened.popitem(last=False)
+            with self.lock:
+                self.opened[key] = (modified, data)
+                while len(self.opened) > MAX_OPEN:
+                    self.opened.popitem(last=False)
+                self.loading = {
+                    each: lock for each, lock in self.loading.items() if each in self.opened or lock.locked()
+                }
             return data
 
 
-def written(source: str) -> int:
-    """Return when a file or folder was last written; 0 for data with a name."""
+def newest_change(source: str) -> int:
+    """Return when a file, or a folder or one of the two levels of folders in it, was changed; 0 for data by name."""
     if source in DATASETS or "://" in source:
         return 0
     path = expand_path(source)
-    try:
-        return path.stat().st_mtime_ns
-    except OSError as error:
-        raise DataError(f"{source}: there is no such data set, file or folder") from error
+    folders = [path, *(each for pattern in ("*/", "*/*/") for each in path.glob(pattern))] if path.is_dir() else [path]
+    return max(map(modified_ns, folders))
+
+
+def check_source(source: str) -> None:
+    """Raise DataError for a source that is no name, address, file or folder."""
+    if not source:
+        raise DataError("data: give a name or a path")
+    if source not in DATASETS and "://" not in source and not expand_path(source).exists():
+        raise DataError(f"{source}: there is no such data set, file or folder")
 
 
 def describe_data(source: str, data: Dataset) -> dict[str, Any]:
@@ -79,8 +101,15 @@ def describe_data(source: str, data: Dataset) -> dict[str, Any]:
     }
     return {
         "source": source, "name": shown_source(data.name), "classes": list(data.classes), "shape": list(data.shape),
-        "splits": splits, "notes": list(data.notes),
+        "splits": splits, "notes": list(data.notes), "preview": preview_network(source, data),
     }  # fmt: skip
+
+
+def preview_network(source: str, data: Dataset) -> str:
+    """Return the network whose augmentation is shown first: one that is made for such images."""
+    if is_image_folder(source):
+        return "resnet18"
+    return "lenet" if data.shape[0] == 1 else "lenet_32px"
 
 
 def list_images(data: Dataset, split_name: str, label: str, page: int) -> dict[str, Any]:
@@ -108,7 +137,7 @@ def list_images(data: Dataset, split_name: str, label: str, page: int) -> dict[s
     images = [
         {"row": row, "sample": str(split.ids[row]), "label": data.classes[int(split.labels[row])]} for row in chosen
     ]
-    return {"images": images, "page": page, "pages": pages, "count": len(rows)}
+    return {"images": images, "split": split_name, "page": page, "pages": pages, "count": len(rows)}
 
 
 def find_split(data: Dataset, name: str) -> Split:
@@ -131,6 +160,11 @@ def to_png(image: Tensor) -> bytes:
     """Return an image (C, H, W), uint8, as PNG."""
     pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
     return png_bytes(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def preview_side(network: str) -> int:
+    """Return the pixels a side at which training would augment the photographs of a folder for a network."""
+    return find_variant(network).image_size if network in MODELS else FOLDER_SIDE
 
 
 def preview_recipe(name: str, keys: Mapping[str, str]) -> Recipe:

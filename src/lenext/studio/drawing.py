@@ -10,7 +10,7 @@ from torch import nn
 
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
-from lenext.runs.folder import Run
+from lenext.runs.folder import Run, modified_ns
 from lenext.runs.predict import predict_images
 from lenext.runs.weights import Description
 from lenext.workflows.open_weights import open_weights
@@ -29,8 +29,7 @@ class OpenNetworks:
 
     def open(self, run: Run) -> tuple[nn.Module, Description]:
         """Return a run's best network. Raises LenextError where it cannot be opened."""
-        weights = run.weights()
-        key = (str(weights), weights.stat().st_mtime_ns if weights.is_file() else 0)
+        key = (str(run.path), modified_ns(run.weights()))
         if key not in self.opened:
             self.opened[key] = open_weights(run)
             while len(self.opened) > MAX_OPEN:

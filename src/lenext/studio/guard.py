@@ -9,7 +9,6 @@ import hmac
 import json
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
@@ -49,6 +48,10 @@ def studio_policy(script_hashes: Iterable[str]) -> str:
     )
 
 
+LEADING_IN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lenext studio</title>
+<link rel="icon" href="data:,"><meta http-equiv="refresh" content="0; url=/"></head><body></body></html>"""
+
+
 class Guard:
     """Middleware that refuses what the studio's own page does not ask for."""
 
@@ -85,7 +88,7 @@ class Guard:
         elif int(length) > MAX_BODY_BYTES:
             await answer(send, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES:,} bytes are read")
         else:
-            await self.application(scope, limited(receive), send)
+            await self.application(scope, limit_body(receive), send)
 
     def is_token(self, text: str) -> bool:
         """Return whether a text is the token, in a time that does not tell how much of it is right."""
@@ -96,18 +99,18 @@ class Guard:
         kind, _, text = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             return text.strip()
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return ""
-        return cookies[self.cookie].value if self.cookie in cookies else ""
+        pairs = (pair.partition("=") for pair in headers.get("cookie", "").split(";"))  # others' may be malformed
+        return next((value.strip() for name, _, value in pairs if name.strip() == self.cookie), "")
 
     async def let_in(self, send: Send) -> None:
-        """Keep the token in a cookie, and lead to the page without it in the address."""
+        """Keep the token in a cookie, and lead to the page without it in the address.
+
+        The page leads there itself: after a redirection from a page of another site no cookie would be sent.
+        """
         cookie = f"{self.cookie}={self.token}; HttpOnly; SameSite=Strict; Path=/"
-        headers = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
-        await send({"type": "http.response.start", "status": HTTPStatus.SEE_OTHER, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"set-cookie", cookie.encode())]
+        await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
+        await send({"type": "http.response.body", "body": LEADING_IN.encode()})
 
     def with_headers(self, send: Send) -> Send:
         """Return `send` with the headers that every answer has."""
@@ -129,7 +132,7 @@ def refuse_origin(scope: Scope, headers: Headers) -> str:
     """Return why a request is refused by where it comes from and whom it asks; empty when it is not."""
     hosts = headers.getlist("host")
     if len(hosts) != 1 or host_name(hosts[0]) not in LOCAL_NAMES:
-        return f"the studio is at one of {', '.join(LOCAL_NAMES)}"
+        return f"the studio answers only as one of {', '.join(LOCAL_NAMES)}"
     origin = headers.get("origin")
     if origin is not None and origin != f"{scope['scheme']}://{hosts[0]}":
         return "the request comes from a page of another origin"
@@ -153,7 +156,7 @@ def parse_token(scope: Scope) -> str:
     return parse_qs(scope["query_string"].decode(errors="replace")).get("token", [""])[0]
 
 
-def limited(receive: Receive) -> Receive:
+def limit_body(receive: Receive) -> Receive:
     """Return `receive` that ends a body that is too long, whatever its length was said to be."""
     received = 0
 

@@ -3,24 +3,27 @@
 import csv
 import io
 import json
-import shlex
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lenext.data import shown_source
-from lenext.data.corrections import Correction, Decision, check, format_corrections, read_corrections
+from lenext.data import source_stem
+from lenext.data.corrections import Correction, Decision, check_correction, format_corrections, read_corrections
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, RunError, unknown_name
 from lenext.foundation.files import expand_path, make_folder, read_regular, write_atomic
 from lenext.foundation.settings import convert
-from lenext.runs.folder import Run
-from lenext.workflows.audit import KINDS
+from lenext.reporting.page import MAX_PIXELATED_SIDE
+from lenext.runs.folder import Run, modified_ns
+from lenext.studio.commands import command_line
+from lenext.workflows.audit import KINDS, OF_LABELS, rows_by_text
 from lenext.workflows.train import absolute_path
 
 AUDITS = "audits"  # the folder of audits, in that of the runs
 SOURCE, FINDINGS, CORRECTIONS = "source.json", "audit.csv", "corrections.csv"
+COLUMNS = ("kind", "split", "sample", "description", "score", "beside_split", "beside_sample")
 MAX_BYTES = 64 << 20
 
 
@@ -33,11 +36,12 @@ class Reviews:
 
     def begin(self, source: str) -> Path:
         """Make the folder of a new audit of some data, and return it."""
-        if not source:
-            raise DataError("data: give a name or a path")
-        name = (Path(shown_source(source)).stem or "data").lower().replace(" ", "_")
-        path = Run.choose_folder(Run.path_for(self.folder, name), numbered=True)
-        make_folder(path)
+        while True:  # another request may make the folder meanwhile
+            path = Run.choose_folder(Run.path_for(self.folder, source_stem(source)), numbered=True)
+            make_folder(path.parent)
+            with suppress(FileExistsError):
+                path.mkdir()
+                break
         write_atomic(path / SOURCE, json.dumps({"data": absolute_path(source)}))
         return path
 
@@ -54,19 +58,18 @@ class Reviews:
 
     def all(self) -> list[dict[str, Any]]:
         """Return the audits, the newest first."""
-        paths = sorted(self.folder.glob(f"*/{SOURCE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-        return [
-            {"name": path.parent.name, "data": read_source(path.parent), "is_done": (path.parent / FINDINGS).is_file()}
-            for path in paths
-        ]
+        audits = []
+        for path in sorted(self.folder.glob(f"*/{SOURCE}"), key=modified_ns, reverse=True):
+            with suppress(RunError):
+                folder = self.find(path.parent.name)
+                is_done = (folder / FINDINGS).is_file()
+                audits.append({"name": folder.name, "data": read_source(folder), "is_done": is_done})
+        return audits
 
     def describe(self, name: str, data: Dataset) -> dict[str, Any]:
         """Return an audit's findings with their decisions, the rows of their images, and the command for training."""
         path = self.find(name)
-        rows = {
-            split_name: {str(sample): row for row, sample in enumerate(split.ids.tolist())}
-            for split_name, split in data.splits().items()
-        }
+        rows = rows_by_text(data)
         decisions = {(each.split, each.sample): each for each in self.decisions(path)}
         findings: list[dict[str, Any]] = []
         for finding in read_findings(path / FINDINGS):
@@ -78,21 +81,26 @@ class Reviews:
                 finding | {
                     "row": row, "label": label, "beside_row": beside,
                     "decision": decision.decision if decision else "", "new_label": decision.label if decision else "",
+                    "takes_decision": finding["kind"] in OF_LABELS and row is not None,
                 }
             )  # fmt: skip
+        has_broken = any(finding["kind"] == "broken" for finding in findings)
+        skip = ["--on-bad-image", "skip"] if has_broken else []
         return {
             "name": name, "data": read_source(path), "classes": list(data.classes), "findings": findings,
             "kinds": KINDS, "corrections": str(path / CORRECTIONS),
-            "command": f"lenext train --data {shlex.quote(read_source(path))} "
-            f"--corrections {shlex.quote(str(path / CORRECTIONS))}",
+            "command": command_line(
+                ["train", "--data", read_source(path), "--corrections", str(path / CORRECTIONS), *skip]
+            ),
+            "has_broken_files": bool(skip), "is_small": max(data.shape[1:]) <= MAX_PIXELATED_SIDE,
         }  # fmt: skip
 
     def decide(self, name: str, data: Dataset, split: str, sample: str, decision: str, label: str) -> dict[str, int]:
         """Record a decision about a sample, and return how many there are of each kind.
 
         Args:
-            name: Of the audit.
-            data: That it is of.
+            name: The audit.
+            data: The data that were audited.
             split: Name of the split.
             sample: Id of the sample.
             decision: keep, relabel or drop; empty to take an earlier one back.
@@ -103,11 +111,11 @@ class Reviews:
         """
         path = self.find(name)
         correction = Correction(split, sample, convert("decision", decision or "keep", Decision), label)
-        check(correction, f"{split} {sample}")
+        check_correction(correction, f"{split} {sample}")
         if label and label not in data.classes:
             raise ConfigurationError(unknown_name("class", label, data.classes))
         splits = data.splits()
-        if split not in splits or sample not in set(map(str, splits[split].ids.tolist())):
+        if split not in splits or sample not in rows_by_text(data)[split]:
             raise DataError(f"{split} {sample}: there is no such sample")
         with self.lock:
             decisions = {(each.split, each.sample): each for each in self.decisions(path)}
@@ -126,7 +134,7 @@ def read_source(path: Path) -> str:
     """Return what data an audit is of. Raises RunError."""
     try:
         return str(json.loads(read_regular(path / SOURCE, MAX_BYTES))["data"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(f"{path / SOURCE}: cannot be read ({error})") from error
 
 
@@ -136,6 +144,6 @@ def read_findings(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         lines = io.StringIO(read_regular(expand_path(path), MAX_BYTES).decode(), newline="")
-        return [{key: row[key] or "" for key in row} for row in csv.DictReader(lines)]
+        return [{key: row.get(key) or "" for key in COLUMNS} for row in csv.DictReader(lines)]
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error

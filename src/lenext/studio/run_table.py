@@ -3,27 +3,31 @@
 import math
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lenext.data import shown_source
-from lenext.foundation.errors import LenextError, RunError
-from lenext.foundation.files import read_regular
-from lenext.runs.folder import Run, find_runs
+from lenext.foundation.errors import RunError
+from lenext.foundation.files import read_tail
+from lenext.models.user_network import is_user_network
+from lenext.runs.folder import Run, find_runs, modified_ns
+from lenext.workflows.listing import summarize_run
 
-ROW_FILES = ("recipe.yaml", "results.csv", "results.json")
 PAGES = ("report.html", "explorer.html")
 FIGURES = ("results.png", "confusion_matrix.png", "mistakes.png")
-MAX_LOG_BYTES = 8 << 20
+ROW_FILES = ("recipe.yaml", "results.csv", "results.json", *PAGES)
+MAX_LOG_BYTES = 1 << 18
+MAX_DEPTH = 50  # of lists in lists
+MAX_BITS = 1 << 12  # of a whole number
 LOG_LINES = 200  # shown
 
 
 @dataclass(frozen=True)
 class CachedRow:
-    """A row, and the state of the files that it was read from."""
+    """A row, and when the files that it was read from were written."""
 
-    stamps: tuple[int, ...]
+    modified: tuple[int, ...]
     row: dict[str, Any]
 
 
@@ -42,71 +46,51 @@ class RunTable:
             raise RunError(f"{name}: there is no such run in {self.runs_dir}; it may have been deleted")
         return Run(path)
 
+    def names(self) -> list[str]:
+        """Return the names of the runs that `find` opens, the newest last."""
+        names = []
+        for run in find_runs(self.runs_dir):
+            with suppress(RunError, UnicodeEncodeError):  # a name that is no text has no address
+                run.path.name.encode()
+                names.append(self.find(run.path.name).path.name)
+        return names
+
     def rows(self) -> dict[str, dict[str, Any]]:
         """Return the row of each run by its name, the newest last."""
         with self.lock:
-            found = {run.path.name: run for run in find_runs(self.runs_dir)}
-            self.cached = {name: self.read(name, run) for name, run in found.items()}
+            self.cached = {name: self.read(name) for name in self.names()}
             return {name: each.row for name, each in self.cached.items()}
 
-    def read(self, name: str, run: Run) -> CachedRow:
+    def read(self, name: str) -> CachedRow:
         """Return a run's row: the cached one where nothing has changed."""
-        stamps = tuple(stamp(run.path / file) for file in (*ROW_FILES, *PAGES))
+        run = Run(self.runs_dir / name)
+        modified = tuple(modified_ns(run.path / file) for file in ROW_FILES)
         cached = self.cached.get(name)
-        if cached is None or cached.stamps != stamps:
-            cached = CachedRow(stamps, read_row(run) | {"changed": max(stamps) / 1e9})
-        if cached.row["state"] in ("training", "stopped"):
-            state = "training" if run.is_training else "stopped"
-            if state != cached.row["state"]:
-                cached = CachedRow(stamps, cached.row | {"state": state})
+        if cached is None or cached.modified != modified:
+            return CachedRow(modified, read_row(run) | {"changed": max(modified) / 1e9})
+        if cached.row["state"] in ("training", "stopped"):  # a process may have come, or gone
+            state = "training" if run.trainer else "stopped"
+            return cached if state == cached.row["state"] else CachedRow(modified, cached.row | {"state": state})
         return cached
 
 
-def stamp(path: Path) -> int:
-    """Return when a file was written, in nanoseconds; 0 without it."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 def read_row(run: Run) -> dict[str, Any]:
-    """Return a run's row of the table; of a broken run, what is wrong with it."""
-    row: dict[str, Any] = dict.fromkeys(
-        ("network", "data", "optimizer", "seed", "done", "epochs", "validation", "test", "seconds", "error")
-    )
-    row |= {"name": run.path.name, "state": "broken", "last": None}
-    try:
-        experiment, results, records = run.experiment, run.results, run.records
-        recipe = experiment.recipe
-        row |= {"network": experiment.network or "(made in Python)", "data": shown_source(experiment.data)}
-        row |= {"optimizer": recipe.optimizer, "seed": recipe.seed, "epochs": recipe.epochs, "done": len(records)}
-        row |= {f"{part}": (results.get(part) or {}).get("accuracy") for part in ("validation", "test")}
-        best = [each.val_accuracy for each in records if each.val_accuracy is not None]
-        row["validation"] = row["validation"] if row["validation"] is not None else max(best, default=None)
-        row["seconds"] = results.get("training_seconds")
-        row["state"] = "finished" if run.is_finished(experiment) else "stopped"
-        row["last"] = asdict(records[-1]) if records else None
-    except (LenextError, AttributeError, TypeError, OSError) as error:
-        row["error"] = " ".join(str(error).split())
-    return row
+    """Return a run's row of the table."""
+    return summarize_run(run) | {"name": run.path.name, "started": modified_ns(run.path / "recipe.yaml") / 1e9}
 
 
 def describe(run: Run) -> dict[str, Any]:
     """Return all that the page of one run shows. Raises RunError for one that cannot be read."""
-    experiment, results = run.experiment, run.results
-    row = read_row(run)
-    if row["state"] == "stopped" and run.is_training:
-        row["state"] = "training"
-    return row | {
+    experiment, split, results = run.experiment, run.read_json("split.json"), run.results
+    is_own = not experiment.network or is_user_network(experiment.network)
+    return read_row(run) | {
         "records": [asdict(record) for record in run.records],
-        "classes": run.read_json("split.json").get("classes") or [],
-        "samples": run.read_json("split.json").get("samples") or {},
+        "samples": split.get("samples") or {},
         "test_reads": run.test_reads,
-        "results": {key: value for key, value in results.items() if key != "classes"},
         "by_class": results.get("classes") or [],
         "recipe": experiment.to_yaml(),
-        "can_draw": bool(experiment.network) and ".py:" not in experiment.network and run.weights().is_file(),
+        "has_own_network": is_own,
+        "has_weights": run.weights().is_file(),
         "log": read_log(run.path / "train.log"),
         "pages": [name for name in PAGES if (run.path / name).is_file()],
         "figures": [name for name in FIGURES if (run.path / name).is_file()],
@@ -117,18 +101,19 @@ def describe(run: Run) -> dict[str, Any]:
 def read_log(path: Path) -> str:
     """Return the last lines of a log; nothing without it."""
     try:
-        text = read_regular(path, MAX_LOG_BYTES).decode(errors="replace") if path.is_file() else ""
+        return "\n".join(read_tail(path, MAX_LOG_BYTES).splitlines()[-LOG_LINES:]) if path.is_file() else ""
     except OSError as error:
         return f"{path.name}: {error.strerror or error}"
-    return "\n".join(text.splitlines()[-LOG_LINES:])
 
 
-def as_json_value(value: Any) -> Any:
-    """Return a value as JSON can hold it: a number that is not finite becomes text."""
+def as_json_value(value: Any, depth: int = 0) -> Any:
+    """Return a value as JSON can hold it: a number that is not finite becomes text, and what is absurd `...`."""
+    if depth > MAX_DEPTH or (isinstance(value, int) and value.bit_length() > MAX_BITS):
+        return "..."
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): as_json_value(each) for key, each in value.items()}
+        return {str(key): as_json_value(each, depth + 1) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json_value(each) for each in value]
+        return [as_json_value(each, depth + 1) for each in value]
     return value

@@ -8,20 +8,21 @@ import sys
 import threading
 import webbrowser
 from contextlib import closing
-from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import expand_path, make_folder, read_regular
 from lenext.foundation.locks import lock_file
-from lenext.foundation.signals import StopSignal
 from lenext.foundation.streams import write_out
+
+if TYPE_CHECKING:
+    from lenext.studio.application import Studio
 
 ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8127
 LOCK, NOTE = ".studio.lock", ".studio.json"  # in the folder of the runs
 MAX_NOTE_BYTES = 1 << 16
-GRACE_SECONDS = 2  # for answers that are under way when the studio ends
 
 
 def serve(
@@ -46,9 +47,8 @@ def serve(
         RunError: A studio of the folder is open already.
     """
     try:
-        import uvicorn
-
         from lenext.studio.application import Studio, make_application
+        from lenext.studio.web_server import Server
     except ImportError as error:
         raise ConfigurationError(
             f"the studio needs starlette and uvicorn: pip install 'lenext[studio]' ({error})"
@@ -58,7 +58,7 @@ def serve(
     with closing(listening), lock_file(folder / LOCK, folder) as is_ours:
         if not is_ours:
             raise RunError(
-                f"{runs_dir}: a studio is open for this folder already{at_address(folder)}; use it, or end it"
+                f"{runs_dir}: a studio is open for this folder already{describe_address(folder)}; use it, or end it"
             )
         token, used = secrets.token_urlsafe(32), listening.getsockname()[1]
         address = f"http://{ADDRESS}:{used}/?token={token}"
@@ -67,21 +67,26 @@ def serve(
         application = make_application(studio, token, f"lenext-studio-{used}")
         write_out(f"studio of {folder}\n{address}\nCtrl-C ends it; trainings that it has started go on\n")
         sys.stdout.flush()
-        threading.Thread(target=import_module, args=("lenext.workflows.train",), daemon=True).start()
+        threading.Thread(target=prepare, args=(studio,), daemon=True).start()
         if browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        config = uvicorn.Config(
-            application, log_config=None, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS, lifespan="on",
-            server_header=False,
-        )  # fmt: skip
-        with StopSignal():  # uvicorn repeats the signal that has ended it
-            uvicorn.Server(config).run(sockets=[listening])
-        (folder / NOTE).unlink(missing_ok=True)
-        for training in studio.commands.trainings():
+            page = Path(studio.commands.folder.name, "open.html")  # others may read the command line of a browser
+            page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+            threading.Thread(target=webbrowser.open, args=(page.as_uri(),), daemon=True).start()
+        try:
+            Server(application, studio).run(sockets=[listening])
+        finally:
+            (folder / NOTE).unlink(missing_ok=True)
+            studio.commands.close()
+        for training in studio.commands.running("train"):
             write_out(
-                f"{training.run} is being trained still, by process {training.process.pid}; a studio can stop it, and "
+                f"{training.name} is still in training, in process {training.process.pid}; a studio can stop it, and "
                 "`lenext resume` continue it\n"
             )
+
+
+def prepare(studio: "Studio") -> None:
+    """Read the runs, before the page asks for them."""
+    studio.table.rows()
 
 
 def listen(port: int | None) -> socket.socket:
@@ -89,15 +94,15 @@ def listen(port: int | None) -> socket.socket:
     tried = (DEFAULT_PORT, 0) if port is None else (port,)
     for each in tried:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if os.name != "nt":  # there it would let two programs have one port
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        option = "SO_EXCLUSIVEADDRUSE" if os.name == "nt" else "SO_REUSEADDR"  # which there would share the port
+        listening.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
         try:
             listening.bind((ADDRESS, each))
             listening.listen()  # who asks before the server is ready waits
         except OSError as error:
             listening.close()
             if each == tried[-1]:
-                raise ConfigurationError(f"port={each}: it cannot be had ({error.strerror}); give another") from error
+                raise ConfigurationError(f"port={each}: it cannot be used ({error.strerror}); give another") from error
             continue
         return listening
     raise AssertionError
@@ -110,7 +115,7 @@ def write_note(path: Path, address: str) -> None:
         json.dump({"address": address}, file)
 
 
-def at_address(folder: Path) -> str:
+def describe_address(folder: Path) -> str:
     """Return where the studio of a folder is, in words; empty where it is not known."""
     try:
         return f", at {json.loads(read_regular(folder / NOTE, MAX_NOTE_BYTES))['address']}"

@@ -1,13 +1,14 @@
 """The form of a training, made from the declarations of the recipe's keys, and the command that it stands for."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from lenext.data import DATASETS
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.models import MODELS, find_variant
 from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run
@@ -16,7 +17,9 @@ from lenext.training.recipes import ABOUT
 from lenext.workflows.prepare import build_experiment, resolve_experiment
 from lenext.workflows.train import default_name
 
-TEXTS = ("network", "data", "recipe", "name", "weights", "freeze", "test_data", "label_column", "corrections")
+TEXTS = (
+    "network", "data", "recipe", "name", "weights", "freeze", "test_data", "label_column", "corrections", "options",
+)  # fmt: skip
 """Fields of text besides the recipe's keys."""
 
 
@@ -34,7 +37,17 @@ def describe_form(network: str, recipe: str) -> dict[str, Any]:
     keys = experiment.recipe if is_user_network(experiment.network) else resolve_experiment(experiment).recipe
     declared = [describe_key(each.name, each.metadata, getattr(keys, each.name)) for each in fields(Recipe)]
     return {
-        "network": experiment.network,
+        "outer": {
+            "network": experiment.network,
+            "data": experiment.data,
+            "freeze": experiment.freeze,
+            "weights": experiment.pretrained,
+            "test_data": experiment.test_data,
+            "corrections": experiment.corrections,
+            "label_column": experiment.label_column,
+            "on_bad_image": experiment.on_bad_image,
+            "options": " ".join(f"{key}={format_value(value)}" for key, value in experiment.options.items()),
+        },
         "groups": [
             {"title": title, "keys": [each for each in declared if group_of(each["name"]) == title]} for title in GROUPS
         ],
@@ -54,7 +67,7 @@ def describe_choices() -> dict[str, Any]:
 
 def describe_key(name: str, metadata: Mapping[str, Any], value: object) -> dict[str, Any]:
     """Return the field of a key: its help, its limits, its choices and its value."""
-    kinds = members(key_types()[name])
+    kinds = union_members(key_types()[name])
     choices = [str(choice) for kind in kinds if get_origin(kind) is Literal for choice in get_args(kind)]
     if bool in kinds:
         choices = ["true", "false", *choices]
@@ -69,32 +82,32 @@ def describe_key(name: str, metadata: Mapping[str, Any], value: object) -> dict[
     }
 
 
-def members(kind: Any) -> tuple[Any, ...]:
+def union_members(kind: Any) -> tuple[Any, ...]:
     """Return the types of a union; of another type itself."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def format_value(value: object) -> str:
     """Return a value as an option takes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+    if isinstance(value, list | tuple):
+        return ",".join(map(format_value, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def training_arguments(form: Mapping[str, Any], runs_dir: Path, name: str) -> list[str]:
     """Return the arguments of `lenext` that train what a form says.
 
     Args:
-        form: The fields of text, `pretrained` (true or false), `on_bad_image`, `options` and `keys`, the last two by
-            name; a field that is missing or empty is left to its default.
+        form: The fields of text, `options` among them as KEY=VALUE separated by spaces; `pretrained`, true or false;
+            `on_bad_image`; and `keys`, texts by name. A field that is missing or empty is left to its default.
         runs_dir: The folder of the runs.
-        name: Of the run.
+        name: The name of the run.
 
     Raises:
         ConfigurationError: A field does not exist, or its value does not suit it.
     """
     texts = {key: text_of(form, key) for key in TEXTS}
-    known = {*TEXTS, "pretrained", "on_bad_image", "options", "keys"}
+    known = {*TEXTS, "pretrained", "on_bad_image", "keys"}
     if unknown := [key for key in form if key not in known]:
         raise ConfigurationError(f"{unknown[0]}: the form has no such field")
     network = texts["network"]
@@ -108,8 +121,11 @@ def training_arguments(form: Mapping[str, Any], runs_dir: Path, name: str) -> li
         arguments.append("--pretrained")
     if bad := text_of(form, "on_bad_image"):
         arguments.append(f"--on-bad-image={bad}")
-    arguments += [f"--option={key}={value}" for key, value in pairs(form, "options").items() if value]
-    for key, value in pairs(form, "keys").items():
+    for option in texts["options"].split():
+        if not option.partition("=")[2]:
+            raise ConfigurationError(f"options: {option}: give KEY=VALUE, e.g. activation=tanh")
+        arguments.append(f"--option={option}")
+    for key, value in keys_of(form).items():
         if value and key not in key_names():
             raise ConfigurationError(f"{key}: recipes have no such key")
         if value:
@@ -125,16 +141,21 @@ def text_of(form: Mapping[str, Any], key: str) -> str:
     return value.strip()
 
 
-def pairs(form: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Return a field of names and texts."""
-    values = form.get(key, {})
+def keys_of(form: Mapping[str, Any]) -> dict[str, str]:
+    """Return the recipe's keys of a form."""
+    values = form.get("keys", {})
     if not isinstance(values, dict) or not all(isinstance(each, str) for each in values.values()):
-        raise ConfigurationError(f"{key}: names and texts are needed")
+        raise ConfigurationError("keys: names and texts are needed")
     return values
 
 
-def choose_name(form: Mapping[str, Any], runs_dir: Path) -> str:
+def choose_name(form: Mapping[str, Any], runs_dir: Path, taken: Collection[str] = ()) -> str:
     """Return the name of a new run: the one in the form, else NETWORK-DATA with a number.
+
+    Args:
+        form: The fields of the form.
+        runs_dir: The folder of the runs.
+        taken: Names of runs that are being prepared, and have no folder yet.
 
     Raises:
         LenextError: The run exists, this is no name for one, or there is no such network or recipe.
@@ -144,5 +165,9 @@ def choose_name(form: Mapping[str, Any], runs_dir: Path) -> str:
     if not is_user_network(experiment.network):
         find_variant(experiment.network)
     if name := text_of(form, "name"):
+        if name in taken:
+            raise RunError(f"{name}: a training of this name is being prepared; give another")
         return Run.choose_folder(Run.path_for(runs_dir, name)).name
-    return Run.choose_folder(runs_dir / default_name(outer["network"], experiment), numbered=True).name
+    preferred = Run.path_for(runs_dir, default_name(outer["network"], experiment)).name
+    names = itertools.chain([preferred], (f"{preferred}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken and not (runs_dir / name).exists())

@@ -3,10 +3,10 @@
 An option wins over `--recipe`, which wins over the network's own recipe, which wins over the default of a key.
 """
 
-from pathlib import Path
 from typing import Any
 
 from lenext.foundation.errors import ConfigurationError, unknown_name
+from lenext.foundation.files import expand_path
 from lenext.training.experiment import read_experiment
 
 LENET: dict[str, Any] = {
@@ -124,7 +124,7 @@ def load_recipe(name: str) -> dict[str, Any]:
     """Return what a recipe sets: `{"recipe": {...}}`, and for a YAML file also the network and data that it names."""
     if name in RECIPES:
         return {"recipe": RECIPES[name]} | ({"network": NETWORKS[name]} if name in NETWORKS else {})
-    path = Path(name).expanduser()
+    path = expand_path(name)
     if path.is_dir() and (path / "recipe.yaml").is_file():
         path = path / "recipe.yaml"
     if path.is_file():

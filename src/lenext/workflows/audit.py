@@ -41,6 +41,8 @@ KINDS = {
     "suspect label": "Networks that were not trained on an image are sure that it belongs to another class.",
 }
 """The kinds of findings, in the order of the report."""
+OF_LABELS = ("duplicate", "across splits", "contradiction", "near duplicate", "suspect label")
+"""The kinds that a decision about a sample settles: keep it, give it another label, or drop it."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def format_csv(findings: Sequence[Finding], data: Dataset) -> str:
 def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:
     """Render the findings with their images as an HTML page."""
     splits = data.splits()
-    rows = {name: {str(sample): row for row, sample in enumerate(split.ids.tolist())} for name, split in splits.items()}
+    rows = rows_by_text(data)
     galleries = []
     for kind, about in KINDS.items():
         of_kind = [finding for finding in findings if finding.kind == kind]
@@ -274,6 +276,13 @@ def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]
         pixelated=max(data.shape[1:]) <= MAX_PIXELATED_SIDE,
         numbers=[*counts, (f"{len(data.classes):,}", "classes"), (f"{len(findings):,}", "findings")],
     )
+
+
+def rows_by_text(data: Dataset) -> dict[str, dict[str, int]]:
+    """Return the row of each sample id, as text, by split."""
+    return {
+        name: {str(sample): row for sample, row in split.row_by_id().items()} for name, split in data.splits().items()
+    }
 
 
 def embed_images(splits: Mapping[str, Split], locations: Sequence[SampleLocation]) -> str:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lenext.acceleration.threads import restore_thread_count, set_thread_count
+from lenext.acceleration.threads import restore_thread_count
 from lenext.foundation.files import expand_path
 from lenext.runs.folder import Run
-from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.job import prepare_job
 from lenext.workflows.plan_text import describe_job, job_notes
-from lenext.workflows.prepare import build_experiment, load_data, resolve_experiment
-from lenext.workflows.train import default_name, with_absolute_paths
+from lenext.workflows.prepare import build_experiment, resolve_experiment
+from lenext.workflows.train import default_name, prepare_training
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,6 @@ def plan(
     folder = Run.path_for(runs_dir, name) if name else expand_path(runs_dir) / default_name(network, experiment)
     folder = Run.choose_folder(folder, numbered=not name)
     experiment = resolve_experiment(experiment)
-    context = Context(data_dir, offline)
     with restore_thread_count():
-        set_thread_count(experiment.recipe.threads)
-        split = split_by_recipe(load_data(experiment, context), experiment.recipe)
-        job = prepare_job(with_absolute_paths(experiment), split, context)
+        _, job = prepare_training(experiment, Context(data_dir, offline))
         return Plan(describe_job(job) | {"run": str(folder)}, job_notes(job))

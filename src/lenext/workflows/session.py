@@ -96,6 +96,8 @@ class Session:
                 "fingerprints": self.fingerprints,
             },
         )
+        if job.experiment.corrections:
+            write_atomic(self.run.corrections, expand_path(job.experiment.corrections).read_bytes())
         write_atomic(self.run.path / "recipe.yaml", job.experiment.to_yaml())  # last: with it the folder is a run
         if not job.experiment.network:
             self.save()  # only the caller knows how such a network begins

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lenext.acceleration.threads import restore_thread_count, set_thread_count
-from lenext.data import DATASETS, IN_PYTHON_PREFIX, shown_source
+from lenext.data import DATASETS, IN_PYTHON_PREFIX, source_stem
 from lenext.data.dataset import Dataset
 from lenext.foundation.files import expand_path
 from lenext.foundation.signals import StopSignal
@@ -20,7 +20,7 @@ from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.job import prepare_job
+from lenext.workflows.job import Job, prepare_job
 from lenext.workflows.plan_text import describe_job, job_notes
 from lenext.workflows.prepare import (
     build_experiment,
@@ -138,10 +138,7 @@ def run_experiment(
     Run.choose_folder(folder, numbered=numbered)
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True  # nothing is lost yet
-        set_thread_count(experiment.recipe.threads)
-        dataset = load_data(experiment, context)
-        data = split_by_recipe(dataset, experiment.recipe)
-        job = prepare_job(with_absolute_paths(experiment), data, context)
+        dataset, job = prepare_training(experiment, context)
         plan = describe_job(job)
         stop.at_once = False
         run = Run.create(folder, numbered=numbered)
@@ -158,6 +155,14 @@ def run_experiment(
             if report:
                 write_report(run, experiment, replace(context, dataset=dataset))
     return run
+
+
+def prepare_training(experiment: Experiment, context: Context) -> tuple[Dataset, Job]:
+    """Return the data of an experiment, and the training that is ready to begin. Sets the number of threads."""
+    set_thread_count(experiment.recipe.threads)
+    dataset = load_data(experiment, context)
+    data = split_by_recipe(dataset, experiment.recipe)
+    return dataset, prepare_job(with_absolute_paths(experiment), data, context)
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
@@ -185,4 +190,4 @@ def absolute_path(path: str) -> str:
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
     """Return NETWORK-DATA, from the last parts of paths."""
     name = type(network).__name__ if isinstance(network, nn.Module) else experiment.network.rpartition(":")[2]
-    return f"{name}-{Path(shown_source(experiment.data)).stem or 'data'}".lower().replace(" ", "_")
+    return f"{name.lower().replace(' ', '_')}-{source_stem(experiment.data)}"

@@ -1,79 +1,138 @@
 // Audits: their list and start; the review of one, finding by finding, by mouse or keys.
-import { Failure, Progress, ask, html, place, query, useAnswer, useEffect, useNews, useState } from "./page.js";
+import { Failure, Progress, address, ask, html, query, useAction, useAnswer, useEffect, useKept, useNews, useRef, useState } from "./page.js";
 
-const REVIEWED = new Set(["suspect label", "contradiction", "across splits", "duplicate", "near duplicate"]);
+const DECISIONS = ["keep", "relabel", "drop"];
 
-export function Audits() {
+export function Audits({ search }) {
   const news = useNews();
-  const [source, setSource] = useState(new URLSearchParams(location.hash.split("?")[1] || "").get("source") || "");
+  const [source, setSource] = useState(search.get("source") || "");
   const [labels, setLabels] = useState(true);
-  const [started, setStarted] = useState(null);
-  const [failure, fail] = useState("");
-  const ended = started && news.commands.get(started.number)?.state;
-  const { value, error } = useAnswer("/api/audits", [started, ended]);
-  const start = (event) => { event.preventDefault(); fail(""); ask("/api/audits", { data: source.trim(), labels }).then(setStarted, (problem) => fail(problem.message)); };
-  return html`<div class="title"><h1>Audits</h1><p class="muted">An audit looks for broken, odd, duplicate and wrongly labelled images. You review what it finds; your decisions are kept in a file, and the data stay as they are.</p></div>
-    <form class="tools" onSubmit=${start}><label>data <input value=${source} placeholder="a name or a path" onInput=${(event) => setSource(event.target.value)} /></label>
+  const [started, setStarted] = useKept("audit", "");
+  const { act, isBusy, error } = useAction();
+  const states = [...news.commands.values()].filter((each) => each.kind === "audit").map((each) => each.state).join();
+  const { value, error: problem } = useAnswer("/api/audits", [states]);
+  const start = (event) => {
+    event.preventDefault();
+    act("/api/audits", { data: source.trim(), labels }, (answer) => setStarted(answer.number));
+  };
+  const done = (command) => html`<p role="status">The audit is done: <a href="#/${address("audits", command.name)}">review it</a></p>`;
+  const link = (audit) => audit.state === "done" ? html`<a href="#/${address("audits", audit.name)}"><bdi>${audit.name}</bdi></a>` : html`<bdi>${audit.name}</bdi>`;
+  return html`<div class="title"><h1>Audits</h1><p class="muted">An audit looks for broken, odd, duplicate and wrongly labelled images.
+      You review what it finds; your decisions are kept in a file, and the data stay as they are.</p></div>
+    <form class="tools" onSubmit=${start}>
+      <label>data <input class="long" value=${source} placeholder="a name or a path" onInput=${(event) => setSource(event.target.value)} /></label>
       <label class="check"><input type="checkbox" checked=${labels} onChange=${(event) => setLabels(event.target.checked)} /> search for wrong labels (trains three small networks)</label>
-      <button class="main" disabled=${ended === "running"}>start the audit</button></form>
-    <${Failure} text=${failure || error} />
-    <${Progress} started=${started} done=${(command) => html`<p role="status">The audit is done: <a href="#/${place("audits", command.run)}">review it</a></p>`} />
-    ${value?.audits.length ? html`<table><thead><tr><th>audit</th><th>data</th><th>state</th></tr></thead><tbody>${value.audits.map((each) => html`<tr><td>${each.is_done ? html`<a href="#/${place("audits", each.name)}"><bdi>${each.name}</bdi></a>` : html`<bdi>${each.name}</bdi>`}</td><td><bdi>${each.data}</bdi></td><td>${each.is_done ? "done" : "not ended"}</td></tr>`)}</tbody></table>` : html`<p class="muted">No audits yet.</p>`}`;
+      <button class="main" disabled=${isBusy}>start the audit</button></form>
+    <${Failure} text=${error || problem} />
+    <${Progress} number=${started} done=${done} />
+    ${value?.audits.length ? html`<table><thead><tr><th>audit</th><th>data</th><th>state</th></tr></thead><tbody>
+      ${value.audits.map((each) => html`<tr key=${each.name}><td>${link(each)}</td><td><bdi title=${each.data}>${each.data}</bdi></td><td>${each.state}</td></tr>`)}</tbody></table>` : null}
+    ${value && !value.audits.length ? html`<p class="muted">No audits yet.</p>` : null}`;
 }
 
 export function Audit({ name }) {
-  const { value: audit, error } = useAnswer(`/api/${place("audits", name)}`);
-  const [decided, setDecided] = useState({});
+  const { value: audit, error } = useAnswer(`/api/${address("audits", name)}`);
+  if (error) return html`<h1><bdi>${name}</bdi></h1><${Failure} text=${error} /><p><a href="#/audits">All audits</a></p>`;
+  return audit ? html`<${Review} name=${name} audit=${audit} />` : html`<p role="status"><span class="spinner"></span> opening the data …</p>`;
+}
+
+const sampleOf = (split, sample) => `${split} ${sample}`;
+
+function Review({ name, audit }) {
+  const before = Object.fromEntries(audit.findings.filter((each) => each.decision).map((each) => [sampleOf(each.split, each.sample), { decision: each.decision, label: each.new_label }]));
+  const [decided, setDecided] = useState(before);
   const [kind, setKind] = useState("");
-  const [open, setOpen] = useState(true);
+  const [isHiding, hide] = useState(true);
   const [at, move] = useState(0);
   const [failure, fail] = useState("");
-  const keyOf = (each) => `${each.split} ${each.sample}`;
-  const decisionOf = (each) => decided[keyOf(each)] || { decision: each.decision, label: each.new_label };
-  const all = audit?.findings || [];
-  const kinds = [...new Set(all.map((each) => each.kind))];
-  const shown = all.filter((each) => (!kind || each.kind === kind) && (!open || !each.decision || decided[keyOf(each)]));
-  const current = shown[Math.min(at, shown.length - 1)];
-  const canDecide = current && REVIEWED.has(current.kind) && current.row !== null;
+  const busy = useRef(false);
+  const kinds = [...new Set(audit.findings.map((each) => each.kind))];
+  const shown = audit.findings.filter((each) => (!kind || each.kind === kind) && (!isHiding || !(sampleOf(each.split, each.sample) in before)));
+  const place = Math.min(at, shown.length - 1), current = shown[place];
+  const step = (by) => move(Math.max(0, Math.min(place + by, shown.length - 1)));
 
-  async function decide(decision, label = "") {
-    if (!canDecide) return;
+  async function decide(split, sample, decision, label = "") {
+    if (busy.current) return;  // a held key decides once
+    busy.current = true;
     fail("");
     try {
-      await ask(`/api/${place("audits", name)}/decisions`, { split: current.split, sample: current.sample, decision, label });
-      setDecided((before) => ({ ...before, [keyOf(current)]: { decision, label } }));
-      if (decision) move((place) => Math.min(place + 1, shown.length - 1));
+      await ask(`/api/${address("audits", name)}/decisions`, { split, sample, decision, label });
+      setDecided((earlier) => {
+        const later = { ...earlier, [sampleOf(split, sample)]: { decision, label } };
+        if (!decision) delete later[sampleOf(split, sample)];
+        return later;
+      });
+      if (decision && sample === current.sample) step(1);
     } catch (problem) { fail(problem.message); }
+    busy.current = false;
   }
+  const decideHere = (decision, label) => current?.takes_decision && decide(current.split, current.sample, decision, label);
+
   useEffect(() => {
+    const actions = {
+      k: () => decideHere("keep"), d: () => decideHere("drop"), u: () => decideHere(""), r: () => document.getElementById("new-label")?.focus(),
+      ArrowRight: () => step(1), ArrowLeft: () => step(-1),
+    };
     const press = (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-      const actions = { k: () => decide("keep"), d: () => decide("drop"), u: () => decide(""), ArrowRight: () => move(Math.min(at + 1, shown.length - 1)), ArrowLeft: () => move(Math.max(at - 1, 0)), r: () => document.getElementById("new-label")?.focus() };
-      if (actions[event.key]) { event.preventDefault(); actions[event.key](); }
+      const isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+      if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || isTyping || !actions[event.key]) return;
+      event.preventDefault();
+      actions[event.key]();
     };
     window.addEventListener("keydown", press);
     return () => window.removeEventListener("keydown", press);
   });
-  if (error) return html`<h1><bdi>${name}</bdi></h1><${Failure} text=${error} /><p><a href="#/audits">All audits</a></p>`;
-  if (!audit) return html`<p role="status"><span class="spinner"></span> opening the data …</p>`;
-  const counts = {};
-  const last = new Map(all.map((each) => [keyOf(each), decisionOf(each).decision]));
-  for (const decision of last.values()) if (decision) counts[decision] = (counts[decision] || 0) + 1;
-  const image = (split, row) => `/data/image?${query({ source: audit.data, split, row })}`;
-  const now = current && decisionOf(current);
-  return html`<div class="title"><h1>Audit of <bdi>${audit.data}</bdi></h1><p class="muted">${all.length.toLocaleString("en")} findings; decided: ${["keep", "relabel", "drop"].map((each) => `${counts[each] || 0} ${each}`).join(", ")}</p></div>
-    <div class="tools"><label>kind <select value=${kind} onChange=${(event) => { setKind(event.target.value); move(0); }}><option value="">all</option>${kinds.map((each) => html`<option value=${each}>${each} (${all.filter((one) => one.kind === each).length})</option>`)}</select></label>
-      <label class="check"><input type="checkbox" checked=${open} onChange=${(event) => { setOpen(event.target.checked); move(0); }} /> hide those decided before</label>
-      <button disabled=${at <= 0} onClick=${() => move(at - 1)}>previous</button><button disabled=${at >= shown.length - 1} onClick=${() => move(at + 1)}>next</button>
-      <span class="muted" role="status">${shown.length ? `${Math.min(at, shown.length - 1) + 1} of ${shown.length}` : "none left"}</span></div>
+
+  const counts = DECISIONS.map((each) => `${Object.values(decided).filter((one) => one.decision === each).length} ${each}`).join(", ");
+  const choose = (action) => (event) => { action(event.target); move(0); event.target.blur(); };  // the keys work again
+  return html`<div class="title"><h1>Audit of <bdi>${audit.data}</bdi></h1>
+      <p class="muted">${audit.findings.length.toLocaleString("en")} findings; decided: ${counts}</p></div>
+    <div class="tools">
+      <label>kind <select value=${kind} onChange=${choose((target) => setKind(target.value))}><option value="">all</option>
+        ${kinds.map((each) => html`<option value=${each}>${each} (${audit.findings.filter((one) => one.kind === each).length})</option>`)}</select></label>
+      <label class="check"><input type="checkbox" checked=${isHiding} onChange=${choose((target) => hide(target.checked))} /> hide those decided before</label>
+      <button disabled=${place <= 0} onClick=${() => step(-1)}>previous (←)</button>
+      <button disabled=${place >= shown.length - 1} onClick=${() => step(1)}>next (→)</button>
+      <span class="muted" role="status">${shown.length ? `${place + 1} of ${shown.length}` : ""}</span></div>
     <${Failure} text=${failure} />
-    ${current ? html`<section class="finding" aria-live="polite"><h2>${current.kind}</h2><p class="muted">${audit.kinds[current.kind] || ""}</p>
-      <div class="images large">${current.row === null ? null : html`<figure><img src=${image(current.split, current.row)} alt="${current.sample}" width="224" height="224" /><figcaption>${current.split} <bdi>${current.sample}</bdi>: <b><bdi>${current.label}</bdi></b></figcaption></figure>`}
-        ${current.beside_row === null ? null : html`<figure><img src=${image(current.beside_split, current.beside_row)} alt="the other image" width="224" height="224" /><figcaption>${current.beside_split} <bdi>${current.beside_sample}</bdi></figcaption></figure>`}</div>
-      <p>${current.row === null ? html`<b>${current.split} <bdi>${current.sample}</bdi></b>: ` : null}<bdi>${current.description}</bdi></p>
-      ${canDecide ? html`<div class="tools"><button aria-pressed=${now.decision === "keep"} onClick=${() => decide("keep")}>keep (k)</button>
-        <label>relabel (r) <select id="new-label" value=${now.decision === "relabel" ? now.label : ""} onChange=${(event) => { const label = event.target.value; event.target.blur(); if (label) decide("relabel", label); }}><option value="">choose a class</option>${audit.classes.filter((each) => each !== current.label).map((each) => html`<option>${each}</option>`)}</select></label>
-        <button aria-pressed=${now.decision === "drop"} onClick=${() => decide("drop")}>drop (d)</button>
-        <button disabled=${!now.decision} onClick=${() => decide("")}>undo (u)</button><span class="muted">${now.decision ? `decided: ${now.decision} ${now.label}` : ""}</span></div>` : html`<p class="muted">This finding is for your information; it takes no decision.</p>`}</section>` : html`<p>Nothing is left to review here.</p>`}
-    ${Object.keys(counts).length ? html`<h2>Train with the decisions</h2><pre tabindex="0">${audit.command}</pre><p><a class="button" href="#/train?${query({ data: audit.data, corrections: audit.corrections })}">open the form</a></p>` : html`<p class="muted">Decisions go into ${audit.corrections}. Keys: k keep, d drop, r relabel, u undo, ← → move.</p>`}`;
+    ${current ? html`<${Finding} key=${place} audit=${audit} finding=${current} decided=${decided} decide=${decide} />` : html`<p>Nothing is left to review here.</p>`}
+    <${Outcome} audit=${audit} isBegun=${Object.keys(decided).length > 0} />`;
+}
+
+function Finding({ audit, finding, decided, decide }) {
+  const image = (split, row) => `/data/image?${query({ source: audit.data, split, row })}`;
+  const { split, sample } = finding, now = decided[sampleOf(split, sample)];
+  const picture = (at, id, row, label) => html`<figure><img src=${image(at, row)} alt="${at} ${id}" width="224" height="224" />
+    <figcaption>${at} <bdi>${id}</bdi>${label ? html`: <b><bdi>${label}</bdi></b>` : null}</figcaption></figure>`;
+  const hasBeside = finding.beside_row !== null, other = hasBeside ? decided[sampleOf(finding.beside_split, finding.beside_sample)] : null;
+  const dropOther = () => decide(finding.beside_split, finding.beside_sample, other ? "" : "drop");
+  return html`<section class="finding" aria-live="polite"><h2>${finding.kind}</h2><p class="muted">${audit.kinds[finding.kind] || ""}</p>
+    <div class="images large ${audit.is_small ? "small" : ""}">
+      ${finding.row === null ? null : picture(split, sample, finding.row, finding.label)}
+      ${hasBeside ? picture(finding.beside_split, finding.beside_sample, finding.beside_row, "") : null}</div>
+    <p>${finding.row === null ? html`<b>${split} <bdi>${sample}</bdi></b>: ` : null}<bdi>${finding.description}</bdi></p>
+    ${finding.takes_decision ? html`<div class="tools">
+        <button aria-pressed=${now?.decision === "keep"} onClick=${() => decide(split, sample, "keep")}>keep (k)</button>
+        <${Relabel} classes=${audit.classes.filter((each) => each !== finding.label)} now=${now} relabel=${(label) => decide(split, sample, "relabel", label)} />
+        <button aria-pressed=${now?.decision === "drop"} onClick=${() => decide(split, sample, "drop")}>drop (d)</button>
+        ${hasBeside ? html`<button aria-pressed=${other?.decision === "drop"} onClick=${dropOther}>drop the other</button>` : null}
+        <button disabled=${!now} onClick=${() => decide(split, sample, "")}>undo (u)</button>
+        <span class="muted">${now ? `decided: ${now.decision} ${now.label}` : ""}</span></div>` : html`<p class="muted">This finding is for your information; it takes no decision.</p>`}</section>`;
+}
+
+// A class is chosen first and then given: in a list that is closed, arrow keys choose at once.
+function Relabel({ classes, now, relabel }) {
+  const [label, set] = useState(now?.decision === "relabel" ? now.label : "");
+  const give = (event) => { event.preventDefault(); if (label) { document.activeElement?.blur(); relabel(label); } };
+  const onEnter = (event) => { if (event.key === "Enter") give(event); };
+  return html`<form class="inline" onSubmit=${give}><label>relabel (r) <select id="new-label" value=${label} onKeyDown=${onEnter} onChange=${(event) => set(event.target.value)}>
+    <option value="">choose a class</option>${classes.map((each) => html`<option>${each}</option>`)}</select></label>
+    <button disabled=${!label} aria-pressed=${now?.decision === "relabel"}>relabel</button></form>`;
+}
+
+function Outcome({ audit, isBegun }) {
+  if (!isBegun) return html`<p class="muted">Decisions go into ${audit.corrections}. Keys: k keep, d drop, r relabel, u undo, ← → move.</p>`;
+  const form = { data: audit.data, corrections: audit.corrections, on_bad_image: audit.has_broken_files ? "skip" : "" };
+  return html`<h2>Train with the decisions</h2><pre tabindex="0">${audit.command}</pre>
+    <p><a class="button" href="#/train?${query(form)}">open the form</a></p>`;
 }
