@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.commands.options import Option, commands
+from tests.commands.options import SERVING, Option, commands
 from tests.recovery.fork_server import IMPORTED_LATE
 
 PATIENCE = 6.0  # seconds after which a command is stopped
@@ -251,7 +251,8 @@ def main(folder: Path, seed: int, count: int) -> int:
     late = (*IMPORTED_LATE, "lenext.workflows.audit", "lenext.comparison.search", "lenext.workflows.show")
     for module in (*late, "sklearn.manifold"):
         import_module(module)
-    options, kinds = commands(), Counter[str]()
+    options = {words: given for words, given in commands().items() if words[0] not in SERVING}
+    kinds = Counter[str]()
     place.parent.mkdir(exist_ok=True)
     begun, failures = time.monotonic(), 0
     for number in range(count):

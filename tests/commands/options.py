@@ -9,6 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 from lenext.cli.app import app
 from lenext.verbs import VERBS
 
+SERVING = ("studio",)
+"""Verbs that run until they are stopped; tests of their own have their options."""
+
 
 @dataclass(frozen=True)
 class Option:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from lenext.cli import run as run_command
-from tests.commands.options import commands
+from tests.commands.options import SERVING, commands
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_figures")]
@@ -70,6 +70,10 @@ CASES: dict[tuple[str, str], list[Case]] = {
                              case(f"{TRAIN} --pretrained", "--weights runs/a/weights/best.safetensors")],
     ("train", "--label-column"): [case(TRAIN.replace("digits", "t.csv").replace("60", "20"), "--label-column 64"),
                                   case(TRAIN, "--label-column 0")],
+    ("train", "--corrections"): [case(TRAIN.replace("digits", "t.csv").replace("60", "20"), "--corrections c.csv"),
+                                 case(TRAIN, "--corrections c.csv")],
+    ("train", "--dry-run"): [case(TRAIN, "--dry-run")],
+    ("train", "--json"): [case(f"{TRAIN} --dry-run", "--json"), case(TRAIN, "--json")],
     ("train", "--on-bad-image"): [case("train lenet --data bad --epochs 1 --runs-dir made", "--on-bad-image skip"),
                                   case(TRAIN, "--on-bad-image skip")],
     ("resume", "--epochs"): [case("resume runs/a", "--epochs 2"), case("resume runs/a", "--epochs 1")],
@@ -304,6 +308,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = [[k % 2, *(((k + number) * 7 + at * (3 + k % 2)) % 256 for at in range(63)), k % 2] for k in range(40)]
         write_table(path / f"{name}.csv", rows)
     (path / "own.py").write_text(OWN)
+    (path / "c.csv").write_text("split,sample,decision,label\ntrain,0,relabel,1\ntrain,3,drop,\n")
     (path / "empty").mkdir()
     write_idx_folder(path / "data" / "MNIST" / "raw", zipped=False)
     write_cifar(path / "data" / "cifar-10-batches-py", pickled=True)
@@ -377,7 +382,7 @@ def files(at: Path, place: Path) -> list[tuple[str, str]]:
 
 def test_every_option_has_a_case() -> None:
     known = {(" ".join(words), option.name) for words, options in commands().items() for option in options
-             if not option.positional and not (words[0] in KEYS_APART and option.name in key_options())}  # fmt: skip
+             if not option.positional and words[0] not in SERVING and not (words[0] in KEYS_APART and option.name in key_options())}  # fmt: skip
     assert known == set(CASES)
 
 

@@ -1,9 +1,12 @@
 """Corrections of labels: what they change, what they leave alone, and what is refused."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lenext
 from lenext.data.corrections import Correction, apply_corrections, format_corrections, read_corrections
@@ -107,3 +110,13 @@ def test_a_run_keeps_its_corrections(file: Path, tmp_path: Path) -> None:
     run.corrections.write_text(file.read_text())
     with pytest.raises(LenextError, match="its train samples have changed since the run was made"):
         lenext.val(run, split="train", quiet=True)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1, unique=True))
+def test_any_sample_name_is_kept(names: list[str]) -> None:
+    """Also names with line ends, quotes and commas."""
+    corrections = [Correction("train", name, "drop") for name in names]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "corrections.csv")
+        path.write_bytes(format_corrections(corrections).encode())
+        assert read_corrections(path) == corrections

@@ -8,10 +8,12 @@ import math
 import os
 import re
 import shutil
+import threading
 import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import psutil
@@ -393,3 +395,130 @@ def test_comparisons_and_pages(served: Served) -> None:
     written = served.wait(served.post("/api/runs/done/pages/report")["number"])
     assert written["state"] == "done", written
     assert served.refusal("GET", "/api/commands/nothing")[0] == 404
+
+
+def test_the_feed_survives_a_failure(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lenext.studio.feed.FAILURE_SECONDS", 0.1)
+    look, calls = served.studio.feed.look, list[int]()
+
+    def fail_first() -> dict[str, dict[str, str]]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise FileNotFoundError("a run was deleted")
+        return look()
+
+    monkeypatch.setattr(served.studio.feed, "look", fail_first)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
+    connection.request("GET", "/api/events", headers={"authorization": f"Bearer {TOKEN}"})
+    answer = connection.getresponse()
+    assert any(answer.readline().startswith(b"event: all") for _ in range(4))
+    assert len(calls) > 1
+    connection.close()
+
+
+STRANGE = ["a\0b", "\ud800", "x" * 300, "x" * 200_000, "\N{GRINNING FACE}" * 200, "../..", "/dev/zero"]
+
+
+@pytest.mark.parametrize("text", STRANGE, ids=range(len(STRANGE)))
+def test_strange_texts_are_refused(served: Served, text: str) -> None:
+    """No text leads to an error of lenext's own, whatever field it is in."""
+    actions = [
+        ("/api/trainings", {field: text, "keys": {"epochs": "0"}})
+        for field in ("network", "data", "recipe", "name", "weights", "options")
+    ]
+    actions += [("/api/audits", {"data": text, "labels": False}), ("/api/runs/half/resume", {"epochs": text})]
+    actions += [("/api/trainings", {"keys": {key: text}}) for key in ("image_size", "optimizer", "flip")]
+    for path, body in actions:
+        status, _, content = served.request(
+            "POST", path, json.dumps(body).encode(), {"content-type": "application/json"}
+        )
+        assert status < 500, (path, content)
+        if status == 200:  # the command has the last word
+            assert served.wait(json.loads(content)["number"])["state"] == "failed"
+    for path in (
+        "/api/runs/{}",
+        "/api/audits/{}",
+        "/api/data?source={}",
+        "/api/form?recipe={}",
+        "/api/form?network={}",
+    ):
+        quoted = quote(text[:3000], errors="surrogatepass", safe="")
+        status, _, content = served.request("GET", path.format(quoted))
+        assert 400 <= status < 500, (path, content)
+
+
+BROKEN: dict[str, bytes] = {
+    "recipe.yaml": b'data: "\\ud800"\n',
+    "results.json": b'{"test": {"accuracy": "\\ud800"}, "training_seconds": "x"}',
+    "split.json": b'{"samples": {"\\ud800": 1}}',
+    "results.csv": b"epoch,seconds\n1,x\n",
+    "train.log": b"\xff\xfe\0",
+}
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "a list", "deep", "a large seed"])
+def test_broken_files_of_a_run(served: Served, done: Run, name: str) -> None:
+    copy = served.studio.runs_dir / "strange"
+    shutil.copytree(done.path, copy)
+    try:
+        if name in BROKEN:
+            (copy / name).write_bytes(BROKEN[name])
+        elif name == "a list":
+            (copy / "results.json").write_text("[1, 2]")
+        elif name == "deep":
+            (copy / "results.json").write_text('{"a": ' * 900 + "1" + "}" * 900)
+        else:
+            (copy / "recipe.yaml").write_text(f"seed: 0x{'f' * 5000}\n")
+        names = {row["name"] for row in served.get("/api/runs")["runs"]}
+        assert {"strange", "done"} <= names
+        status, _, content = served.request("GET", "/api/runs/strange")
+        assert status in (200, 400, 404), content
+        json.loads(content)
+    finally:
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("content", ["[1]", "[" * 100_000, '{"data": 3}', "", '{"data": "\\ud800"}'], ids=range(5))
+def test_a_broken_audit_does_not_hide_others(served: Served, content: str) -> None:
+    good, bad = make_audit(served, "digits"), make_audit(served, "digits")
+    (bad / "source.json").write_text(content)
+    assert good.name in {each["name"] for each in served.get("/api/audits")["audits"]}
+    assert 400 <= served.request("GET", f"/api/audits/{bad.name}")[0] < 500
+    (good / "audit.csv").write_text("kind,split,sample,description,score\nimbalance,train,7,few,1\n")
+    assert served.get(f"/api/audits/{good.name}")["findings"][0]["beside_row"] is None
+    shutil.rmtree(bad)
+
+
+def test_two_trainings_get_two_names(served: Served) -> None:
+    form = {"network": "lenet", "data": "digits", "keys": {"epochs": "5000", "threads": "1"}}
+    first, second = (served.post("/api/trainings", **form) for _ in range(2))
+    try:
+        assert first["name"] != second["name"]
+    finally:
+        for each in (first, second):
+            served.post(f"/api/commands/{each['number']}/stop")
+            assert served.wait(each["number"])["state"] == "stopped"
+            shutil.rmtree(served.studio.runs_dir / each["name"], ignore_errors=True)
+
+
+def test_modules_of_the_folder_are_not_imported(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "csv.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    plan = served.wait(served.post("/api/plan", network="lenet", data="digits")["number"])
+    assert plan["state"] == "done", plan
+
+
+def test_a_program_that_trains_in_a_thread_is_not_stopped(served: Served) -> None:
+    half = Run(served.studio.runs_dir / "half")
+    refusals = []
+
+    def train() -> None:
+        with half.lock():
+            refusals.append(served.refusal("POST", "/api/runs/half/stop")[1])
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert "a program of yours trains it" in refusals[0]

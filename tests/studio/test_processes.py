@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +21,8 @@ import pytest
 import lenext
 from lenext.runs.folder import Run
 from lenext.training.metrics import Record
+from tests.commands.options import commands
+from tests.data.makers import write_idx_folder
 from tests.studio.conftest import Served
 
 pytestmark = pytest.mark.slow
@@ -141,6 +145,19 @@ def test_ctrl_c_names_the_trainings_that_go_on(tmp_path: Path) -> None:
     assert not run.trainer
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_studio_ends_at_once_and_in_silence(number: int, tmp_path: Path) -> None:
+    studio = Process(tmp_path, "--port=0")
+    request = urllib.request.Request(
+        f"{studio.address}/api/events", headers={"authorization": f"Bearer {studio.token}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as news:  # as a page that is open
+        news.readline()
+        code, _, errors = studio.end(number)
+    assert (code, errors) == (0, "")
+    assert not (tmp_path / ".studio.json").exists()
+
+
 def test_one_studio_for_a_folder(tmp_path: Path) -> None:
     studio = Process(tmp_path, "--port=0")
     try:
@@ -172,3 +189,40 @@ def test_commands_are_ended_with_the_studio(tmp_path: Path) -> None:
     children = until(lambda: psutil.Process(studio.process.pid).children(), "the plan's process")
     studio.end(signal.SIGTERM)
     until(lambda: not any(each.is_running() for each in children), "the end of the plan's process")
+
+
+def test_every_option_of_the_verb(tmp_path: Path) -> None:
+    """Those that the other tests give, `--data-dir` and `--offline`; an option that is added fails here."""
+    options = {option.name for words, given in commands().items() if words == ("studio",) for option in given}
+    assert options == {"--runs-dir", "--port", "--browser", "--data-dir", "--offline"}
+    write_idx_folder(tmp_path / "data" / "MNIST" / "raw", zipped=False)
+    studio = Process(tmp_path / "runs", "--port=0", "--offline", f"--data-dir={tmp_path / 'data'}")
+    try:
+        assert studio.ask("/api/data?source=mnist")["name"] == "mnist"
+        plan = studio.ask("/api/plan", network="lenet", data="mnist", keys={"epochs": "1"})
+        assert plan["training"].endswith(f"--data-dir={tmp_path / 'data'} --offline")
+        with pytest.raises(urllib.error.HTTPError) as error:
+            studio.ask("/api/data?source=cifar10")
+        assert "offline" in json.loads(error.value.read())["error"]
+    finally:
+        studio.end(signal.SIGTERM)
+
+
+def test_the_browser_is_opened_without_the_token_in_its_command_line(tmp_path: Path) -> None:
+    """Other users of the machine can read command lines."""
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!{sys.executable}\nimport sys\nopen({str(tmp_path / 'asked')!r}, 'w').write(sys.argv[1])\n")
+    browser.chmod(0o755)
+    command = [sys.executable, "-m", "lenext", "studio", f"--runs-dir={tmp_path / 'runs'}", "--port=0"]
+    environment = os.environ | {"BROWSER": f"{browser} %s"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        asked = until(lambda: (tmp_path / "asked").is_file() and (tmp_path / "asked").read_text(), "the browser")
+        assert "token" not in asked
+        page = Path(urllib.parse.unquote(urllib.parse.urlsplit(asked).path))
+        assert "/?token=" in page.read_text()
+        assert page.parent.stat().st_mode & 0o077 == 0
+    finally:
+        process.terminate()
+        process.communicate(timeout=SECONDS)
+    assert not page.exists()

@@ -20,6 +20,7 @@ ShiftPadding = Literal["black", "reflect"]
 TestTimeAugmentation = Literal["none", "flip", "shift", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
 
+MAX_BITS = 3_400  # of a whole number that is written out
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -83,7 +84,9 @@ def wrong_value(name: str, value: object, kind: Any) -> ConfigurationError:
 
 
 def format_value(value: object) -> str:
-    """Format a value as a recipe writes it."""
+    """Format a value as a recipe writes it; a whole number of thousands of digits, which Python refuses, in words."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return "a number of more than a thousand digits"
     return (
         {True: "true", False: "false", None: "null"}[value]
         if value is None or isinstance(value, bool)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lenext.foundation.errors import RunError
 from lenext.foundation.files import read_tail
+from lenext.foundation.settings import MAX_BITS
 from lenext.models.user_network import is_user_network
 from lenext.runs.folder import Run, find_runs, modified_ns
 from lenext.workflows.listing import summarize_run
@@ -19,7 +20,6 @@ FIGURES = ("results.png", "confusion_matrix.png", "mistakes.png")
 ROW_FILES = ("recipe.yaml", "results.csv", "results.json", *PAGES)
 MAX_LOG_BYTES = 1 << 18
 MAX_DEPTH = 50  # of lists in lists
-MAX_BITS = 1 << 12  # of a whole number
 LOG_LINES = 200  # shown
 
 

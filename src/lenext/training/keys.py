@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.settings import convert
+from lenext.foundation.settings import convert, format_value
 
 Auto = Literal["auto"]
 MAX_SEED = 2**63 - 1
@@ -70,5 +70,5 @@ def convert_key(declaration: "dataclasses.Field[Any]", kind: Any, value: object)
     converted = convert(declaration.name, value, kind)
     limits = declaration.metadata["limits"]
     if limits is not None and not isinstance(converted, str) and converted not in limits:
-        raise ConfigurationError(f"{declaration.name}={converted}: it must be {limits}")
+        raise ConfigurationError(f"{declaration.name}={format_value(converted)}: it must be {limits}")
     return converted
