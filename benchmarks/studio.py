@@ -116,7 +116,7 @@ def make_runs(folder: Path) -> bytes:
 
 
 def openings(folder: Path) -> list[dict[str, float]]:
-    """Return the seconds until a browser shows all runs of a server that has just printed its address, and once more."""
+    """Return the seconds until a browser shows all runs of a server that has just begun, and once more."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     found = []
     with sync_playwright() as playwright:
