@@ -20,6 +20,7 @@ PARTS = {
     "evaluation": ("Evaluating 10,000 images", "python -m benchmarks.evaluation"),
     "engines": ("Inference by engine", "python -m benchmarks.engines"),
     "explorer": ("The explorer", "python -m benchmarks.explorer"),
+    "studio": ("The studio", "python -m benchmarks.studio"),
     "frozen": ("Training the head of a frozen backbone", "python -m benchmarks.frozen FOLDER"),
     "precision": ("Accuracy with bf16 and fp32", "python -m benchmarks.precision"),
     "startup": ("Start-up time", "python -m benchmarks.startup"),
@@ -63,6 +64,10 @@ the change costs, plus the value of its points in seconds by the second row. The
 spread between seeds over all rows.""",
     "explorer": """Pages of `lenext explore` in headless Chromium: their size, the time from opening one to its first
 answer, and the time of an answer with all maps, beside torch with one thread, in turn.""",
+    "studio": """`lenext studio` of 200 runs: the time from opening the address that it has just printed until headless
+Chromium shows all of them, and again. Then 50 clients that each listen for news and ask for a table, a run, a page, an
+image, an augmented image or a prediction once a second, beside a training that goes on; the memory is that of the
+server's process.""",
     "frozen": """ResNet-18 at 224 px, 20 epochs, random crops and flips, on a folder of photographs, with `--freeze
 backbone`: the features of two or five views of each image computed once, or every layer in every step; in turn.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",

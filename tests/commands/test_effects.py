@@ -229,6 +229,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
                                case(f"{EXPLORE} --against runs/two", "--network own.py:Net")],
     ("explore", "--pretrained"): [case(EXPLORE, "--pretrained")],
     ("explore", "--stored-as"): [case(EXPLORE, "--stored-as int8")],
+    ("explore", "--runtime"): [case(EXPLORE, "--runtime ort")],
     ("explore", "--data-dir"): [case("explore runs/m --offline --out p.html", "--data-dir data"),
                                 case(EXPLORE.replace("runs/a", "lenet"), "--data-dir data")],
     ("explore", "--offline"): [case("explore runs/m --data-dir empty --out p.html", "--offline"),

@@ -30,6 +30,8 @@ NOT_RUN = {
     "lesson batch-norm": "a minute, and each lesson has its test",
     "--install-completion": "changes the user's shell; has its test",
     "--budget": "minutes, and has its test",
+    "lenext studio": "runs until it is stopped, and has its tests",
+    "--corrections": "needs the decisions of an audit, and has its tests",
     "--int8": "needs a run on CIFAR-10, and has its test",
 }
 FEW_STEPS = ("train", "compare", "vary")

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -19,7 +19,11 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.explorer.evaluation import evaluate
 from lenext.explorer.operations import Operation
 from lenext.explorer.page_data import Samples, describe_preprocessing
+from lenext.explorer.runtime import FOLDER, PACKAGE
 from lenext.explorer.tracing import trace
+from lenext.foundation.download import fetch
+from lenext.foundation.errors import DownloadError
+from lenext.foundation.files import cache_folder
 from lenext.models.variant import IMAGENET
 from lenext.runs.folder import Run
 from lenext.workflows.open_weights import open_weights
@@ -120,8 +124,8 @@ PACK = """(data) => {
 
 def show_pixels(page: Page, pixels: np.ndarray) -> None:
     page.evaluate(
-        "(numbers) => { explorer.setBase({ shape: explorer.blank.shape, data: Uint8ClampedArray.from(numbers) });"
-        " explorer.shown = explorer.pixels(); explorer.compute(); }",
+        "async (numbers) => { explorer.setBase({ shape: explorer.blank.shape, data: Uint8ClampedArray.from(numbers) });"
+        " explorer.shown = explorer.pixels(); await explorer.compute(); }",
         pixels.flatten().tolist(),
     )
 
@@ -132,9 +136,24 @@ def page_values(page: Page) -> list[np.ndarray]:
     ]
 
 
+@pytest.fixture(scope="session")
+def runtime_folder() -> Path:
+    """The folder of downloaded files with onnxruntime-web, which is fetched where it is missing."""
+    folder = cache_folder()
+    try:
+        fetch(PACKAGE, folder / FOLDER)
+    except DownloadError as error:
+        pytest.skip(str(error))
+    return folder
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_number_is_torchs(name: str, browser: Browser, runs: dict[str, Run]) -> None:
-    path = lenext.explore(runs[name], quiet=True)
+@pytest.mark.parametrize("runtime", ["own", "ort"])
+def test_every_number_is_torchs(
+    runtime: Literal["own", "ort"], name: str, browser: Browser, runs: dict[str, Run], request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue("runtime_folder") if runtime == "ort" else None
+    path = lenext.explore(runs[name], runtime=runtime, data_dir=folder, quiet=True)
     opened = open_page(browser, path)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
     show_pixels(opened.page, pixels)
@@ -148,6 +167,33 @@ def test_every_number_is_torchs(name: str, browser: Browser, runs: dict[str, Run
         at = int(draw.integers(reference.values[step + 1].numel()))
         opened.page.evaluate("([step, at]) => explorer.openLayer(explorer.models[0], step, at)", [step, at])
         check_shown(opened, reference, step, at)
+    opened.check()
+    opened.page.close()
+
+
+def test_onnxruntime_takes_the_weights_and_channels_of_the_page(
+    browser: Browser, runs: dict[str, Run], runtime_folder: Path, tmp_path: Path
+) -> None:
+    """A changed weight, a channel that is switched off, and occlusion: as without it."""
+    out = tmp_path / "fast.html"
+    path = lenext.explore(runs["lenet"], runtime="ort", data_dir=runtime_folder, out=out, quiet=True)
+    opened = open_page(browser, path)
+    opened.page.evaluate("() => { explorer.models[0].steps[0].weight.data[3] += 2; explorer.takeExample(1); }")
+    own = "() => { const { steps, network } = explorer.models[0], own = new Network(steps); own.off = network.off;"
+    own += " return own.run(network.values[0]); }"
+    for change in ("() => explorer.compute()", "() => { explorer.models[0].network.off.set(3, new Set([0, 2])); }"):
+        opened.page.evaluate(change)
+        opened.page.evaluate("() => explorer.compute()")
+        shown = opened.page.evaluate("() => explorer.models[0].network.probabilities()")
+        assert shown == pytest.approx(opened.page.evaluate(own), abs=1e-5)
+    opened.page.evaluate("() => explorer.restore()")
+    opened.page.check("[value=occlusion]")
+    opened.page.wait_for_timeout(1500)
+    red, green = opened.page.evaluate(
+        "() => { const { data } = byId('heat').getContext('2d').getImageData(0, 0, 28, 28);"
+        " return [0, 1].map((c) => data.some((value, k) => k % 4 === c && value > 0)); }"
+    )
+    assert red or green
     opened.check()
     opened.page.close()
 

@@ -28,6 +28,10 @@ def explore(
         Literal["auto", "fp32", "fp24", "int8"],
         Parameter(help="How exact the weights in the page are: fp24 is within 1.6e-5, int8 a quarter of the size."),
     ] = "auto",
+    runtime: Annotated[
+        Literal["own", "ort"],
+        Parameter(help="What computes in the page: own JavaScript, or onnxruntime-web, downloaded at its first use."),
+    ] = "own",
     data_dir: DataDir = None,
     offline: Offline = False,
 ) -> None:
@@ -36,5 +40,5 @@ def explore(
 
     work(
         model, against=against, out=out or "", weights=weights, network=network, pretrained=pretrained,
-        stored_as=stored_as, data_dir=data_dir, offline=offline,
+        stored_as=stored_as, runtime=runtime, data_dir=data_dir, offline=offline,
     )  # fmt: skip

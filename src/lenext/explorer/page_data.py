@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lenext.data.preprocessing import Preprocessing
+from lenext.explorer.onnx_graph import onnx_graph
 from lenext.explorer.operations import Operation
 from lenext.explorer.packing import Pack, Storage
 from lenext.foundation.normalization import shift_and_scale
@@ -69,7 +70,11 @@ class Samples:
 
 
 def page_data(
-    networks: Sequence[TracedNetwork], classes: Sequence[str], samples: Samples, storage: Storage
+    networks: Sequence[TracedNetwork],
+    classes: Sequence[str],
+    samples: Samples,
+    storage: Storage,
+    has_graph: bool = False,
 ) -> tuple[str, str]:
     """Return what the page's script reads: JSON, and the arrays that it names as text.
 
@@ -78,9 +83,15 @@ def page_data(
         classes: Names of the classes.
         samples: Images.
         storage: How exact weights are kept.
+        has_graph: Whether the page has the networks as ONNX graphs, too.
     """
     pack = Pack()
     described = [describe_network(network, pack, storage, samples) for network in networks]
+    if has_graph:
+        for network, each in zip(networks, described, strict=True):
+            entries = [step["tensors"] for step in each["steps"]]
+            graph, weights = onnx_graph(network.operations, entries, network.prepare.input_shape)
+            each["graph"] = {"entry": pack.append(graph, (len(graph),), "uint8"), "weights": weights}
     pixels = pack.add_pixels(samples.pixels) if len(samples.pixels) else 0
 
     def sample(row: int) -> dict[str, int]:

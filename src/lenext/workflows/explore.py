@@ -16,9 +16,10 @@ from lenext.explorer.evaluation import evaluate, largest_difference
 from lenext.explorer.operations import Operation
 from lenext.explorer.packing import BYTES, Storage, as_stored
 from lenext.explorer.page_data import Samples, TracedNetwork, page_data
+from lenext.explorer.runtime import load_runtime
 from lenext.explorer.tracing import INSTEAD, trace
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.files import expand_path, write_atomic
+from lenext.foundation.files import cache_folder, expand_path, write_atomic
 from lenext.foundation.settings import convert
 from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
@@ -28,6 +29,7 @@ from lenext.workflows.explore_source import Opened, check_alike, network_of, ope
 from lenext.workflows.open_weights import StoredWeights
 
 StoredAs = Literal["auto", "fp32", "fp24", "int8"]
+Runtime = Literal["own", "ort"]
 MAX_EXACT, MAX_ROUNDED, MAX_INT8 = 1_000_000, 2_000_000, 25_000_000  # parameters
 MAX_PLACES = 100_000_000  # of the convolutions' weights on their maps, which the page remembers
 TOLERANCE = 1e-5  # of a log-probability, by the largest one, between the operations and the network
@@ -44,6 +46,7 @@ def explore(
     network: nn.Module | str = "",
     pretrained: bool = False,
     stored_as: StoredAs = "auto",
+    runtime: Runtime = "own",
     data_dir: str | Path | None = None,
     offline: bool = False,
     quiet: bool | Console = False,
@@ -62,7 +65,9 @@ def explore(
         pretrained: Whether the published weights of a network are explored.
         stored_as: How exact the weights in the page are: fp32; fp24, with a relative error of at most 1.6e-5; int8.
             auto is fp32 up to a million parameters, and fp24 up to two, of both networks together.
-        data_dir: Where published data are; None for the run's own folder.
+        runtime: What computes in the page: own, JavaScript that one can read; ort, onnxruntime-web, many times as fast
+            for large networks, which adds 5 MB and is downloaded at its first use.
+        data_dir: Where published data and onnxruntime-web are; None for the run's own folder.
         offline: Whether the network must not be used.
         quiet: Whether nothing is printed; or the console to print to.
 
@@ -74,16 +79,21 @@ def explore(
         LenextError: The weights cannot be opened.
     """
     convert("stored_as", stored_as, StoredAs)
+    convert("runtime", runtime, Runtime)
     path = page_path(model, out)
     with open_console(quiet) as console:
         second_network = network_of(against, network) if against else ""
         first_network = network_of(model, network) if second_network else network
-        first = open_model(model, weights, first_network, pretrained, Context(data_dir, offline))
+        is_own = runtime == "own"  # the options are for onnxruntime-web, too
+        context = Context(data_dir, offline)
+        first = open_model(model, weights, first_network, pretrained, context, refuses_context=is_own)
         opened = [first]
         if against:
             opened.append(open_model(against, None, second_network, False, Context()))
             check_alike(*opened)
         storage = choose_storage(opened, stored_as)
+        folder = expand_path(data_dir) if data_dir else cache_folder()
+        parts = load_runtime(folder, offline=offline) if runtime == "ort" else {}
         names = " and ".join(each.name for each in opened)
         console.print(f"tracing {names}")
         traced = list(map(trace_network, opened))
@@ -93,11 +103,12 @@ def explore(
         notices = [each for each in (missing, rounding(traced, storage, samples)) if each]
         for line in notices:
             console.print(line)
-        data, arrays = page_data(traced, first.description.classes, samples, storage)
+        data, arrays = page_data(traced, first.description.classes, samples, storage, has_graph=bool(parts))
         prepare = first.description.preprocessing
         content = write_document(
             data,
             arrays,
+            parts,
             title=" against ".join(each.name for each in opened),
             subtitle=describe(first),
             notices=notices,

@@ -44,10 +44,15 @@ def open_model(
     network: nn.Module | str,
     pretrained: bool,
     context: Context,
+    *,
+    refuses_context: bool = False,
 ) -> Opened:
-    """Open a run, a file of weights, or a network by name."""
+    """Open a run, a file of weights, or a network by name.
+
+    `refuses_context`: whether a data folder and `offline` are refused where no data are read.
+    """
     path = model.path if isinstance(model, Run) else expand_path(model)
-    if not pretrained and not path.is_dir():
+    if refuses_context and not pretrained and not path.is_dir():
         for option, option_value in (("data_dir", context.data_dir), ("offline", context.offline)):
             if option_value:
                 raise ConfigurationError(f"{option}: {model} is no run, so no data are read; leave it out")

@@ -31,19 +31,22 @@ async function decompressed(text) {
 }
 
 // A network of the page with its weights.
-function modelOf(description, entries, bytes) {
+async function modelOf(description, entries, bytes) {
   const arrays = new Map(); // a layer that runs twice has its weights once
   const array = (entry) => arrays.get(entry) || arrays.set(entry, unpacked(bytes, entries[entry])).get(entry);
   const steps = description.steps.map((step) => ({ ...step, ...Object.fromEntries(Object.entries(step.tensors).map(([role, entry]) => [role, array(entry)])) }));
-  return { ...description, steps, network: new Network(steps), changed: new Set() };
+  const { graph } = description, model = { ...description, steps, changed: new Set() };
+  if (!graph) return { ...model, network: new Network(steps) };
+  const weights = Object.fromEntries(graph.weights.map((entry) => [`w${entry}`, array(entry)]));
+  return { ...model, network: await FastNetwork.open(steps, new Uint8Array(unpacked(bytes, entries[graph.entry]).data), weights) };
 }
 
 class Explorer {
-  constructor(page, bytes) {
+  constructor(page, bytes, models) {
     this.page = page;
     this.bytes = bytes;
     this.entries = page.entries;
-    this.models = page.networks.map((each) => modelOf(each, page.entries, bytes));
+    this.models = models;
     this.settings = this.models[0].settings;
     const [height, width] = this.settings.storedSize, { channels } = this.settings;
     this.blankValue = this.settings.brightness < 0.5 ? 0 : 255;
@@ -359,7 +362,20 @@ class Explorer {
 
   compute() {
     const started = performance.now();
-    for (const model of this.models) model.network.run(prepared(this.shown, model.settings));
+    const images = this.models.map((model) => prepared(this.shown, model.settings));
+    if (runtime) return this.computeFast(images, started);
+    this.models.forEach((model, at) => model.network.run(images[at]));
+    return this.showComputed(started);
+  }
+
+  // The same by onnxruntime-web, which answers later; of several images that wait, the last one is shown.
+  async computeFast(images, started) {
+    const turn = this.turn = (this.turn || 0) + 1;
+    for (let at = 0; at < images.length && turn === this.turn; at++) await this.models[at].network.compute(images[at]);
+    if (turn === this.turn) this.showComputed(started);
+  }
+
+  showComputed(started) {
     const computed = performance.now() - started, count = this.models.reduce((sum, model) => sum + model.steps.length, 0);
     byId("time").textContent = `${computed.toFixed(1)} ms for all ${count} operations`;
     this.show();
@@ -367,8 +383,9 @@ class Explorer {
   }
 
   changed(model, step) {
-    const { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
-    model.network.run(model.network.values[0], first);
+    const { network } = model, { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
+    if (runtime) { this.computeFast(this.models.map((each) => each.network.values[0]), performance.now()); return; }
+    network.run(network.values[0], first);
     this.show();
   }
 
@@ -437,6 +454,7 @@ class Explorer {
   explainInput() {
     const heat = byId("heat"), [channels, height, width] = this.models[0].network.values[0].shape;
     clearTimeout(this.occlusionTimer);
+    this.occlusion = (this.occlusion || 0) + 1;
     heat.hidden = this.map === "none";
     byId("map-text").textContent = "";
     if (this.map === "none") return;
@@ -461,21 +479,23 @@ class Explorer {
     const { network, steps } = this.models[0], image = network.values[0], heat = new Float32Array(height * width), counts = new Float32Array(height * width);
     const side = Math.max(2, Math.round(Math.max(height, width) / 6)), stride = Math.max(1, Math.floor(side / 2)), squares = [];
     for (let y = 0; y < height; y += stride) for (let x = 0; x < width; x += stride) squares.push([y, x]);
-    const second = this.second = this.second || new Network(steps), { mean, scale, shift } = this.settings; // keeps what is shown
+    const second = this.second = this.second || (runtime ? network.twin() : new Network(steps)), { mean, scale, shift } = this.settings; // keeps what is shown
     const colour = Array.from({ length: image.shape[0] }, (_, c) => {
       const own = Math.min(c, scale.length - 1);
       return 255 * mean[Math.min(c, mean.length - 1)] * scale[own] + shift[own];
     });
     second.off = network.off;
-    const step = () => {
+    const turn = this.occlusion = (this.occlusion || 0) + 1;
+    const step = async () => {
       const until = performance.now() + 30;
-      while (squares.length && performance.now() < until) {
+      while (squares.length && performance.now() < until && turn === this.occlusion) {
         const [top, left] = squares.shift(), covered = { shape: image.shape, data: Float32Array.from(image.data) };
         const each = (visit) => { for (let y = top; y < Math.min(top + side, height); y++) for (let x = left; x < Math.min(left + side, width); x++) visit(y * width + x); };
         for (let c = 0; c < image.shape[0]; c++) each((p) => { covered.data[c * height * width + p] = colour[c]; });
-        const lost = before - second.run(covered)[label];
+        const answer = runtime ? await second.compute(covered) : second.run(covered), lost = before - answer[label];
         each((p) => { heat[p] += lost; counts[p] += 1; });
       }
+      if (turn !== this.occlusion) return;
       this.drawMap(heat.map((value, p) => value / (counts[p] || 1)), height, width);
       if (squares.length) this.occlusionTimer = setTimeout(step, 0);
     };
@@ -515,10 +535,13 @@ let explorer = null;
 async function start() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 111, Firefox 121, Safari 16.4 or newer");
   const page = JSON.parse(byId("page").textContent), bytes = await decompressed(byId("arrays").textContent);
-  explorer = new Explorer(page, bytes);
+  if (byId("runtime-program")) await startRuntime();
+  const models = [];
+  for (const each of page.networks) models.push(await modelOf(each, page.entries, bytes));
+  explorer = new Explorer(page, bytes, models);
   cancelAnimationFrame(explorer.frame); // computed now instead, for the layer that is opened
   explorer.drawPad();
-  explorer.compute();
+  await explorer.compute();
   explorer.openLinked();
 }
 
