@@ -25,11 +25,15 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "convnext_32px": ("fp32", {}),
     "densenet_32px": ("fp32", {}),
     "resnet18_32px": ("int8", {}),
+    "lenet by onnxruntime-web": ("fp32", {}),
+    "googlenet_32px by onnxruntime-web": ("fp24", {}),
+    "resnet18_32px by onnxruntime-web": ("int8", {}),
 }
 """How the weights are stored, and the network's options."""
 ROUNDS, ANSWERS, LOADS = 7, 5, 3
-TIME = """(count) => { const { network } = explorer.models[0], started = performance.now();
-for (let k = 0; k < count; k++) network.run(network.values[0]); return (performance.now() - started) / count; }"""
+TIME = """async (count) => { const { network } = explorer.models[0], started = performance.now();
+for (let k = 0; k < count; k++) { if (runtime) await network.compute(network.values[0]); else network.run(network.values[0]); }
+return (performance.now() - started) / count; }"""
 
 
 def load(page: Page, path: Path) -> float:
@@ -57,7 +61,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for title, (stored_as, options) in NETWORKS.items():
             name = title.split()[0]
-            path, network, image = write_page(Path(folder), name, stored_as, options)
+            runtime: Any = "ort" if "onnxruntime" in title else "own"
+            path, network, image = write_page(Path(folder), name, stored_as, options, runtime)
             loads = []
             for _ in range(LOADS):
                 page = browser.new_page()
@@ -90,7 +95,7 @@ def main() -> None:
 
 
 def write_page(
-    folder: Path, name: str, stored_as: Any, options: dict[str, Any]
+    folder: Path, name: str, stored_as: Any, options: dict[str, Any], runtime: Any
 ) -> tuple[Path, torch.nn.Module, torch.Tensor]:
     """Write the page of a network after one step of training, and return it with the network and a blank input."""
     torch.manual_seed(0)
@@ -100,7 +105,7 @@ def write_page(
     )  # fmt: skip
     network, description = open_weights(run)
     blank = torch.zeros(1, *description.preprocessing.input_shape)
-    return lenext.explore(run, stored_as=stored_as, quiet=True), network.eval(), blank
+    return lenext.explore(run, stored_as=stored_as, runtime=runtime, quiet=True), network.eval(), blank
 
 
 def write_images(folder: Path) -> Path:

@@ -44,12 +44,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def write_reference(folder: Path) -> None:
     """Write all generated pages."""
-    for kind in ("verbs", "networks"):
+    for kind in ("verbs", "networks", "python"):
         (folder / kind).mkdir(parents=True, exist_ok=True)
     write_verbs(folder / "verbs")
     write_networks(folder / "networks")
     write(folder / "recipe.md", recipe_page())
-    write(folder / "python.md", python_page())
+    write_python(folder / "python")
 
 
 def write(path: Path, text: str) -> None:
@@ -187,26 +187,39 @@ def describe_source(source: str) -> str:
     return re.sub(r"\bD([0-4])\b", r"[D\1](../../../glossary.md#the-course-documents)", linked)
 
 
-def python_page() -> str:
-    """Return the page of all public names, which Sphinx fills from their docstrings."""
+def write_python(folder: Path) -> None:
+    """Write a page for each group of public names, which Sphinx fills from their docstrings, and a list of all."""
+    functions = {title: [f"lenext.{name}" for name in names] for title, names in PYTHON_GROUPS.items()}
+    functions["Show"] = [f"lenext.workflows.show.{name}" for name in show.__all__]
+    pages = {title: "".join(directive("autofunction", name) for name in names) for title, names in functions.items()}
+    pages["Show"] = f"Figures, as `lenext show` draws them: `lenext.show.confusion(run)`.\n\n{pages['Show']}"
+    classes = "".join(directive("autoclass", f"lenext.{name}", ":members:") for name in PYTHON_CLASSES)
+    pages["Classes"] = classes + directive("autoexception", "lenext.LenextError")
+    listed = {**functions, "Classes": [f"lenext.{name}" for name in (*PYTHON_CLASSES, "LenextError")]}
     text = "# Python\n\n`import lenext` imports nothing heavy; each name loads its module on first use.\n"
-    documented = set[str]()
-    for title, names in PYTHON_GROUPS.items():
-        text += f"\n## {title}\n\n"
-        for name in names:
-            text += f"```{{eval-rst}}\n.. autofunction:: lenext.{name}\n```\n\n"
-        documented |= set(names)
-    text += "\n## Show\n\nFigures, as `lenext show` draws them: `lenext.show.confusion(run)`.\n\n```{eval-rst}\n"
-    text += "".join(f".. autofunction:: lenext.workflows.show.{name}\n" for name in show.__all__) + "```\n"
-    text += "\n## Classes\n\n"
-    for name in PYTHON_CLASSES:
-        text += f"```{{eval-rst}}\n.. autoclass:: lenext.{name}\n   :members:\n```\n\n"
-    text += "```{eval-rst}\n.. autoexception:: lenext.LenextError\n```\n\n## Registries\n\n"
+    for title, content in pages.items():
+        file = title.lower().replace(" ", "-")
+        write(folder / f"{file}.md", f"# {title}\n\n{content}")
+        rows = [(f"[`{name.replace('workflows.', '')}`](python/{file}.md)", summary_of(name)) for name in listed[title]]
+        text += f"\n## {title}\n\n{table(['name', 'task'], rows)}"
+    text += "\n## Registries\n\n"
     text += table(["name", "content"], [(f"`lenext.{name}`", describe_registry(name)) for name in PYTHON_DATA])
+    write(folder.parent / "python.md", text + "\n" + toctree(f"python/{t.lower().replace(' ', '-')}" for t in pages))
+    documented = {name for names in PYTHON_GROUPS.values() for name in names}
     documented |= {*PYTHON_CLASSES, *PYTHON_DATA, "LenextError", "show", "__version__"}
     if missing := set(lenext.__all__) - documented:
         raise RuntimeError(f"docs/_ext/lenext_reference.py: name the section of {', '.join(sorted(missing))}")
-    return text
+
+
+def directive(kind: str, name: str, option: str = "") -> str:
+    """Return a directive of Sphinx that documents a name."""
+    return f"```{{eval-rst}}\n.. {kind}:: {name}\n{f'   {option}' if option else ''}\n```\n\n"
+
+
+def summary_of(name: str) -> str:
+    """Return the first sentence of a name's docstring."""
+    module, _, attribute = name.rpartition(".")
+    return (inspect.getdoc(getattr(import_module(module), attribute)) or "").partition("\n")[0]
 
 
 def describe_registry(name: str) -> str:

@@ -12,7 +12,7 @@ from tests.browser import IN_BROWSER, check_state
 SITE = Path(__file__).resolve().parents[2] / "docs" / "_build" / "html"
 SITE_PAGES = (
     "index", "tutorials/first-run", "guides/predicting", "reference/generated/verbs", "reference/generated/networks",
-    "reference/generated/python",
+    "reference/generated/python", "reference/generated/python/networks",
 )  # fmt: skip
 SIZES = ((390, 844), (1440, 900))
 
