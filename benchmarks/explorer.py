@@ -32,7 +32,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 """How the weights are stored, and the network's options."""
 ROUNDS, ANSWERS, LOADS = 7, 5, 3
 TIME = """async (count) => { const { network } = explorer.models[0], started = performance.now();
-for (let k = 0; k < count; k++) { if (runtime) await network.compute(network.values[0]); else network.run(network.values[0]); }
+const compute = (image) => runtime ? network.compute(image) : network.run(image);
+for (let k = 0; k < count; k++) await compute(network.values[0]);
 return (performance.now() - started) / count; }"""
 
 
