@@ -33,7 +33,7 @@ def main() -> None:
         page.goto(address)
         page.get_by_role("link", name="Train", exact=True).click()
         page.get_by_label("network", exact=True).fill("resnet18_32px")
-        page.get_by_label("find a key").fill("epochs")
+        page.get_by_label("find an option").fill("epochs")
         page.get_by_label("epochs", exact=True).fill(str(EPOCHS))
         page.get_by_role("button", name="plan").click()
         page.get_by_role("button", name="start training").click(timeout=60_000)

@@ -386,6 +386,10 @@ def show_audit(studio: Studio, request: Request, _: object) -> Any:
     return studio.reviews.describe(name, studio.data.open(studio.reviews.source(name)))
 
 
+def send_audit_page(studio: Studio, request: Request, _: object) -> Response:
+    return send_file(studio.reviews.find(run_name(request)) / "audit.html")
+
+
 def decide(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any:
     name = run_name(request)
     data = studio.data.open(studio.reviews.source(name))
@@ -423,6 +427,7 @@ READING: dict[str, Handler] = {
     "/data/augmented": send_augmented,
     "/api/audits": list_audits,
     "/api/audits/{name}": show_audit,
+    "/audits/{name}/audit.html": send_audit_page,
 }
 ACTING: dict[str, Handler] = {
     "/api/runs/{name}/stop": stop_run,

@@ -102,6 +102,7 @@ def describe_data(source: str, data: Dataset) -> dict[str, Any]:
     return {
         "source": source, "name": shown_source(data.name), "classes": list(data.classes), "shape": list(data.shape),
         "splits": splits, "notes": list(data.notes), "preview": preview_network(source, data),
+        "is_folder": is_image_folder(source),
     }  # fmt: skip
 
 

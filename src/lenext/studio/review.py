@@ -18,6 +18,7 @@ from lenext.foundation.settings import convert
 from lenext.reporting.page import MAX_PIXELATED_SIDE
 from lenext.runs.folder import Run, modified_ns
 from lenext.studio.commands import command_line
+from lenext.studio.data_views import preview_network
 from lenext.workflows.audit import KINDS, OF_LABELS, rows_by_text
 from lenext.workflows.train import absolute_path
 
@@ -60,10 +61,11 @@ class Reviews:
         """Return the audits, the newest first."""
         audits = []
         for path in sorted(self.folder.glob(f"*/{SOURCE}"), key=modified_ns, reverse=True):
-            with suppress(RunError):
+            with suppress(RunError, DataError):
                 folder = self.find(path.parent.name)
                 is_done = (folder / FINDINGS).is_file()
-                audits.append({"name": folder.name, "data": read_source(folder), "is_done": is_done})
+                counts = {"findings": len(read_findings(folder / FINDINGS)), "decided": len(self.decisions(folder))}
+                audits.append({"name": folder.name, "data": read_source(folder), "is_done": is_done, **counts})
         return audits
 
     def describe(self, name: str, data: Dataset) -> dict[str, Any]:
@@ -85,14 +87,15 @@ class Reviews:
                 }
             )  # fmt: skip
         has_broken = any(finding["kind"] == "broken" for finding in findings)
+        network = preview_network(read_source(path), data)
         skip = ["--on-bad-image", "skip"] if has_broken else []
         return {
             "name": name, "data": read_source(path), "classes": list(data.classes), "findings": findings,
             "kinds": KINDS, "corrections": str(path / CORRECTIONS),
             "command": command_line(
-                ["train", "--data", read_source(path), "--corrections", str(path / CORRECTIONS), *skip]
+                ["train", network, "--data", read_source(path), "--corrections", str(path / CORRECTIONS), *skip]
             ),
-            "has_broken_files": bool(skip), "is_small": max(data.shape[1:]) <= MAX_PIXELATED_SIDE,
+            "network": network, "has_broken_files": bool(skip), "is_small": max(data.shape[1:]) <= MAX_PIXELATED_SIDE,
         }  # fmt: skip
 
     def decide(self, name: str, data: Dataset, split: str, sample: str, decision: str, label: str) -> dict[str, int]:

@@ -79,8 +79,8 @@ def serve(
             studio.commands.close()
         for training in studio.commands.running("train"):
             write_out(
-                f"{training.name} is still in training, in process {training.process.pid}; a studio can stop it, and "
-                "`lenext resume` continue it\n"
+                f"{training.name} is still in training, in process {training.process.pid}; open a studio again to "
+                "watch or stop it\n"
             )
 
 

@@ -1,5 +1,5 @@
 // Audits: their list and start; the review of one, finding by finding, by mouse or keys.
-import { Failure, Progress, address, ask, html, query, useAction, useAnswer, useEffect, useKept, useNews, useRef, useState } from "./page.js";
+import { Failure, Progress, address, ask, html, query, useAction, useAnswer, useKept, useLayoutEffect, useNews, useRef, useState } from "./page.js";
 
 const DECISIONS = ["keep", "relabel", "drop"];
 
@@ -25,8 +25,10 @@ export function Audits({ search }) {
       <button class="main" disabled=${isBusy}>start the audit</button></form>
     <${Failure} text=${error || problem} />
     <${Progress} number=${started} done=${done} />
-    ${value?.audits.length ? html`<table><thead><tr><th>audit</th><th>data</th><th>state</th></tr></thead><tbody>
-      ${value.audits.map((each) => html`<tr key=${each.name}><td>${link(each)}</td><td><bdi title=${each.data}>${each.data}</bdi></td><td>${each.state}</td></tr>`)}</tbody></table>` : null}
+    ${value?.audits.length ? html`<div class="scroll" tabindex="0" role="region" aria-label="audits"><table><thead><tr><th>audit</th><th>data</th><th>state</th><th class="right">findings</th><th class="right">decided</th><th></th></tr></thead><tbody>
+      ${value.audits.map((each) => html`<tr key=${each.name}><td>${link(each)}</td><td><bdi title=${each.data}>${each.data}</bdi></td><td>${each.state}</td>
+        <td class="right">${each.findings}</td><td class="right">${each.decided}</td>
+        <td>${each.state === "done" ? html`<a href="/${address("audits", each.name, "audit.html")}" target="_blank" rel="noopener">all on one page</a>` : null}</td></tr>`)}</tbody></table></div>` : null}
     ${value && !value.audits.length ? html`<p class="muted">No audits yet.</p>` : null}`;
 }
 
@@ -45,14 +47,14 @@ function Review({ name, audit }) {
   const [isHiding, hide] = useState(true);
   const [at, move] = useState(0);
   const [failure, fail] = useState("");
-  const busy = useRef(false);
+  const busy = useRef(false), isAnswered = useRef(false);
   const kinds = [...new Set(audit.findings.map((each) => each.kind))];
   const shown = audit.findings.filter((each) => (!kind || each.kind === kind) && (!isHiding || !(sampleOf(each.split, each.sample) in before)));
   const place = Math.min(at, shown.length - 1), current = shown[place];
   const step = (by) => move(Math.max(0, Math.min(place + by, shown.length - 1)));
 
   async function decide(split, sample, decision, label = "") {
-    if (busy.current) return;  // a held key decides once
+    if (busy.current) return;  // a key that is held, or comes before the next finding is seen, decides nothing
     busy.current = true;
     fail("");
     try {
@@ -64,11 +66,12 @@ function Review({ name, audit }) {
       });
       if (decision && sample === current.sample) step(1);
     } catch (problem) { fail(problem.message); }
-    busy.current = false;
+    isAnswered.current = true;
   }
   const decideHere = (decision, label) => current?.takes_decision && decide(current.split, current.sample, decision, label);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
+    if (isAnswered.current) busy.current = isAnswered.current = false;
     const actions = {
       k: () => decideHere("keep"), d: () => decideHere("drop"), u: () => decideHere(""), r: () => document.getElementById("new-label")?.focus(),
       ArrowRight: () => step(1), ArrowLeft: () => step(-1),
@@ -84,6 +87,7 @@ function Review({ name, audit }) {
   });
 
   const counts = DECISIONS.map((each) => `${Object.values(decided).filter((one) => one.decision === each).length} ${each}`).join(", ");
+  const undecided = shown.filter((each) => each.takes_decision && !decided[sampleOf(each.split, each.sample)]).length;
   const choose = (action) => (event) => { action(event.target); move(0); event.target.blur(); };  // the keys work again
   return html`<div class="title"><h1>Audit of <bdi>${audit.data}</bdi></h1>
       <p class="muted">${audit.findings.length.toLocaleString("en")} findings; decided: ${counts}</p></div>
@@ -93,9 +97,9 @@ function Review({ name, audit }) {
       <label class="check"><input type="checkbox" checked=${isHiding} onChange=${choose((target) => hide(target.checked))} /> hide those decided before</label>
       <button disabled=${place <= 0} onClick=${() => step(-1)}>previous (←)</button>
       <button disabled=${place >= shown.length - 1} onClick=${() => step(1)}>next (→)</button>
-      <span class="muted" role="status">${shown.length ? `${place + 1} of ${shown.length}` : ""}</span></div>
+      <span class="muted" role="status">${shown.length ? `${place + 1} of ${shown.length}; ${undecided} to decide` : ""}</span></div>
     <${Failure} text=${failure} />
-    ${current ? html`<${Finding} key=${place} audit=${audit} finding=${current} decided=${decided} decide=${decide} />` : html`<p>Nothing is left to review here.</p>`}
+    ${current ? html`<${Finding} key=${place} audit=${audit} finding=${current} decided=${decided} decide=${decide} />` : html`<p>Nothing is left to review here; untick “hide those decided before” to see them again.</p>`}
     <${Outcome} audit=${audit} isBegun=${Object.keys(decided).length > 0} />`;
 }
 
@@ -132,7 +136,7 @@ function Relabel({ classes, now, relabel }) {
 
 function Outcome({ audit, isBegun }) {
   if (!isBegun) return html`<p class="muted">Decisions go into ${audit.corrections}. Keys: k keep, d drop, r relabel, u undo, ← → move.</p>`;
-  const form = { data: audit.data, corrections: audit.corrections, on_bad_image: audit.has_broken_files ? "skip" : "" };
+  const form = { network: audit.network, data: audit.data, corrections: audit.corrections, on_bad_image: audit.has_broken_files ? "skip" : "" };
   return html`<h2>Train with the decisions</h2><pre tabindex="0">${audit.command}</pre>
     <p><a class="button" href="#/train?${query(form)}">open the form</a></p>`;
 }

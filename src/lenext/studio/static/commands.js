@@ -6,15 +6,15 @@ export function Commands() {
   const running = commands.filter((each) => each.state === "running").length;
   if (!commands.length) return null;
   return html`<details class="commands"><summary>Commands <span class="muted">${running} running</span></summary>
-    <ul>${commands.map((each) => html`<${Line} key=${each.number} command=${each} />`)}</ul></details>`;
+    ${commands.map((each) => html`<${Line} key=${each.number} command=${each} />`)}</details>`;
 }
 
-function Line({ command }) {
+export function Line({ command }) {
   const { act, isBusy, error } = useAction();
   const isRunning = command.state === "running";
-  return html`<li><${State} of=${command.is_stopping ? "stopping" : command.state} /> <code>${command.command}</code>
+  return html`<div class="command"><${State} of=${command.is_stopping ? "stopping" : command.state} /> <code>${command.command}</code>
     ${isRunning && !command.is_stopping ? html` <button disabled=${isBusy} onClick=${() => act(`/api/${address("commands", command.number, "stop")}`)}>stop</button>` : null}
     ${command.page ? html` <a href=${command.page} target="_blank" rel="noopener">page</a>` : null}
     ${command.progress ? html` <span class="muted">${command.progress}</span>` : null}
-    <${Failure} text=${error || command.error} /></li>`;
+    <${Failure} text=${error || command.error} /></div>`;
 }

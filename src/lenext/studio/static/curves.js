@@ -10,13 +10,13 @@ const CHARTS = [
 const EPOCHS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 const HEIGHT = 220;  // pixels
 
-export function Curves({ records }) {
-  return html`<div class="charts">${CHARTS.map((chart) => html`<${Chart} key=${chart.title} chart=${chart} records=${records} />`)}</div>`;
+export function Curves({ records, epochs }) {
+  return html`<div class="charts">${CHARTS.map((chart) => html`<${Chart} key=${chart.title} chart=${chart} records=${records} epochs=${epochs} />`)}</div>`;
 }
 
 const finite = (value) => typeof value === "number" ? value : null;
 
-function Chart({ chart, records }) {
+function Chart({ chart, records, epochs }) {
   const frame = useRef(null), plot = useRef(null);
   const [theme, setTheme] = useState(0);
   const [hovered, hover] = useState(null);
@@ -38,9 +38,9 @@ function Chart({ chart, records }) {
     const label = (value) => chart.isShare ? `${Number((100 * value).toPrecision(4))} %` : String(Number(value.toPrecision(4)));
     const series = lines.map(([, [, name, dash]]) => ({ stroke: colour(name), width: 2, dash, points: { show: isShort, size: 6 } }));
     plot.current = new uPlot({
-      ...size(), legend: { show: false }, scales: { x: { time: false } }, series: [{}, ...series],
+      ...size(), legend: { show: false }, scales: { x: { time: false, range: [1, Math.max(2, epochs, records.length)] } }, series: [{}, ...series],
       cursor: { points: { size: 6 }, drag: { x: false, y: false } },
-      axes: [{ ...axis, incrs: EPOCHS }, { ...axis, size: 58, values: (_, ticks) => ticks.map(label) }],
+      axes: [{ ...axis, incrs: EPOCHS, label: "epoch", labelSize: 20, labelFont: axis.font }, { ...axis, size: 58, values: (_, ticks) => ticks.map(label) }],
       hooks: { setCursor: [(self) => hover(self.cursor.idx)] },
     }, data, place);
     const resize = new ResizeObserver(() => plot.current.setSize(size()));
@@ -55,7 +55,7 @@ function Chart({ chart, records }) {
       system.removeEventListener("change", repaint);
       plot.current.destroy();
     };
-  }, [lines.length, theme, isShort]);
+  }, [lines.length, theme, isShort, epochs]);
   useEffect(() => { plot.current.setData(data); }, [records]);
 
   const at = records[hovered ?? records.length - 1] || records[records.length - 1];

@@ -17,7 +17,7 @@ export function Data({ search }) {
     <form class="tools" onSubmit=${open}>
       <label>data <input class="long" value=${typed} list="sources" onInput=${(event) => type(event.target.value)} /></label><button class="main">open</button>
       <datalist id="sources">${choices?.datasets.map((each) => html`<option value=${each.name}>${each.about}</option>`)}</datalist>
-      ${isOpen ? html`<a class="button" href="#/train?${query({ data: source })}">train on it</a><a class="button" href="#/audits?${query({ source })}">audit it</a>` : null}</form>
+      ${isOpen ? html`<a class="button" href="#/train?${query({ data: source, network: data.preview })}">train on it</a><a class="button" href="#/audits?${query({ source })}">audit it</a>` : null}</form>
     <${Failure} text=${error} />
     ${source && !isOpen && !error ? html`<${Working}>reading ${source} …<//>` : null}
     ${isOpen ? html`<${Browser} key=${source} data=${data} choices=${choices} />` : null}`;
@@ -32,7 +32,7 @@ function Browser({ data, choices }) {
   const total = (counts) => counts.reduce((a, b) => a + b, 0).toLocaleString("en");
   const sizes = Object.entries(data.splits).map(([name, counts]) => `${total(counts)} ${name}`).join(", ");
   const isSmall = Math.max(...data.shape.slice(1)) <= SMALL ? "small" : "";
-  return html`<p><bdi>${data.name}</bdi>: ${sizes}; ${data.shape.join(" × ")}, ${data.classes.length} classes</p>
+  return html`<p><bdi>${data.name}</bdi>: ${sizes}; ${data.is_folder ? `shown in ${data.shape.slice(1).join(" × ")} px` : data.shape.join(" × ")}, ${data.classes.length} classes</p>
     ${data.notes.map((note) => html`<p class="notice">${note}</p>`)}
     <div class="tools">
       <label>split <select value=${at.split} onChange=${(event) => move({ split: event.target.value, label: "" })}>${Object.keys(data.splits).map((name) => html`<option>${name}</option>`)}</select></label>
@@ -67,11 +67,12 @@ function Augmented({ data, chosen, choices, isSmall }) {
   const set = (name, value) => { const next = { ...keys, [name]: value }; if (value === "") delete next[name]; setKeys(next); };
   return html`<h2><bdi>${chosen.label}</bdi>, sample <bdi>${chosen.sample}</bdi></h2>
     <div class="tools"><label>augmented as <select value=${recipe} onChange=${(event) => setRecipe(event.target.value)}>
-      ${choices?.networks.map((each) => html`<option>${each.name}</option>`)}${choices?.recipes.map((each) => html`<option>${each.name}</option>`)}</select> trains</label></div>
+      <optgroup label="networks">${choices?.networks.map((each) => html`<option>${each.name}</option>`)}</optgroup>
+      <optgroup label="recipes">${choices?.recipes.map((each) => html`<option>${each.name}</option>`)}</optgroup></select> trains</label></div>
     <details><summary>Change the augmentation</summary><div class="fields">${fields?.map((each) => html`
       <${Key} key=${each.name} declared=${each} value=${keys[each.name]} set=${(value) => set(each.name, value)} />`)}</div></details>
     <${Failure} text=${failure} />
     <div class="images large ${isSmall}"><figure><img src="/data/image?${query(place)}" alt="as stored" width="112" height="112" /><figcaption>as stored</figcaption></figure>
-      ${Array.from({ length: DRAWS }, (_, draw) => html`<figure><img src=${path(draw)} alt="augmented, draw ${draw + 1}" width="112" height="112" /><figcaption>draw ${draw + 1}</figcaption></figure>`)}</div>
+      ${Array.from({ length: failure ? 0 : DRAWS }, (_, draw) => html`<figure><img src=${path(draw)} alt="augmented, draw ${draw + 1}" width="112" height="112" /><figcaption>at random, ${draw + 1}</figcaption></figure>`)}</div>
     <p class="muted">Each epoch draws anew. Mixup and cutmix blend several images and are not shown.</p>`;
 }

@@ -1,10 +1,10 @@
 // What all pages of the studio share: markup, requests, and the news that the server sends.
 import { h, render } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import htm from "htm";
 
 export const html = htm.bind(h);
-export { render, useEffect, useRef, useState };
+export { render, useEffect, useLayoutEffect, useRef, useState };
 
 // Ask the server for JSON; an error has the server's own words.
 export async function ask(path, body, signal) {
@@ -15,7 +15,7 @@ export async function ask(path, body, signal) {
     response = await fetch(path, { ...options, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("the studio does not answer; if it has ended, start `lenext studio` again and open its address");
+    throw new Error("the studio does not answer; if it has ended, start lenext studio again and open its address");
   }
   if (response.ok) return response.json();
   const answer = await response.json().catch(() => ({ error: `${response.status} ${response.statusText}` }));

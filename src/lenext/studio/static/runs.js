@@ -55,7 +55,7 @@ export function Runs() {
   const [comparison, setComparison] = useKept("comparison", "");
   const { act, isBusy, error } = useAction();
 
-  const words = filter.split(/\s+/).filter(Boolean);
+  const words = filter.replace(/\s*(>=|<=|[<>:])\s*/g, "$1").split(/\s+/).filter(Boolean);
   const rows = [...news.runs.values()].filter((run) => words.every((word) => matches(run, word)));
   rows.sort(compareBy(sort.key, sort.rising));
   const groups = new Map();
@@ -66,8 +66,8 @@ export function Runs() {
   const selected = chosen.filter((name) => news.runs.has(name));
   const toggle = (name) => choose(chosen.includes(name) ? chosen.filter((each) => each !== name) : [...chosen, name]);
   const compareChosen = () => act("/api/compare", { runs: selected }, (answer) => setComparison(answer.number));
-  const written = (command) => html`<p role="status">The comparison is written:
-    <a href=${command.page} target="_blank" rel="noopener">open it</a></p>`;
+  const written = (command) => html`<p role="status">The comparison is written:${" "}
+    <a href=${command.page} target="_blank" rel="noopener">open it</a> (it is kept until the studio ends)</p>`;
   const training = rows.filter((run) => run.state === "training").length;
   return html`<div class="title"><h1>Runs</h1><p class="muted">${news.folder}</p></div>
     <div class="tools">
@@ -77,6 +77,8 @@ export function Runs() {
       <button disabled=${selected.length < 2 || isBusy} onClick=${compareChosen}>compare ${selected.length || ""}</button>
       <span class="muted" role="status">${rows.length} of ${news.runs.size} runs${training ? `, ${training} in training` : ""}</span>
     </div>
+    ${rows.length || !words.length ? null : html`<p class="muted">No run matches. A word is looked for in all columns; network:lenet in one; test>98% and
+      epochs>=20 compare. Columns: ${COLUMNS.map((each) => each.title).join(", ")}, optimizer.</p>`}
     <${Failure} text=${error} />
     <${Progress} number=${comparison} done=${written} />
     ${news.runs.size ? html`<div class="scroll" tabindex="0" role="region" aria-label="table of runs"><table class="runs">
@@ -93,7 +95,7 @@ function Head({ sort, setSort }) {
   const order = (key) => sort.key === key ? (sort.rising ? "ascending" : "descending") : "none";
   const turn = ({ key, right }) => setSort({ key, rising: sort.key === key ? !sort.rising : !right });
   return html`<thead><tr><th><span class="hidden-text">compare</span></th>${COLUMNS.map((column) => html`
-    <th class=${column.right ? "right" : ""} aria-sort=${order(column.key)}>
+    <th class="${column.right ? "right" : ""} of-${column.key}" aria-sort=${order(column.key)}>
       <button class="plain" onClick=${() => turn(column)}>${column.title}${arrow(column.key)}</button></th>`)}</tr></thead>`;
 }
 
@@ -106,5 +108,5 @@ function Row({ run, isChosen, toggle }) {
   };
   return html`<tr>
     <td><input type="checkbox" aria-label="compare ${run.name}" checked=${isChosen} onChange=${() => toggle(run.name)} /></td>
-    ${COLUMNS.map((column) => html`<td class=${column.right ? "right" : ""}>${cell(column)}</td>`)}</tr>`;
+    ${COLUMNS.map((column) => html`<td class="${column.right ? "right" : ""} of-${column.key}">${cell(column)}</td>`)}</tr>`;
 }

@@ -9,7 +9,7 @@ import { Training } from "./training.js";
 
 const PAGES = [["runs", "Runs"], ["train", "Train"], ["data", "Data"], ["audits", "Audits"]];
 const THEMES = ["light", "dark", "auto"];
-const LOST = "The studio does not answer. If it has ended, start `lenext studio` again and open its address.";
+const LOST = "The studio does not answer. If it has ended, start lenext studio again and open its address.";
 
 function decode(part) {
   try { return decodeURIComponent(part); } catch { return part; }

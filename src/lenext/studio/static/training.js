@@ -23,7 +23,9 @@ export function Training({ search }) {
   const [saved, save] = useKept("form", { keys: {} });
   const [form, setForm] = useState(formOf(search) || saved);
   const [asked, setAsked] = useState({ network: form.network, recipe: form.recipe });
-  const declared = useAnswer(`/api/form?${query(asked)}`);
+  const answer = useAnswer(`/api/form?${query(asked)}`), good = useRef(null);
+  good.current = answer.value || good.current;  // the fields stay while a name is being typed
+  const declared = { value: good.current, error: answer.error };
   const [planned, setPlanned] = useState({ number: "", form: null, training: "" });
   const planning = useAction(), starting = useAction();
 
@@ -47,25 +49,27 @@ export function Training({ search }) {
   };
   const start = () => starting.act("/api/trainings", form, (answer) => { location.hash = `#/${address("runs", answer.name)}`; });
   const outer = declared.value?.outer || {};
+  const problem = planning.error || starting.error || (plan?.state === "failed" ? plan.error : "");
+  const wrong = problem.match(/^([a-z_0-9]+)=/)?.[1];  // the key whose value is wrong
   return html`<div class="title"><h1>Train</h1>
       <p class="muted">Each field is an option of <code>lenext train</code>. A field that is left empty has the value shown in grey.</p></div>
     <form onSubmit=${makePlan}>
     <${Names} form=${form} set=${set} outer=${outer} choices=${choices} />
     <${More} form=${form} set=${set} outer=${outer} />
     <${Failure} text=${declared.error} />
-    <${Keys} groups=${declared.value?.groups || []} keys=${form.keys} set=${setKey} />
-    <div class="actions"><div class="tools"><button class="main" disabled=${planning.isBusy || plan?.state === "running"}>plan</button>
-      <button type="button" disabled=${plan?.state !== "done" || starting.isBusy} onClick=${start}>start training</button>
+    <${Keys} groups=${declared.value?.groups || []} keys=${form.keys} set=${setKey} wrong=${wrong} />
+    <div class="actions"><div class="tools"><button class=${plan?.state === "done" ? "" : "main"} disabled=${planning.isBusy || plan?.state === "running"}>plan</button>
+      <button type="button" class=${plan?.state === "done" ? "main" : ""} disabled=${plan?.state !== "done" || starting.isBusy} onClick=${start}>start training</button>
       <span class="muted">${plan ? "" : "The plan checks data, network and recipe, and times a few steps; then the training can be started."}</span></div>
-      <${Failure} text=${planning.error || starting.error || (plan?.state === "failed" ? plan.error : "")} />
+      <${Failure} text=${problem === declared.error ? "" : problem} />
       ${plan?.state === "running" ? html`<${Working}>checking the data and the network, and timing a few steps … ${plan.progress}<//>` : null}</div>
     </form>
     ${plan?.state === "done" ? html`<${Plan} plan=${plan} command=${planned.training} />` : null}`;
 }
 
-function Field({ id, title, about, value, shown, list, set }) {
-  return html`<div class="field ${value ? "changed" : ""}"><label for=${id}>${title}</label>
-    <input id=${id} value=${value || ""} placeholder=${shown || ""} list=${list} aria-describedby=${about ? `${id}-about` : null} onInput=${(event) => set(event.target.value)} />
+function Field({ id, title, about, value, shown, list, set, isWrong }) {
+  return html`<div class="field ${isWrong ? "wrong" : value ? "changed" : ""}"><label for=${id}>${title}</label>
+    <input id=${id} aria-invalid=${isWrong ? "true" : null} value=${value || ""} placeholder=${shown || ""} list=${list} aria-describedby=${about ? `${id}-about` : null} onInput=${(event) => set(event.target.value)} />
     ${about ? html`<small id="${id}-about" class="muted">${about}</small>` : null}</div>`;
 }
 
@@ -92,29 +96,30 @@ function More({ form, set, outer }) {
     </div></details>`;
 }
 
-function Keys({ groups, keys, set }) {
+function Keys({ groups, keys, set, wrong }) {
   const [find, setFind] = useKept("find", "");
   const plain = (text) => text.replaceAll("_", " ").toLowerCase();
   const words = plain(find).split(/\s+/).filter(Boolean);
   const isFound = (key, group) => words.every((word) => plain(`${key.name} ${key.about} ${group.title}`).includes(word));
   return html`<h2>Recipe</h2><div class="tools">
-      <label>find a key <input type="search" value=${find} placeholder="e.g. epochs, flip" onInput=${(event) => setFind(event.target.value)} /></label>
+      <label>find an option <input type="search" value=${find} placeholder="e.g. epochs, flip" onInput=${(event) => setFind(event.target.value)} /></label>
       <span class="muted" role="status">${Object.keys(keys).length} changed</span></div>
+    ${groups.length && !groups.some((group) => group.keys.some((each) => isFound(each, group))) ? html`<p class="muted">No option of the recipe has these words.</p>` : null}
     ${groups.map((group) => {
       const found = group.keys.filter((each) => isFound(each, group));
       const changed = group.keys.filter((each) => each.name in keys).length;
       const about = changed ? `${changed} changed` : found.map((each) => plain(each.name)).slice(0, 4).join(", ");
       return found.length ? html`<details key=${group.title} open=${words.length > 0 || changed > 0}><summary>${group.title} <span class="muted">${about}</span></summary>
-        <div class="fields">${found.map((each) => html`<${Key} key=${each.name} declared=${each} value=${keys[each.name]} set=${(value) => set(each.name, value)} />`)}</div></details>` : null;
+        <div class="fields">${found.map((each) => html`<${Key} key=${each.name} declared=${each} value=${keys[each.name]} set=${(value) => set(each.name, value)} isWrong=${each.name === wrong} />`)}</div></details>` : null;
     })}`;
 }
 
 // The field of one key: a list where it has choices alone, else a text.
-export function Key({ declared, value, set }) {
+export function Key({ declared, value, set, isWrong }) {
   const id = `key-${declared.name}`, title = declared.name.replaceAll("_", " ");
   const about = declared.about + (declared.limits ? ` Range: ${declared.limits}.` : "");
   if (!declared.choices.length || declared.is_number) {
-    return html`<${Field} id=${id} title=${title} about=${about} value=${value} shown=${declared.value} set=${set} />`;
+    return html`<${Field} id=${id} title=${title} about=${about} value=${value} shown=${declared.value} set=${set} isWrong=${isWrong} />`;
   }
   const others = declared.choices.filter((each) => each !== declared.value);
   return html`<div class="field ${value === undefined ? "" : "changed"}"><label for=${id}>${title}</label>
