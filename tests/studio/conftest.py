@@ -13,7 +13,8 @@ import pytest
 
 import lenext
 from lenext.runs.folder import Run
-from lenext.studio.application import Studio, make_application
+from lenext.studio.application import make_application
+from lenext.studio.state import Studio
 from lenext.studio.web_server import Server
 
 TOKEN = "a-token-of-the-tests"

@@ -62,13 +62,13 @@ def train(
     places: dict[str, Any] = {
         "recipe": recipe, "name": name, "runs_dir": runs_dir, "data_dir": data_dir, "offline": offline,
     }  # fmt: skip
-    given = explicit_settings(settings)
+    keys = explicit_settings(settings)
     if dry_run:
-        print_plan(network, data, outer | {"pretrained": "imagenet" if pretrained else weights}, places, given, json)
+        print_plan(network, data, outer | {"pretrained": "imagenet" if pretrained else weights}, places, keys, json)
         return
     from lenext.workflows.train import train as work
 
-    work(network, data, pretrained=pretrained or weights, **outer, **places, **given)
+    work(network, data, pretrained=pretrained or weights, **outer, **places, **keys)
 
 
 def print_plan(
@@ -79,13 +79,13 @@ def print_plan(
     from lenext.reporting.tables import print_json
     from lenext.workflows.plan import plan
 
-    made = plan(network, data, outer=outer, **places, **settings)
+    training = plan(network, data, outer=outer, **places, **settings)
     if as_json:
-        print_json({"plan": made.facts, "notes": made.notes})
+        print_json({"plan": training.facts, "notes": training.notes})
         return
     console = Console()
-    console.print_facts(made.facts)
-    for note in made.notes:
+    console.print_facts(training.facts)
+    for note in training.notes:
         console.print(f"note: {note}")
 
 

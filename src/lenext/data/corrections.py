@@ -28,7 +28,7 @@ class Correction(NamedTuple):
     Attributes:
         split: Name of the split that the source has it in: train, validation or test.
         sample: Its id, as `audit.csv` names it.
-        decision: `keep` it as it is, `relabel` it, or `drop` it.
+        decision: `keep` it unchanged, `relabel` it, or `drop` it.
         label: The new class of a sample that is relabelled; else empty.
     """
 
@@ -53,7 +53,7 @@ def read_corrections(path: str | Path) -> list[Correction]:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
     if not rows or tuple(rows[0]) != HEADER:
         raise DataError(f"{path}: a file of corrections begins with the line {','.join(HEADER)}")
-    found: dict[tuple[str, str], Correction] = {}
+    corrections: dict[tuple[str, str], Correction] = {}
     for number, row in enumerate(rows[1:], 2):
         if not row:
             continue
@@ -64,9 +64,9 @@ def read_corrections(path: str | Path) -> list[Correction]:
         except ConfigurationError as error:
             raise DataError(f"{path}, line {number}: {error}") from error
         check_correction(correction, f"{path}, line {number}")
-        if found.setdefault((row[0], row[1]), correction) is not correction:
+        if corrections.setdefault((row[0], row[1]), correction) is not correction:
             raise DataError(f"{path}, line {number}: {row[0]} {row[1]} has a decision already")
-    return list(found.values())
+    return list(corrections.values())
 
 
 def check_correction(correction: Correction, where: str) -> None:
@@ -114,13 +114,13 @@ def correct_split(split: Split, corrections: Sequence[Correction], classes: Sequ
     missing = [each.sample for each in corrections if each.sample not in row_of]
     if missing:
         raise DataError(f"{where} has no sample {missing[0]}; the corrections are of other data")
-    labels, kept = split.labels.clone(), torch.ones(len(split), dtype=torch.bool)
+    labels, is_kept = split.labels.clone(), torch.ones(len(split), dtype=torch.bool)
     for each in corrections:
         if each.decision == "relabel":
             labels[row_of[each.sample]] = classes.index(each.label)
         elif each.decision == "drop":
-            kept[row_of[each.sample]] = False
-    if not kept.any():
+            is_kept[row_of[each.sample]] = False
+    if not is_kept.any():
         raise DataError(f"{where}: all its samples are dropped")
     changed = replace(split, labels=labels)
-    return changed if kept.all() else changed.take(kept.nonzero()[:, 0])
+    return changed if is_kept.all() else changed.take(is_kept.nonzero()[:, 0])

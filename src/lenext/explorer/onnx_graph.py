@@ -34,11 +34,11 @@ class AllValues(nn.Module):
 
     def forward(self, image: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         """Return the value of each operation, (1, C, H, W) or (1, D)."""
-        given = [
+        weighted = [
             replace(operation, tensors={role: weights[place] for role, place in places.items()})
             for operation, places in zip(self.operations, self.places, strict=True)
         ]
-        return tuple(evaluate(given, image))
+        return tuple(evaluate(weighted, image))
 
 
 def onnx_graph(

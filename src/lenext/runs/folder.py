@@ -148,7 +148,7 @@ class Run:
 
     @property
     def process_note(self) -> dict[str, Any]:
-        """What the process that trains in the folder has noted: `pid`, `begun` and `heeds_signals`."""
+        """The note of the process that trains in the folder: `pid`, `begun` and `heeds_signals`."""
         return self.read_json(f"checkpoints/{PROCESS_NOTE}")
 
     @classmethod

@@ -1,6 +1,6 @@
 """Commands of lenext as child processes: what takes long, the studio does as the command line would.
 
-A training has a session of its own, so that it goes on when the studio ends, however that ends. Other work ends with
+A training has a separate session, so that it continues when the studio ends, however that ends. Other work ends with
 the studio.
 """
 

@@ -44,13 +44,13 @@ class Feed:
         """Look again and again, while a page listens."""
         while self.listeners:
             try:
-                found = await run_in_threadpool(self.look)
+                latest = await run_in_threadpool(self.look)
             except Exception as error:  # pages would wait for ever
                 traceback.print_exception(error)
                 await asyncio.sleep(FAILURE_SECONDS)
                 continue
             async with self.changed:
-                self.latest = found
+                self.latest = latest
                 self.changed.notify_all()
             await asyncio.sleep(POLL_SECONDS)
 

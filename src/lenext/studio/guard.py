@@ -1,7 +1,7 @@
 """The guard of the studio: who may ask, what may be sent, and which headers an answer has.
 
 Anyone who can reach the port would be able to start trainings and read files. So a request needs the token, must be
-addressed to this machine by a name of its own (a page elsewhere may have let its own name lead here), must not come
+addressed to this machine by its own name (a page elsewhere may have let its own name lead here), must not come
 from a page of another origin, and must not be large.
 """
 
@@ -91,7 +91,7 @@ class Guard:
             await self.application(scope, limit_body(receive), send)
 
     def is_token(self, text: str) -> bool:
-        """Return whether a text is the token, in a time that does not tell how much of it is right."""
+        """Return whether a text is the token, in a time that does not depend on how much of it is right."""
         return hmac.compare_digest(text.encode(errors="replace"), self.token.encode())
 
     def sent_token(self, headers: Headers) -> str:
@@ -117,11 +117,11 @@ class Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}
+                present = {name.lower() for name, _ in message["headers"]}
                 added = {**HEADERS, "content-security-policy": self.policy}
                 message["headers"] = [
                     *message["headers"],
-                    *((key.encode(), value.encode()) for key, value in added.items() if key.encode() not in given),
+                    *((key.encode(), value.encode()) for key, value in added.items() if key.encode() not in present),
                 ]
             await send(message)
 

@@ -16,9 +16,9 @@ KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".m
 def all_files() -> dict[str, bytes]:
     """Return the files of the page by their names below `static`."""
     static = files("lenext.studio").joinpath("static")
-    found = {each.name: each.read_bytes() for each in static.iterdir() if each.is_file()}
+    contents = {each.name: each.read_bytes() for each in static.iterdir() if each.is_file()}
     vendored = static.joinpath("vendor").iterdir()
-    return found | {f"vendor/{each.name}": each.read_bytes() for each in vendored if each.is_file()}
+    return contents | {f"vendor/{each.name}": each.read_bytes() for each in vendored if each.is_file()}
 
 
 def content_of(name: str) -> tuple[bytes, str]:

@@ -17,7 +17,7 @@ from lenext.foundation.locks import lock_file
 from lenext.foundation.streams import write_out
 
 if TYPE_CHECKING:
-    from lenext.studio.application import Studio
+    from lenext.studio.state import Studio
 
 ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8127
@@ -47,7 +47,8 @@ def serve(
         RunError: A studio of the folder is open already.
     """
     try:
-        from lenext.studio.application import Studio, make_application
+        from lenext.studio.application import make_application
+        from lenext.studio.state import Studio
         from lenext.studio.web_server import Server
     except ImportError as error:
         raise ConfigurationError(

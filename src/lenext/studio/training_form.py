@@ -107,8 +107,8 @@ def training_arguments(form: Mapping[str, Any], runs_dir: Path, name: str) -> li
         ConfigurationError: A field does not exist, or its value does not suit it.
     """
     texts = {key: text_of(form, key) for key in TEXTS}
-    known = {*TEXTS, "pretrained", "on_bad_image", "keys"}
-    if unknown := [key for key in form if key not in known]:
+    fields_known = {*TEXTS, "pretrained", "on_bad_image", "keys"}
+    if unknown := [key for key in form if key not in fields_known]:
         raise ConfigurationError(f"{unknown[0]}: the form has no such field")
     network = texts["network"]
     if network.startswith("-"):
@@ -149,13 +149,13 @@ def keys_of(form: Mapping[str, Any]) -> dict[str, str]:
     return values
 
 
-def choose_name(form: Mapping[str, Any], runs_dir: Path, taken: Collection[str] = ()) -> str:
+def choose_name(form: Mapping[str, Any], runs_dir: Path, reserved: Collection[str] = ()) -> str:
     """Return the name of a new run: the one in the form, else NETWORK-DATA with a number.
 
     Args:
         form: The fields of the form.
         runs_dir: The folder of the runs.
-        taken: Names of runs that are being prepared, and have no folder yet.
+        reserved: Names of runs that are being prepared, and have no folder yet.
 
     Raises:
         LenextError: The run exists, this is no name for one, or there is no such network or recipe.
@@ -165,9 +165,9 @@ def choose_name(form: Mapping[str, Any], runs_dir: Path, taken: Collection[str] 
     if not is_user_network(experiment.network):
         find_variant(experiment.network)
     if name := text_of(form, "name"):
-        if name in taken:
+        if name in reserved:
             raise RunError(f"{name}: a training of this name is being prepared; give another")
         return Run.choose_folder(Run.path_for(runs_dir, name)).name
     preferred = Run.path_for(runs_dir, default_name(outer["network"], experiment)).name
     names = itertools.chain([preferred], (f"{preferred}-{number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in taken and not (runs_dir / name).exists())
+    return next(name for name in names if name not in reserved and not (runs_dir / name).exists())

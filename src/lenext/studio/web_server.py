@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from lenext.foundation.signals import STOP_SIGNALS
-from lenext.studio.application import Studio
+from lenext.studio.state import Studio
 
 GRACE_SECONDS = 2  # for answers that are under way when the studio ends
 

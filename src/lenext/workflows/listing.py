@@ -71,8 +71,8 @@ def summarize_run(run: Run) -> dict[str, Any]:
         facts |= {"done": len(records), "epochs": recipe.epochs}
         facts |= {part: (results.get(part) or {}).get("accuracy") for part in ("validation", "test")}
         if facts["validation"] is None:
-            found = [record.val_accuracy for record in records if record.val_accuracy is not None]
-            facts["validation"] = max(found, default=None)
+            accuracies = [record.val_accuracy for record in records if record.val_accuracy is not None]
+            facts["validation"] = max(accuracies, default=None)
         facts["seconds"] = results.get("training_seconds", sum(record.seconds for record in records))
         facts["state"] = "finished" if run.is_finished(experiment) else "training" if run.trainer else "stopped"
     except UNREADABLE as error:

@@ -16,7 +16,7 @@ from lenext.workflows.train import default_name, prepare_training
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training would do.
+    """The plan of a training.
 
     Attributes:
         facts: By subject: network, data, split, recipe, images, device, time, run.
