@@ -198,6 +198,22 @@ def test_onnxruntime_takes_the_weights_and_channels_of_the_page(
     opened.page.close()
 
 
+def test_a_browser_without_webassembly_computes_all_the_same(
+    browser: Browser, runs: dict[str, Run], runtime_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "fast.html"
+    path = lenext.explore(runs["lenet"], runtime="ort", data_dir=runtime_folder, out=out, quiet=True)
+    opened = open_page(browser, path, script="delete window.WebAssembly")
+    assert "it has no WebAssembly" in opened.text("#slow")
+    assert opened.text("#failure") == ""
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)
+    show_pixels(opened.page, pixels)
+    np.testing.assert_allclose(
+        page_values(opened.page)[-1], Reference.of(runs["lenet"], pixels).values[-1][0], atol=1e-4
+    )
+    opened.page.close()
+
+
 def check_shown(opened: Opened, reference: Reference, step: int, at: int) -> None:
     """Check the numbers in an open layer: the value, and the numbers of its inputs that made it."""
     shown = float(opened.text("#inspector output"))

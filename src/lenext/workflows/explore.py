@@ -147,7 +147,9 @@ def choose_storage(opened: Sequence[Opened], stored_as: StoredAs) -> Storage:
     chosen: Storage = "int8" if stored_as == "auto" else stored_as
     size = f"{parameters:,} parameters make a page of about {parameters * BYTES[chosen] * TEXT_BYTES / 1e6:,.0f} MB"
     if parameters > MAX_INT8:
-        raise ConfigurationError(f"explore: {size}, too large for a browser; explore a smaller network")
+        raise ConfigurationError(
+            f"explore: {size}, too large for a page; draw for the run in `lenext studio`, or explore a smaller network"
+        )
     if stored_as == "auto":
         raise ConfigurationError(f"explore: {size} with int8 weights, which round its answers; give --stored-as int8")
     return chosen

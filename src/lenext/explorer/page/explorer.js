@@ -36,7 +36,7 @@ async function modelOf(description, entries, bytes) {
   const array = (entry) => arrays.get(entry) || arrays.set(entry, unpacked(bytes, entries[entry])).get(entry);
   const steps = description.steps.map((step) => ({ ...step, ...Object.fromEntries(Object.entries(step.tensors).map(([role, entry]) => [role, array(entry)])) }));
   const { graph } = description, model = { ...description, steps, changed: new Set() };
-  if (!graph) return { ...model, network: new Network(steps) };
+  if (!graph || !runtime) return { ...model, network: new Network(steps) };
   const weights = Object.fromEntries(graph.weights.map((entry) => [`w${entry}`, array(entry)]));
   return { ...model, network: await FastNetwork.open(steps, new Uint8Array(unpacked(bytes, entries[graph.entry]).data), weights) };
 }
@@ -535,7 +535,13 @@ let explorer = null;
 async function start() {
   if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old for the page: it has no DecompressionStream; use Chrome 111, Firefox 121, Safari 16.4 or newer");
   const page = JSON.parse(byId("page").textContent), bytes = await decompressed(byId("arrays").textContent);
-  if (byId("runtime-program")) await startRuntime();
+  if (byId("runtime-program")) {
+    await startRuntime().catch((error) => { // the networks are computed all the same
+      runtime = null;
+      byId("slow").textContent = `This browser cannot run onnxruntime-web (${error.message}); the page computes by itself, more slowly.`;
+      byId("slow").hidden = false;
+    });
+  }
   const models = [];
   for (const each of page.networks) models.push(await modelOf(each, page.entries, bytes));
   explorer = new Explorer(page, bytes, models);

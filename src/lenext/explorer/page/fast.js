@@ -6,6 +6,7 @@ let runtime = null;
 
 // Starts the runtime that is written into the page.
 async function startRuntime() {
+  if (typeof WebAssembly === "undefined") throw new Error("it has no WebAssembly");
   const script = await decompressed(byId("runtime-script").textContent), program = await decompressed(byId("runtime-program").textContent);
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   runtime = await import(address);
