@@ -522,3 +522,13 @@ def test_a_program_that_trains_in_a_thread_is_not_stopped(served: Served) -> Non
     thread.start()
     thread.join()
     assert "a program of yours trains it" in refusals[0]
+
+
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_the_extra_the_verb_names_it(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lenext.exporting.extras.is_installed", lambda name: name != package)
+    assert run_command(["studio", "--no-browser", f"--runs-dir={tmp_path / 'runs'}"]) == 2
+    assert f'{package} is not installed; pip install "lenext[studio]"' in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

@@ -1,4 +1,4 @@
-"""Packages that export and its engines need, and that are installed as extras."""
+"""Packages that export, its engines and the studio need, and that are installed as extras."""
 
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -6,7 +6,9 @@ from types import ModuleType
 
 from lenext.foundation.errors import ConfigurationError
 
-EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"}
+EXTRAS = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx", "openvino": "openvino"} | dict.fromkeys(
+    ("anyio", "starlette", "uvicorn"), "studio"
+)
 """The extra of lenext that installs a package."""
 
 

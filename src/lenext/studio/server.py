@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lenext.exporting.extras import require
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import expand_path, make_folder, read_regular
 from lenext.foundation.locks import lock_file
@@ -46,14 +47,12 @@ def serve(
         ConfigurationError: The extra is not installed, or the port is taken.
         RunError: A studio of the folder is open already.
     """
-    try:
-        from lenext.studio.application import make_application
-        from lenext.studio.state import Studio
-        from lenext.studio.web_server import Server
-    except ImportError as error:
-        raise ConfigurationError(
-            f"the studio needs starlette and uvicorn: pip install 'lenext[studio]' ({error})"
-        ) from error
+    for package in ("anyio", "starlette", "uvicorn"):
+        require(package, "studio")
+    from lenext.studio.application import make_application
+    from lenext.studio.state import Studio
+    from lenext.studio.web_server import Server
+
     listening = listen(port)
     folder = make_folder(expand_path(runs_dir)).resolve()
     with closing(listening), lock_file(folder / LOCK, folder) as is_ours:
