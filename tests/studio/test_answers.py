@@ -168,7 +168,7 @@ def test_news(served: Served, done: Run) -> None:
     shutil.rmtree(copy)
     assert event() == ("gone-run", ["short-lived"])
     connection.close()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while served.studio.feed.listeners and time.monotonic() < until:
         time.sleep(0.1)
     assert served.studio.feed.listeners == 0, "the studio still talks to a page that has gone"

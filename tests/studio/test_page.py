@@ -19,6 +19,8 @@ HOSTILE = "<img src=x onerror=window.hacked=1>"
 WIDTHS = (390, 768, 1440)
 LONG = 60_000  # milliseconds
 
+expect.set_options(timeout=20_000)  # the machine may be busy
+
 
 @dataclass
 class Opened:
