@@ -124,7 +124,7 @@ def test_a_killed_studio_leaves_its_trainings(tmp_path: Path) -> None:
     done = len(run.records)
 
     def stop(record: Record) -> None:
-        assert record.epoch == done + 1
+        assert record.epoch in (done, done + 1)  # the validation after the last checkpoint is repeated
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
