@@ -172,13 +172,16 @@ def test_every_number_is_torchs(
     opened.page.close()
 
 
-def test_onnxruntime_takes_the_weights_and_channels_of_the_page(
-    browser: Browser, runs: dict[str, Run], runtime_folder: Path, tmp_path: Path
-) -> None:
-    """A changed weight, a channel that is switched off, and occlusion: as without it."""
+@pytest.fixture
+def fast_page(runs: dict[str, Run], runtime_folder: Path, tmp_path: Path) -> Path:
+    """LeNet's page with onnxruntime-web."""
     out = tmp_path / "fast.html"
-    path = lenext.explore(runs["lenet"], runtime="ort", data_dir=runtime_folder, out=out, quiet=True)
-    opened = open_page(browser, path)
+    return lenext.explore(runs["lenet"], runtime="ort", data_dir=runtime_folder, out=out, quiet=True)
+
+
+def test_onnxruntime_takes_the_weights_and_channels_of_the_page(browser: Browser, fast_page: Path) -> None:
+    """A changed weight, a channel that is switched off, and occlusion: as without it."""
+    opened = open_page(browser, fast_page)
     opened.page.evaluate("() => { explorer.models[0].steps[0].weight.data[3] += 2; explorer.takeExample(1); }")
     own = "() => { const { steps, network } = explorer.models[0], own = new Network(steps); own.off = network.off;"
     own += " return own.run(network.values[0]); }"
@@ -199,11 +202,9 @@ def test_onnxruntime_takes_the_weights_and_channels_of_the_page(
 
 
 def test_a_browser_without_webassembly_computes_all_the_same(
-    browser: Browser, runs: dict[str, Run], runtime_folder: Path, tmp_path: Path
+    browser: Browser, runs: dict[str, Run], fast_page: Path
 ) -> None:
-    out = tmp_path / "fast.html"
-    path = lenext.explore(runs["lenet"], runtime="ort", data_dir=runtime_folder, out=out, quiet=True)
-    opened = open_page(browser, path, script="delete window.WebAssembly")
+    opened = open_page(browser, fast_page, script="delete window.WebAssembly")
     assert "it has no WebAssembly" in opened.text("#slow")
     assert opened.text("#failure") == ""
     pixels = np.random.default_rng(0).integers(0, 256, (1, 28, 28), dtype=np.uint8)

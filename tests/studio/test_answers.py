@@ -107,6 +107,7 @@ def test_a_command_is_stopped_once(served: Served) -> None:
     number = served.post("/api/trainings", **form)["number"]
     assert "is being prepared" in served.refusal("POST", "/api/trainings", **form)[1]
     assert served.post(f"/api/commands/{number}/stop")["number"] == number
+    served.refusal("POST", "/api/runs/endless/stop")  # nor by another way
     assert re.search("stopping already|ended already", served.refusal("POST", f"/api/commands/{number}/stop")[1])
     assert served.wait(number)["state"] == "stopped"
     assert "ended already" in served.refusal("POST", f"/api/commands/{number}/stop")[1]

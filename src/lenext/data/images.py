@@ -139,6 +139,11 @@ def read_image(path: str | os.PathLike[str], channels: int, size: Size, fit: Fit
     return decode_image(path, channels, size, fit).pixels
 
 
+def to_image(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Return pixels (C, H, W) as an image."""
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
+
+
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
     """Convert to 8-bit grey or RGB: 16-bit images keep their upper bits, transparent ones are put on white."""
     if image.mode in DEEP_MODES:

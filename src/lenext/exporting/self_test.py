@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lenext.data.dataset import Split
+from lenext.data.images import to_image
 from lenext.data.resizing import resize
 from lenext.exporting.engines import Session
 from lenext.exporting.onnx_file import Facts
@@ -19,7 +20,6 @@ from lenext.exporting.verification import (
     prepared_session,
     samples,
     to_array,
-    to_image,
 )
 from lenext.foundation.errors import RunError
 from lenext.runs.signed import read_signed, write_signed

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles, to_pixels
+from lenext.data.images import ImageFiles, to_image, to_pixels
 from lenext.data.preprocessing import Preprocessing
 from lenext.data.resizing import resize
 from lenext.exporting.engines import Session
@@ -158,11 +158,6 @@ def odd_images(split: Split, prepare: Preprocessing) -> Iterator[tuple[str, Arra
             name = f"{mode} {height} x {width}"
             pixels, stored = to_pixels(as_file(image, mode), prepare.channels, prepare.stored_size, prepare.stored_fit)
             yield name, pixels, stored
-
-
-def to_image(pixels: Array) -> Image.Image:
-    """Return pixels (C, H, W) as an image."""
-    return Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0).copy())
 
 
 def to_array(image: Image.Image) -> Array:

@@ -87,5 +87,6 @@ def whole_number(request: Request, key: str) -> int:
     return int(value)
 
 
-def run_name(request: Request) -> str:
+def name_in_path(request: Request) -> str:
+    """Return the name of a run, an audit or a file in the address of a request."""
     return str(request.path_params["name"])

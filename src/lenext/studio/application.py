@@ -13,18 +13,17 @@ from lenext.foundation.errors import DataError, LenextError
 from lenext.studio import data_routes, run_routes
 from lenext.studio.answers import (
     json_response,
+    name_in_path,
     no_such_page,
     read_body,
     read_json,
-    run_name,
     show_defect,
     show_error,
 )  # fmt: skip
-from lenext.studio.guard import Guard
+from lenext.studio.guard import MAX_BODY_BYTES, Guard
 from lenext.studio.page import content_of, policy
 from lenext.studio.state import Handler, Studio
 
-MAX_IMAGE_BYTES = 20 << 20
 SLOW = ("/api/data", "/data/", "/api/audits/")  # addresses whose answers may wait for data to be read
 
 READING = run_routes.READING | data_routes.READING
@@ -66,7 +65,7 @@ def send_page(_: Studio, request: Request, __: object) -> Response:
 
 
 def send_static(_: Studio, request: Request, __: object) -> Response:
-    content, kind = content_of(run_name(request))
+    content, kind = content_of(name_in_path(request))
     return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
 
@@ -81,8 +80,8 @@ def as_prediction(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
     async def predict(request: Request) -> Response:
         if not request.headers.get("content-type", "").startswith("image/"):
             raise DataError("content-type: an image is needed")
-        image = await read_body(request, MAX_IMAGE_BYTES)
-        run = await run_in_threadpool(studio.table.find, run_name(request))
+        image = await read_body(request, MAX_BODY_BYTES)
+        run = await run_in_threadpool(studio.table.find, name_in_path(request))
         is_drawn = request.query_params.get("drawn") == "1"
         answer = await to_thread.run_sync(studio.networks.predict, run, image, is_drawn, limiter=studio.slow)
         return json_response(answer)

@@ -125,7 +125,7 @@ class Commands:
             if sum(each.state == "running" for each in self.started.values()) >= MAX_RUNNING:
                 raise LenextError(f"{MAX_RUNNING} commands are running already; wait for one to end")
             number = secrets.token_urlsafe(9)
-            output, errors = (Path(self.folder.name, f"{number}.{name}") for name in ("out", "err"))
+            output, errors = (Path(self.folder.name, f"{number}.{suffix}") for suffix in ("out", "err"))
             try:
                 with output.open("wb") as to_output, errors.open("wb") as to_errors:
                     process = subprocess.Popen(
@@ -154,7 +154,7 @@ class Commands:
         """Return a command. Raises LenextError where there is none of this number."""
         command = self.started.get(number)
         if command is None:
-            raise RunError(f"{number}: there is no such command; the studio may have been started anew")
+            raise RunError(f"{number}: there is no such command; the studio may have been restarted")
         return command
 
     def stop(self, number: str) -> None:

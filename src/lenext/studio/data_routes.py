@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from lenext.foundation.errors import ConfigurationError
 from lenext.studio import data_views
-from lenext.studio.answers import run_name, send_file, whole_number
+from lenext.studio.answers import name_in_path, send_file, whole_number
 from lenext.studio.state import Handler, Studio
 from lenext.studio.training_form import text_of
 
@@ -64,16 +64,16 @@ def start_audit(studio: Studio, _: Request, body: Mapping[str, Any]) -> Any:
 
 
 def show_audit(studio: Studio, request: Request, _: object) -> Any:
-    name = run_name(request)
+    name = name_in_path(request)
     return studio.reviews.describe(name, studio.data.open(studio.reviews.source(name)))
 
 
 def send_audit_page(studio: Studio, request: Request, _: object) -> Response:
-    return send_file(studio.reviews.find(run_name(request)) / "audit.html")
+    return send_file(studio.reviews.find(name_in_path(request)) / "audit.html")
 
 
 def decide(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any:
-    name = run_name(request)
+    name = name_in_path(request)
     data = studio.data.open(studio.reviews.source(name))
     decision = [text_of(body, key) for key in ("split", "sample", "decision", "label")]
     return {"decisions": studio.reviews.decide(name, data, *decision)}

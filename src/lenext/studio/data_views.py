@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lenext.data import DATASETS, is_image_folder, load, shown_source
-from lenext.data.augment import DRAWS_PER_IMAGE
 from lenext.data.dataset import Dataset, Split
+from lenext.data.images import to_image
 from lenext.foundation.errors import ConfigurationError, DataError, unknown_name
 from lenext.foundation.files import expand_path
 from lenext.foundation.notebook import png_bytes
@@ -24,6 +22,7 @@ from lenext.training.data_keys import AugmentationKeys
 from lenext.training.recipe import Recipe
 from lenext.training.settings import resolve_augmentation
 from lenext.workflows.prepare import find_recipe
+from lenext.workflows.show.images import augmented_images
 
 MAX_OPEN = 2  # data sets in memory
 FOLDER_SIDE = 160  # pixels to which the photographs of a folder are resized
@@ -159,8 +158,7 @@ def find_image(data: Dataset, split_name: str, row: int) -> Tensor:
 
 def to_png(image: Tensor) -> bytes:
     """Return an image (C, H, W), uint8, as PNG."""
-    pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
-    return png_bytes(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+    return png_bytes(to_image(image.numpy()))
 
 
 def preview_side(network: str) -> int:
@@ -197,6 +195,4 @@ def augment_image(data: Dataset, image: Tensor, recipe: Recipe, draw: int) -> Te
     if not 0 <= draw < MAX_DRAWS:
         raise ConfigurationError(f"draw={draw}: it must be from 0 to {MAX_DRAWS - 1}")
     augment = resolve_augmentation(recipe, data)
-    numbers = torch.rand(1, DRAWS_PER_IMAGE, generator=generator(recipe.seed, draw))
-    blank = [255 * mean for mean in data.normalization.mean]
-    return augment(image[None], numbers, blank)[0].round().clamp(0, 255).to(torch.uint8)
+    return augmented_images(data, image[None], augment, generator(recipe.seed, draw))[0]

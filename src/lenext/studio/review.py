@@ -19,12 +19,11 @@ from lenext.reporting.page import MAX_PIXELATED_SIDE
 from lenext.runs.folder import Run, modified_ns
 from lenext.studio.commands import command_line
 from lenext.studio.data_views import preview_network
-from lenext.workflows.audit import KINDS, OF_LABELS, rows_by_text
+from lenext.workflows.audit import COLUMNS, KINDS, OF_LABELS, rows_by_text
 from lenext.workflows.train import absolute_path
 
 AUDITS = "audits"  # the folder of audits, in that of the runs
 SOURCE, FINDINGS, CORRECTIONS = "source.json", "audit.csv", "corrections.csv"
-COLUMNS = ("kind", "split", "sample", "description", "score", "beside_split", "beside_sample")
 MAX_BYTES = 64 << 20
 
 

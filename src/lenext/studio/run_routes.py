@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.studio import run_table, training_form
-from lenext.studio.answers import run_name, send_file
+from lenext.studio.answers import name_in_path, send_file
 from lenext.studio.commands import command_line
 from lenext.studio.state import Handler, Studio
 from lenext.studio.training_form import text_of
@@ -25,7 +25,7 @@ def list_runs(studio: Studio, *_: object) -> Any:
 
 
 def show_run(studio: Studio, request: Request, _: object) -> Any:
-    return run_table.describe(studio.table.find(run_name(request)))
+    return run_table.describe(studio.table.find(name_in_path(request)))
 
 
 def send_run_file(studio: Studio, request: Request, _: object) -> Response:
@@ -33,31 +33,33 @@ def send_run_file(studio: Studio, request: Request, _: object) -> Response:
     file = str(request.path_params["file"])
     if file not in (*run_table.PAGES, *run_table.FIGURES):
         raise RunError(f"{file}: no page or figure of a run")
-    return send_file(studio.table.find(run_name(request)).path / file)
+    return send_file(studio.table.find(name_in_path(request)).path / file)
 
 
 def stop_run(studio: Studio, request: Request, _: object) -> Any:
     """Stop the training of a run, wherever it was started."""
-    run = studio.table.find(run_name(request))
+    run = studio.table.find(name_in_path(request))
     process = run.trainer
     if process is None:
         raise ConfigurationError(f"{run.path.name}: no process trains it now")
     if not run.process_note.get("heeds_signals"):
         raise ConfigurationError(f"{run.path.name}: a program of yours trains it, in a thread; stop it there")
+    command = next((each for each in studio.commands.running("train") if each.process.pid == process.pid), None)
+    if command:
+        studio.commands.stop(command.number)
+        return {"stopping": run.path.name}
     if process.pid in studio.stopping:
         raise ConfigurationError(f"{run.path.name}: it is stopping already; a second time would abort it")
     try:
         process.terminate()
     except psutil.Error as error:
         raise ConfigurationError(f"{run.path.name}: its process {process.pid} cannot be stopped ({error})") from error
-    for command in studio.commands.running("train"):
-        command.is_stopping |= command.process.pid == process.pid
     studio.stopping = {pid for pid in studio.stopping if psutil.pid_exists(pid)} | {process.pid}
     return {"stopping": run.path.name}
 
 
 def resume_run(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any:
-    run = studio.table.find(run_name(request))
+    run = studio.table.find(name_in_path(request))
     if run.trainer:
         raise ConfigurationError(f"{run.path.name}: a process trains it already")
     epochs = text_of(body, "epochs")
@@ -73,7 +75,7 @@ def resume_run(studio: Studio, request: Request, body: Mapping[str, Any]) -> Any
 
 def write_page(studio: Studio, request: Request, _: object) -> Any:
     """Start `lenext report` or `lenext explore` of a run."""
-    run, verb = studio.table.find(run_name(request)), str(request.path_params["verb"])
+    run, verb = studio.table.find(name_in_path(request)), str(request.path_params["verb"])
     if verb not in ("report", "explore"):
         raise ConfigurationError(f"{verb}: report and explore write pages")
     page = run.path / ("report.html" if verb == "report" else "explorer.html")

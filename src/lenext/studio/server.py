@@ -9,16 +9,12 @@ import threading
 import webbrowser
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lenext.exporting.extras import require
 from lenext.foundation.errors import ConfigurationError, RunError
 from lenext.foundation.files import expand_path, make_folder, read_regular
 from lenext.foundation.locks import lock_file
 from lenext.foundation.streams import write_out
-
-if TYPE_CHECKING:
-    from lenext.studio.state import Studio
 
 ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8127
@@ -67,7 +63,7 @@ def serve(
         application = make_application(studio, token, f"lenext-studio-{used}")
         write_out(f"studio of {folder}\n{address}\nCtrl-C ends it; trainings that it has started go on\n")
         sys.stdout.flush()
-        threading.Thread(target=prepare, args=(studio,), daemon=True).start()
+        threading.Thread(target=studio.table.rows, daemon=True).start()  # read before the page asks
         if browser:
             page = Path(studio.commands.folder.name, "open.html")  # others may read the command line of a browser
             page.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
@@ -82,11 +78,6 @@ def serve(
                 f"{training.name} is still in training, in process {training.process.pid}; open a studio again to "
                 "watch or stop it\n"
             )
-
-
-def prepare(studio: "Studio") -> None:
-    """Read the runs, before the page asks for them."""
-    studio.table.rows()
 
 
 def listen(port: int | None) -> socket.socket:

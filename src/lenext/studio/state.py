@@ -42,7 +42,7 @@ class Studio:
         self.feed = Feed(self.table, self.commands)
         self.slow = CapacityLimiter(SLOW_THREADS)
         self.starting = threading.Lock()
-        self.stopping: set[int] = set()  # processes that were asked to stop
+        self.stopping: set[int] = set()  # processes of other programs that were asked to stop
 
     @property
     def preparing(self) -> set[str]:

@@ -45,6 +45,10 @@ OF_LABELS = ("duplicate", "across splits", "contradiction", "near duplicate", "s
 """The kinds that a decision about a sample settles: keep it, give it another label, or drop it."""
 
 
+COLUMNS = ("kind", "split", "sample", "description", "score", "beside_split", "beside_sample")
+"""The columns of `audit.csv`; `beside_...` is the other image of a pair."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """A possible fault of the data.
@@ -244,8 +248,7 @@ def format_csv(findings: Sequence[Finding], data: Dataset) -> str:
         beside = [name, str(splits[name].ids[place])] if name else ["", ""]
         return [finding.kind, finding.split, finding.sample, finding.description, f"{finding.score:.4f}", *beside]
 
-    header = ["kind", "split", "sample", "description", "score", "beside_split", "beside_sample"]
-    return csv_text(header, map(row, findings))
+    return csv_text(COLUMNS, map(row, findings))
 
 
 def render_page(findings: Sequence[Finding], data: Dataset, notes: Sequence[str]) -> str:

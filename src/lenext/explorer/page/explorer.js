@@ -383,9 +383,9 @@ class Explorer {
   }
 
   changed(model, step) {
-    const { network } = model, { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
     if (runtime) { this.computeFast(this.models.map((each) => each.network.values[0]), performance.now()); return; }
-    network.run(network.values[0], first);
+    const { weight } = model.steps[step], first = weight ? model.steps.findIndex((op) => op.weight === weight) : step;
+    model.network.run(model.network.values[0], first);
     this.show();
   }
 

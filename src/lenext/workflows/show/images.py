@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lenext.data import load
-from lenext.data.augment import DRAWS_PER_IMAGE
+from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
 from lenext.data.dataset import Dataset
 from lenext.data.images import read_image
 from lenext.foundation.errors import ConfigurationError, DataError
@@ -51,16 +51,21 @@ def data(
     dataset = data if isinstance(data, Dataset) else load(data, data_dir=data_dir, offline=offline)
     split, classes = dataset.train, dataset.classes[:MAX_CLASSES]
     augment, seed = (resolve_augmentation(recipe, dataset), recipe.seed) if isinstance(recipe, Recipe) else (None, 0)
-    blank = [255 * mean for mean in dataset.normalization.mean]
     rows, augmented_rows = [], []
     for label in range(len(classes)):
         pixels = split.images[(split.labels == label).nonzero()[:per_class, 0]]
         rows.append(pixels.numpy())
         if augment:
-            numbers = torch.rand(len(pixels), DRAWS_PER_IMAGE, generator=generator(seed, label))
-            augmented_rows.append(augment(pixels, numbers, blank).round().clamp(0, 255).to(torch.uint8).numpy())
+            augmented_rows.append(augmented_images(dataset, pixels, augment, generator(seed, label)).numpy())
     note = f"; augmentation: {augment.describe()}" if augment else ""
     return class_grid(rows, classes, f"{dataset.name}: {len(split):,} images{note}", augmented_rows)
+
+
+def augmented_images(data: Dataset, images: Tensor, augment: Augmentation, random: torch.Generator) -> Tensor:
+    """Return images (N, C, H, W), uint8, of a dataset as training would see them."""
+    numbers = torch.rand(len(images), DRAWS_PER_IMAGE, generator=random)
+    blank = [255 * mean for mean in data.normalization.mean]
+    return augment(images, numbers, blank).round().clamp(0, 255).to(torch.uint8)
 
 
 def channels(
