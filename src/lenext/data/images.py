@@ -5,10 +5,12 @@ RGB, and resized: its shorter side is scaled and its centre cropped, or all of i
 """
 
 import atexit
+import io
 import os
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import TimeoutError
@@ -43,12 +45,20 @@ Adjust = Callable[[Image.Image], Image.Image]
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # our own limit is lower
 
 
-def open_image(path: str | os.PathLike[str]) -> Image.Image:
-    """Open an image of a supported format without decoding it. Raises DataError."""
+def open_image(path: str | os.PathLike[str], content: bytes | None = None) -> Image.Image:
+    """Open an image of a supported format without decoding it.
+
+    Args:
+        path: The file; with `content`, what an error calls the image.
+        content: The bytes of the file, where they were read already.
+
+    Raises:
+        DataError: It is no such image, or has too many pixels.
+    """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+        if content is None and not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError(f"{path}: not a regular file; give an image file")
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(path if content is None else io.BytesIO(content), formats=FORMATS)
     except DataError:
         raise
     except FileNotFoundError:
@@ -56,7 +66,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     except Image.DecompressionBombError:
         raise DataError(f"{path}: too many pixels; shrink or remove it") from None
     except UnidentifiedImageError:
-        empty = os.path.getsize(path) == 0
+        empty = (os.path.getsize(path) if content is None else len(content)) == 0
         problem = "an empty file" if empty else "not an image of the formats JPEG, PNG, WebP, BMP and GIF"
         raise DataError(f"{path}: {problem}; replace or remove it") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
@@ -84,6 +94,57 @@ class DecodedImage:
     file_size: Size
 
 
+class OpenedImage:
+    """An image that is open, and not decoded yet.
+
+    Attributes:
+        pixel_count: The pixels that will be decoded: of a JPEG fewer than the file has, where it is to be shrunk.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], size: Size, adjust: Adjust | None = None, content: bytes | None = None
+    ) -> None:
+        """Open an image.
+
+        Args:
+            path: The file; with `content`, what an error calls the image.
+            size: (height, width) that it will be resized to.
+            adjust: Changes the image at its full size before that.
+            content: The bytes of the file, where they were read already.
+
+        Raises:
+            DataError: It is no such image, or has too many pixels.
+        """
+        self.path, self.size, self.adjust = path, size, adjust
+        self.image = open_image(path, content)
+        self.file_width, self.file_height = self.image.size
+        with self.decoder_errors():
+            prepare_decoder(self.image, size, adjust)
+        self.pixel_count = self.image.width * self.image.height
+
+    @contextmanager
+    def decoder_errors(self) -> Iterator[None]:
+        """Turn what a decoder raises into a DataError, and close the image."""
+        try:
+            yield
+        except Exception as error:  # as in open_image
+            self.image.close()
+            reason = format_error(error, self.path)
+            raise DataError(f"{self.path}: a broken image ({reason}); replace or remove it") from error
+
+    def decode(self, channels: int, fit: Fit = "crop") -> DecodedImage:
+        """Decode it to grey (channels 1) or RGB (channels 3), resized, and close it. Raises DataError."""
+        height, width = self.size
+        with self.decoder_errors(), self.image:
+            adjusted = decode_upright(self.image, channels, self.adjust)
+            tag = self.image.getexif().get(ORIENTATION_TAG, 1)
+            orientation = tag if isinstance(tag, int) else 1
+            pixels = np.array(resize(adjusted, height, width, fit))
+        is_turned = orientation > 4  # by 90 degrees
+        file_size = (self.file_width, self.file_height) if is_turned else (self.file_height, self.file_width)
+        return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation, file_size)
+
+
 def decode_image(
     path: str | os.PathLike[str], channels: int, size: Size, fit: Fit = "crop", adjust: Adjust | None = None
 ) -> DecodedImage:
@@ -96,25 +157,17 @@ def decode_image(
         fit: How an image of another shape is resized.
         adjust: Changes the image at its full size before that.
     """
-    height, width = size
-    with open_image(path) as image:
-        try:
-            file_width, file_height = image.size
-            adjusted = decode_upright(image, channels, size, adjust)
-            tag = image.getexif().get(ORIENTATION_TAG, 1)
-            orientation = tag if isinstance(tag, int) else 1
-            pixels = np.array(resize(adjusted, height, width, fit))
-        except Exception as error:  # as above
-            raise DataError(f"{path}: a broken image ({format_error(error, path)}); replace or remove it") from error
-    is_turned = orientation > 4  # by 90 degrees
-    file_size = (file_width, file_height) if is_turned else (file_height, file_width)
-    return DecodedImage(pixels.reshape(height, width, channels).transpose(2, 0, 1), orientation, file_size)
+    return OpenedImage(path, size, adjust).decode(channels, fit)
 
 
-def decode_upright(image: Image.Image, channels: int, size: Size, adjust: Adjust | None) -> Image.Image:
-    """Decode an open image, turn it upright, and convert it to grey or RGB; then adjust it."""
+def prepare_decoder(image: Image.Image, size: Size, adjust: Adjust | None) -> None:
+    """Let an open JPEG be decoded smaller, where nothing has to see it at its full size."""
     if adjust is None:
         draft(image, *size)
+
+
+def decode_upright(image: Image.Image, channels: int, adjust: Adjust | None) -> Image.Image:
+    """Decode an open image, turn it upright, and convert it to grey or RGB; then adjust it."""
     converted = to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
     return adjust(converted) if adjust else converted
 
@@ -126,7 +179,8 @@ def to_pixels(
     height, width = size
     with open_image(file) if isinstance(file, str | os.PathLike) else Image.open(file, formats=FORMATS) as image:
         try:
-            converted = decode_upright(image, channels, size, adjust)
+            prepare_decoder(image, size, adjust)
+            converted = decode_upright(image, channels, adjust)
             resized = resize(converted, height, width, fit)
         except Exception as error:  # as above
             raise DataError(f"{file}: a broken image ({format_error(error, str(file))}); replace it") from error

@@ -75,7 +75,7 @@ class Load:
         return cls(summary.multiply_adds, counted / max(summary.multiply_adds, 1))
 
 
-def choose_engine(engine: Engine, load: Load, *, many: bool, device: str) -> Choice:
+def choose_engine(engine: Engine, load: Load, *, many: bool, device: str, exact: bool = False) -> Choice:
     """Resolve `auto` by what was measured (docs/benchmarks.md), never by timing.
 
     Args:
@@ -83,11 +83,12 @@ def choose_engine(engine: Engine, load: Load, *, many: bool, device: str) -> Cho
         load: Of one image.
         many: Whether many images are measured at a time, rather than one.
         device: The device as asked for; engines other than torch compute on the CPU.
+        exact: Whether the arithmetic is in fp32 wherever it is faster in bf16.
 
     Raises:
         ConfigurationError: The engine is not installed, or cannot compute on the device.
     """
-    fast: EnginePrecision = "bf16" if cpu_has_bf16() else "fp32"
+    fast: EnginePrecision = "bf16" if cpu_has_bf16() and not exact else "fp32"
     on_cpu = find_device(device).type == "cpu"
     if engine == "torch":
         return Choice("torch", fast)
@@ -184,7 +185,9 @@ class EngineNetwork(nn.Module):
         return torch.from_numpy(np.ascontiguousarray(logits))
 
 
-def open_engine(network: nn.Module, prepare: Preprocessing, engine: Engine, *, many: bool, device: str) -> nn.Module:
+def open_engine(
+    network: nn.Module, prepare: Preprocessing, engine: Engine, *, many: bool, device: str, exact: bool = False
+) -> nn.Module:
     """Return a network, or one that another engine computes, after both gave the same logits.
 
     Args:
@@ -193,6 +196,7 @@ def open_engine(network: nn.Module, prepare: Preprocessing, engine: Engine, *, m
         engine: Which engine.
         many: Whether many images come at a time.
         device: Where to compute, as asked for.
+        exact: Whether the arithmetic is in fp32 wherever it is faster in bf16.
 
     Raises:
         ConfigurationError: The engine is not installed, or gives other logits; `auto` takes torch instead.
@@ -200,7 +204,7 @@ def open_engine(network: nn.Module, prepare: Preprocessing, engine: Engine, *, m
     """
     if engine == "torch":
         return network
-    choice = choose_engine(engine, Load.measure(network, prepare), many=many, device=device)
+    choice = choose_engine(engine, Load.measure(network, prepare), many=many, device=device, exact=exact)
     if choice.engine == "torch":
         return network
     images = torch.rand(4, *prepare.input_shape, generator=torch.Generator().manual_seed(0))

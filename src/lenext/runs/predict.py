@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
 from lenext.data.adjustment import Adjustment
-from lenext.data.batches import batches
-from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles, is_image
+from lenext.data.images import ImageFiles, Size, is_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError
@@ -74,61 +72,127 @@ def is_visible(file: Path, folder: Path) -> bool:
     return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def predict_images(
-    network: nn.Module,
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The scores of a batch of images.
+
+    Attributes:
+        probabilities: (N, K), float32, on the CPU.
+        unlike: Whether each is unlike the training images; False where that is not known.
+    """
+
+    probabilities: Tensor
+    unlike: Sequence[bool]
+
+
+class Predictor:
+    """A network that is open for predictions: images as stored in, scores out.
+
+    Attributes:
+        prepare: Its preprocessing.
+        classes: Class names in the order of the logits.
+        engine: What computes, and its precision.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        prepare: Preprocessing,
+        classes: Sequence[str],
+        compute: Compute,
+        familiarity: Familiarity | None = None,
+        engine: str = "",
+    ) -> None:
+        """Place a network.
+
+        Args:
+            network: The network; it is moved to the device.
+            prepare: Its preprocessing.
+            classes: Class names in the order of the logits.
+            compute: Device and precision.
+            familiarity: The features of training images; None if unknown.
+            engine: What computes, in words; torch with its precision by default.
+        """
+        self.network = place_network(network, compute).eval()
+        self.prepare, self.classes, self.compute, self.familiarity = prepare, classes, compute, familiarity
+        self.engine = engine or f"torch, {compute.precision}"
+
+    def __call__(self, pixels: Tensor) -> Scores:
+        """Return the scores of images (N, C, *stored_size), uint8."""
+        count = len(pixels)
+        nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
+        watched = watch_features(self.network) if self.familiarity else nothing
+        with watched as features, torch.inference_mode(), self.compute.autocast():
+            images = self.compute.move_images(self.prepare(self.compute.move_images(pixels)))
+            probabilities = self.network(images).float().softmax(1).cpu()
+        unlike = self.familiarity.is_unlike(features[0]) if self.familiarity and features else [False] * count
+        return Scores(probabilities, unlike)
+
+
+def make_predictions(
+    names: Sequence[str],
+    pixels: Tensor,
+    file_sizes: Sequence[Size],
+    scores: Scores,
     prepare: Preprocessing,
     classes: Sequence[str],
+    top: int,
+    adjustment: Adjustment | None,
+    engine: str,
+) -> Iterator[Prediction]:
+    """Yield a Prediction for each image of a batch.
+
+    Args:
+        names: What the images are called.
+        pixels: As stored, (N, C, *stored_size).
+        file_sizes: (height, width) of each in its file.
+        scores: Of the batch.
+        prepare: The preprocessing.
+        classes: Class names in the order of the scores.
+        top: Number of classes in a prediction.
+        adjustment: How the images were changed; None if they were not.
+        engine: What has computed them.
+    """
+    ranked = scores.probabilities.sort(dim=1, descending=True, stable=True)
+    ranks = ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist()
+    for name, image, size, is_unlike, values, labels in zip(
+        names, pixels.numpy(), file_sizes, scores.unlike, *ranks, strict=True
+    ):
+        remarks = remarks_on(image, size, values[0], prepare, classes, adjustment)
+        if is_unlike:
+            remarks = (*remarks, UNLIKE)
+        yield Prediction(name, tuple(classes[label] for label in labels), tuple(values), remarks, engine)
+
+
+def predict_images(
+    predictor: Predictor,
     paths: Sequence[str],
     *,
     top: int = 1,
-    compute: Compute,
     on_bad_image: OnBadImage = "stop",
     adjustment: Adjustment | None = None,
-    familiarity: Familiarity | None = None,
-    engine: str = "",
 ) -> Iterator[Prediction | DataError]:
     """Yield a Prediction for each image.
 
     Args:
-        network: The network.
-        prepare: Its preprocessing.
-        classes: Class names in the order of the logits.
+        predictor: The network, open for predictions.
         paths: Image files.
         top: Number of classes in a prediction.
-        compute: Device and precision.
         on_bad_image: Whether an unreadable image raises its DataError (`stop`) or yields it (`skip`).
         adjustment: How images are changed before they are resized; None to leave them as they are.
-        familiarity: The features of training images, to recognize images that are unlike them; None if unknown.
-        engine: What computes, in words; torch with its precision by default.
     """
-    place_network(network, compute).eval()
-    engine = engine or f"torch, {compute.precision}"
-    nothing: AbstractContextManager[list[Tensor]] = nullcontext([])
-    with watch_features(network) if familiarity else nothing as features:
-        for start in range(0, len(paths), BATCH_SIZE):
-            batch = paths[start : start + BATCH_SIZE]
-            decoded = ImageFiles(
-                batch, prepare.channels, prepare.stored_size, prepare.stored_fit, adjustment
-            ).decode_all()
-            for error in decoded.errors.values():
-                if on_bad_image == "stop":
-                    raise DataError(f"{error}; --on-bad-image skip leaves such images out")
-                yield error
-            count = len(decoded.rows)
-            if count == 0:
-                continue
-            ids = np.asarray(batch)[decoded.rows.numpy()]
-            split = Split(decoded.pixels, torch.zeros(count, dtype=torch.int64), ids)
-            with torch.inference_mode(), compute.autocast():
-                images = next(batches(split, prepare, compute, count)).images
-                features.clear()
-                ranked = network(images).float().softmax(1).sort(dim=1, descending=True, stable=True)
-            unlike = familiarity.is_unlike(features[0]) if familiarity and features else [False] * count
-            ranks = ranked.values.tolist(), ranked.indices[:, :top].tolist()
-            for path, pixels, size, is_unlike, values, labels in zip(
-                ids.tolist(), decoded.pixels.numpy(), decoded.file_sizes, unlike, *ranks, strict=True
-            ):
-                remarks = remarks_on(pixels, size, values[0], prepare, classes, adjustment)
-                if is_unlike:
-                    remarks = (*remarks, UNLIKE)
-                yield Prediction(path, tuple(classes[label] for label in labels), tuple(values[:top]), remarks, engine)
+    prepare = predictor.prepare
+    for start in range(0, len(paths), BATCH_SIZE):
+        batch = paths[start : start + BATCH_SIZE]
+        decoded = ImageFiles(batch, prepare.channels, prepare.stored_size, prepare.stored_fit, adjustment).decode_all()
+        for error in decoded.errors.values():
+            if on_bad_image == "stop":
+                raise DataError(f"{error}; --on-bad-image skip leaves such images out")
+            yield error
+        if not len(decoded.rows):
+            continue
+        names = np.asarray(batch)[decoded.rows.numpy()].tolist()
+        yield from make_predictions(
+            names, decoded.pixels, decoded.file_sizes, predictor(decoded.pixels), prepare, predictor.classes, top,
+            adjustment, predictor.engine,
+        )  # fmt: skip

@@ -1,20 +1,16 @@
 """Predictions for what is drawn or dropped: the networks of a few runs stay open."""
 
-import tempfile
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
 
-from lenext.foundation.device import Compute
-from lenext.foundation.errors import DataError
+from lenext.data.images import OpenedImage
 from lenext.runs.folder import Run, modified_ns
-from lenext.runs.predict import predict_images
-from lenext.runs.weights import Description
-from lenext.workflows.open_weights import open_weights
-from lenext.workflows.predict import make_adjustment
+from lenext.runs.predict import Predictor
+from lenext.workflows.predict import make_adjustment, open_predictor
 
 MAX_OPEN = 3  # networks in memory
 TOP = 10  # classes answered
@@ -24,14 +20,14 @@ class OpenNetworks:
     """Networks of runs that are open, the most recently used last."""
 
     def __init__(self) -> None:
-        self.opened: OrderedDict[tuple[str, int], tuple[nn.Module, Description]] = OrderedDict()
+        self.opened: OrderedDict[tuple[str, int], Predictor] = OrderedDict()
         self.lock = threading.Lock()
 
-    def open(self, run: Run) -> tuple[nn.Module, Description]:
+    def open(self, run: Run) -> Predictor:
         """Return a run's best network. Raises LenextError where it cannot be opened."""
         key = (str(run.path), modified_ns(run.weights()))
         if key not in self.opened:
-            self.opened[key] = open_weights(run)
+            self.opened[key] = open_predictor(run, device="cpu", precision="fp32")
             while len(self.opened) > MAX_OPEN:
                 self.opened.popitem(last=False)
         self.opened.move_to_end(key)
@@ -49,18 +45,14 @@ class OpenNetworks:
             DataError: It is no image.
             LenextError: The run's network cannot be opened.
         """
-        with self.lock, tempfile.TemporaryDirectory(prefix="lenext-studio-") as folder:
-            network, description = self.open(run)
-            path = Path(folder, "image.png")
-            path.write_bytes(image)
-            prepare = description.preprocessing
+        with self.lock:
+            predictor = self.open(run)
+            prepare = predictor.prepare
             adjustment = make_adjustment(prepare, "no", is_drawn and prepare.channels == 1, "auto")
-            answer = next(
-                predict_images(
-                    network, prepare, description.classes, [str(path)],
-                    top=TOP, compute=Compute.choose("cpu", "fp32"), on_bad_image="skip", adjustment=adjustment,
-                )
-            )  # fmt: skip
-        if isinstance(answer, DataError):
-            raise DataError(str(answer).replace(str(path), "the image"))
-        return {"classes": list(answer.classes), "probabilities": list(answer.probabilities)}
+            decoded = OpenedImage("the image", prepare.stored_size, adjustment, image).decode(
+                prepare.channels, prepare.stored_fit
+            )
+            (probabilities,) = predictor(torch.from_numpy(np.ascontiguousarray(decoded.pixels[None]))).probabilities
+        ranked = probabilities.sort(descending=True, stable=True)
+        classes = [predictor.classes[label] for label in ranked.indices[:TOP].tolist()]
+        return {"classes": classes, "probabilities": ranked.values[:TOP].tolist()}

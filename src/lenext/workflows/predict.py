@@ -16,7 +16,7 @@ from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage, convert
 from lenext.runs.familiarity import Familiarity
 from lenext.runs.folder import Run
-from lenext.runs.predict import Prediction, find_images, predict_images
+from lenext.runs.predict import Prediction, Predictor, find_images, predict_images
 from lenext.workflows.open_weights import StoredWeights, open_published, open_weights, refuse_for_exported
 
 
@@ -80,6 +80,48 @@ def predict(
         adjustment = make_adjustment(prepare, invert, digit, fit)
         paths = find_images(images)
         return list(predict_exported(session, facts, paths, choice, top, on_bad_image, adjustment))
+    paths = find_images(images)
+    predictor = open_predictor(
+        model, weights, network, pretrained=pretrained, engine=engine, many=len(paths) > 1, device=device,
+        precision=precision, data_dir=data_dir, offline=offline,
+    )  # fmt: skip
+    prepare = predictor.prepare
+    if fit in ("crop", "pad"):
+        predictor.prepare = replace(prepare, stored_fit=fit)
+    adjustment = make_adjustment(prepare, invert, digit, fit)
+    return list(predict_images(predictor, paths, top=top, on_bad_image=on_bad_image, adjustment=adjustment))
+
+
+def open_predictor(
+    model: str | Path | Run,
+    weights: StoredWeights | None = None,
+    network: nn.Module | str = "",
+    *,
+    pretrained: bool = False,
+    engine: Engine | None = None,
+    many: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    data_dir: str | Path | None = None,
+    offline: bool = False,
+) -> Predictor:
+    """Open trained weights for predictions.
+
+    Args:
+        model: A run, its folder, a file of weights, or, with `pretrained`, the name of a network.
+        weights: Which of a run's weights; None for the best.
+        network: The user's own network, when the weights are of one.
+        pretrained: Whether the published weights of a network are used.
+        engine: What computes; None for torch.
+        many: Whether many images come at a time.
+        device: Where to compute.
+        precision: Of the arithmetic; `fp32` holds for other engines too, which otherwise take what is fastest.
+        data_dir: Where published weights are kept.
+        offline: Whether the network must not be used.
+
+    Raises:
+        LenextError: The weights cannot be opened, or an option contradicts another.
+    """
     if pretrained:
         for option, value in (("weights", weights), ("network", network)):
             if value:
@@ -87,23 +129,13 @@ def predict(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, weights, network)
-    paths = find_images(images)
+    prepare = description.preprocessing
     if engine not in (None, "torch"):
-        module = open_engine(module, description.preprocessing, engine, many=len(paths) > 1, device=device)
+        module = open_engine(module, prepare, engine, many=many, device=device, exact=precision == "fp32")
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
-    prepare = description.preprocessing
-    if fit in ("crop", "pad"):
-        prepare = replace(prepare, stored_fit=fit)
-    adjustment = make_adjustment(prepare, invert, digit, fit)
-    return list(
-        predict_images(
-            module, prepare, description.classes, paths,
-            top=top, compute=compute, on_bad_image=on_bad_image, adjustment=adjustment, familiarity=familiarity,
-            engine=chosen,
-        )
-    )  # fmt: skip
+    return Predictor(module, prepare, description.classes, compute, familiarity, chosen)
 
 
 def stored_familiarity(model: str | Path | Run, weights: StoredWeights | None) -> Familiarity | None:
