@@ -117,6 +117,15 @@ VERBS = {
             "lenext explore runs/a --against runs/b",
         ),
     ),
+    "serve": Verb(
+        "serving",
+        "serve predictions over HTTP: batches, several models, metrics, the Open Inference Protocol",
+        (
+            "lenext serve runs/lenet-digits",
+            "lenext serve --model digits=runs/lenet-digits --model photos=runs/resnet18/exports/resnet18.onnx",
+            'curl --data-binary @photo.jpg -H "content-type: image/jpeg" "http://127.0.0.1:8000/predict?top=3"',
+        ),
+    ),
     "studio": Verb(
         "studio",
         "serve a page on this machine: runs, live curves, trainings, data, audits, a drawing pad",

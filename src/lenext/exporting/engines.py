@@ -274,8 +274,3 @@ def versions_of_export() -> Mapping[str, str]:
     """Return the versions that made an exported file."""
     names = ("lenext", "torch", "onnx", "onnxscript", "onnxruntime", "openvino")
     return {name: version_of(name) for name in names if is_installed(name)}
-
-
-def is_exported(path: str | Path) -> bool:
-    """Return whether a name is that of an exported file."""
-    return Path(path).suffix.lower() in (".onnx", ".xml", ".pt2") and not Path(path).is_dir()

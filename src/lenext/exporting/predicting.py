@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lenext.data.adjustment import Adjustment
 from lenext.data.dataset import Split
@@ -14,7 +15,7 @@ from lenext.exporting.quantization import stored_batches
 from lenext.exporting.verification import prepared_session
 from lenext.foundation.errors import DataError
 from lenext.foundation.settings import OnBadImage
-from lenext.runs.predict import Prediction
+from lenext.runs.predict import Prediction, Scores
 from lenext.runs.remarks import remarks_on
 from lenext.training.evaluation import Evaluation
 
@@ -58,10 +59,38 @@ def predict_exported(
         yield Prediction(path, tuple(classes[label] for label in labels), tuple(shares), remarks, str(choice))
 
 
+class ExportedPredictor:
+    """An exported file that is open for predictions: images as stored in, scores out, as `Predictor` gives them.
+
+    Attributes:
+        prepare: Its preprocessing.
+        classes: Class names in the order of the logits.
+        engine: What computes, and its precision.
+    """
+
+    def __init__(self, session: Session, facts: Facts, engine: str = "") -> None:
+        """Keep a session.
+
+        Args:
+            session: Runs the file.
+            facts: What the file says about itself.
+            engine: What computes, in words.
+        """
+        self.session, self.network_only = session, facts.network_only
+        self.prepare, self.classes = facts.description.preprocessing, facts.description.classes
+        self.engine = engine
+
+    def __call__(self, pixels: Tensor) -> Scores:
+        """Return the scores of images (N, C, *stored_size), uint8."""
+        values = self.prepare(pixels) if self.network_only else pixels
+        probabilities, _ = self.session(np.ascontiguousarray(values.numpy()))
+        return Scores(torch.from_numpy(probabilities), [False] * len(pixels))
+
+
 def evaluate_exported(session: Session, facts: Facts, split: Split) -> Evaluation:
     """Measure an exported file on a split whose images are stored as its preprocessing has them."""
-    run = prepared_session(session, facts.description.preprocessing) if facts.network_only else session
-    probabilities = torch.from_numpy(np.concatenate([run(batch)[0] for batch in stored_batches(split)]))
+    predictor = ExportedPredictor(session, facts)
+    probabilities = torch.cat([predictor(torch.from_numpy(batch)).probabilities for batch in stored_batches(split)])
     labels = split.labels.cpu()
     losses = -probabilities.gather(1, labels[:, None])[:, 0].clamp(min=SMALLEST).log()
     return Evaluation(probabilities, labels, losses)

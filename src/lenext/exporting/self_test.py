@@ -24,7 +24,6 @@ from lenext.exporting.verification import (
 from lenext.foundation.errors import RunError
 from lenext.runs.signed import read_signed, write_signed
 
-SUFFIX = ".selftest.safetensors"
 KEY = "lenext-selftest"
 IMAGES, MAX_SIDE_FACTOR = 8, 2
 

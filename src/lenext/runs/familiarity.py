@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lenext.foundation.errors import LenextError
+from lenext.runs.layout import FEATURES
 from lenext.runs.signed import read_signed, write_signed
 
-FILE = "features.safetensors"
 KEY = "lenext-features"
 NEIGHBOURS = 3
 FAMILIAR_SHARE = 0.99  # of the validation images
@@ -47,15 +47,15 @@ class Familiarity:
 
     def save(self, folder: Path) -> None:
         """Write it into a run's folder of weights."""
-        write_signed(folder / FILE, KEY, "{}", {"features": self.features, "limit": torch.tensor(self.limit)})
+        write_signed(folder / FEATURES, KEY, "{}", {"features": self.features, "limit": torch.tensor(self.limit)})
 
     @classmethod
     def load(cls, folder: Path) -> "Familiarity | None":
         """Read it from a run's folder of weights; None where there is none, or a damaged one."""
-        if not (folder / FILE).is_file():
+        if not (folder / FEATURES).is_file():
             return None
         try:
-            _, tensors = read_signed(folder / FILE, KEY, "the features of a run")
+            _, tensors = read_signed(folder / FEATURES, KEY, "the features of a run")
             features, limit = tensors["features"], float(tensors["limit"])
         except (LenextError, LookupError, ValueError, RuntimeError):
             return None

@@ -19,6 +19,7 @@ from lenext.foundation.files import csv_text, expand_path, make_folder, read_reg
 from lenext.foundation.intervals import with_interval
 from lenext.foundation.locks import lock_file
 from lenext.foundation.notebook import image_html, tiles_html, title_html
+from lenext.runs.layout import find_run_folder, weights_file
 from lenext.training.experiment import Experiment, read_experiment
 from lenext.training.metrics import Record, Records
 from lenext.training.recipe import Recipe
@@ -156,12 +157,7 @@ class Run:
         """Open an existing run by its folder; a run is returned unchanged. Raises RunError if there is none."""
         if isinstance(run, Run):
             return run
-        folder = expand_path(run)
-        if not folder.is_dir():
-            raise RunError(f"{folder}: there is no such run folder; `lenext list runs` lists the existing ones")
-        if not (folder / "recipe.yaml").is_file():
-            raise RunError(f"{folder}: not a run: it has no recipe.yaml; `lenext list runs` lists runs")
-        return cls(folder)
+        return cls(find_run_folder(run))
 
     def _repr_html_(self) -> str:
         """Show the run in a notebook: its figures and its curves."""
@@ -235,7 +231,7 @@ class Run:
 
     def weights(self, kind: str = "best") -> Path:
         """Return the path of the best or the last weights."""
-        return self.path / "weights" / f"{kind}.safetensors"
+        return weights_file(self.path, kind)
 
     def predict(
         self, *images: str | Path, top: int = 1, network: "nn.Module | str" = ""

@@ -92,16 +92,18 @@ class Predictor:
         prepare: Its preprocessing.
         classes: Class names in the order of the logits.
         engine: What computes, and its precision.
+        opened: The network with its weights in torch, where another engine computes it too.
     """
 
     def __init__(
         self,
         network: nn.Module,
         prepare: Preprocessing,
-        classes: Sequence[str],
+        classes: tuple[str, ...],
         compute: Compute,
         familiarity: Familiarity | None = None,
         engine: str = "",
+        opened: nn.Module | None = None,
     ) -> None:
         """Place a network.
 
@@ -112,10 +114,11 @@ class Predictor:
             compute: Device and precision.
             familiarity: The features of training images; None if unknown.
             engine: What computes, in words; torch with its precision by default.
+            opened: The network in torch, where `network` is computed by another engine.
         """
         self.network = place_network(network, compute).eval()
         self.prepare, self.classes, self.compute, self.familiarity = prepare, classes, compute, familiarity
-        self.engine = engine or f"torch, {compute.precision}"
+        self.engine, self.opened = engine or f"torch, {compute.precision}", opened or self.network
 
     def __call__(self, pixels: Tensor) -> Scores:
         """Return the scores of images (N, C, *stored_size), uint8."""

@@ -21,8 +21,9 @@ from lenext.studio.answers import (
     show_error,
 )  # fmt: skip
 from lenext.studio.guard import MAX_BODY_BYTES, Guard
-from lenext.studio.page import content_of, policy
+from lenext.studio.page import PACKAGE, policy
 from lenext.studio.state import Handler, Studio
+from lenext.web.pages import content_of
 
 SLOW = ("/api/data", "/data/", "/api/audits/")  # addresses whose answers may wait for data to be read
 
@@ -61,11 +62,11 @@ def as_route(studio: Studio, handler: Handler) -> Callable[[Request], Awaitable[
 
 
 def send_page(_: Studio, request: Request, __: object) -> Response:
-    return Response(content_of("studio.html")[0], media_type="text/html")
+    return Response(content_of(PACKAGE, "studio.html")[0], media_type="text/html")
 
 
 def send_static(_: Studio, request: Request, __: object) -> Response:
-    content, kind = content_of(name_in_path(request))
+    content, kind = content_of(PACKAGE, name_in_path(request))
     return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
 

@@ -7,24 +7,16 @@ from a page of another origin, and must not be large.
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
+from lenext.web.headers import HEADERS, LOCAL_NAMES, is_cross_site, is_local, with_headers
+
 MAX_BODY_BYTES = 20 << 20  # of a photograph
 METHODS = ("GET", "HEAD", "POST")
-HEADERS: Mapping[str, str] = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "cache-control": "no-store",
-}
 PAGE_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data: blob:; media-src blob:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -33,19 +25,6 @@ PAGE_POLICY = (
 LOCKED = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lenext studio</title></head>
 <body><h1>lenext studio</h1><p>Open the address that <code>lenext studio</code> has printed: it ends in a token.</p>
 </body></html>"""
-
-
-def studio_policy(script_hashes: Iterable[str]) -> str:
-    """Return the content security policy of the studio's own page.
-
-    Args:
-        script_hashes: SHA-256 in base64 of the scripts written into the page.
-    """
-    inline = "".join(f" 'sha256-{each}'" for each in script_hashes)
-    return (
-        f"default-src 'none'; script-src 'self'{inline}; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 LEADING_IN = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>lenext studio</title>
@@ -74,7 +53,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = Headers(scope=scope)
-        send = self.with_headers(send)
+        send = with_headers(send, {**HEADERS, "content-security-policy": self.policy})
         if refusal := refuse_origin(scope, headers):
             await answer(send, HTTPStatus.FORBIDDEN, refusal)
         elif scope["method"] not in METHODS:
@@ -112,43 +91,18 @@ class Guard:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
         await send({"type": "http.response.body", "body": LEADING_IN.encode()})
 
-    def with_headers(self, send: Send) -> Send:
-        """Return `send` with the headers that every answer has."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                added = {**HEADERS, "content-security-policy": self.policy}
-                message["headers"] = [
-                    *message["headers"],
-                    *((key.encode(), value.encode()) for key, value in added.items() if key.encode() not in present),
-                ]
-            await send(message)
-
-        return send_with_headers
-
 
 def refuse_origin(scope: Scope, headers: Headers) -> str:
     """Return why a request is refused by where it comes from and whom it asks; empty when it is not."""
-    hosts = headers.getlist("host")
-    if len(hosts) != 1 or host_name(hosts[0]) not in LOCAL_NAMES:
+    if not is_local(headers):
         return f"the studio answers only as one of {', '.join(LOCAL_NAMES)}"
     origin = headers.get("origin")
-    if origin is not None and origin != f"{scope['scheme']}://{hosts[0]}":
+    if origin is not None and origin != f"{scope['scheme']}://{headers['host']}":
         return "the request comes from a page of another origin"
     is_navigation = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
-    if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_navigation:
+    if is_cross_site(headers) and not is_navigation:
         return "the request comes from a page of another site"
     return ""
-
-
-def host_name(host: str) -> str:
-    """Return the name in a Host header, without its port; empty for a malformed one."""
-    try:
-        parts = urlsplit(f"//{host}")
-        return (parts.hostname or "") if parts.netloc == host and not parts.username and parts.port is not False else ""
-    except ValueError:
-        return ""
 
 
 def parse_token(scope: Scope) -> str:

@@ -3,18 +3,18 @@
 import json
 import os
 import secrets
-import socket
 import sys
 import threading
 import webbrowser
 from contextlib import closing
 from pathlib import Path
 
-from lenext.exporting.extras import require
-from lenext.foundation.errors import ConfigurationError, RunError
+from lenext.exporting.extras import STUDIO, require
+from lenext.foundation.errors import RunError
 from lenext.foundation.files import expand_path, make_folder, read_regular
 from lenext.foundation.locks import lock_file
 from lenext.foundation.streams import write_out
+from lenext.web.listening import listen
 
 ADDRESS = "127.0.0.1"
 DEFAULT_PORT = 8127
@@ -43,13 +43,13 @@ def serve(
         ConfigurationError: The extra is not installed, or the port is taken.
         RunError: A studio of the folder is open already.
     """
-    for package in ("anyio", "starlette", "uvicorn"):
-        require(package, "studio")
+    for package in STUDIO:
+        require(package, "studio", "studio")
     from lenext.studio.application import make_application
     from lenext.studio.state import Studio
     from lenext.studio.web_server import Server
 
-    listening = listen(port)
+    listening = listen(ADDRESS, (DEFAULT_PORT, 0) if port is None else (port,))
     folder = make_folder(expand_path(runs_dir)).resolve()
     with closing(listening), lock_file(folder / LOCK, folder) as is_ours:
         if not is_ours:
@@ -78,25 +78,6 @@ def serve(
                 f"{training.name} is still in training, in process {training.process.pid}; open a studio again to "
                 "watch or stop it\n"
             )
-
-
-def listen(port: int | None) -> socket.socket:
-    """Return a socket that listens. Raises ConfigurationError where the port is taken."""
-    tried = (DEFAULT_PORT, 0) if port is None else (port,)
-    for each in tried:
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        option = "SO_EXCLUSIVEADDRUSE" if os.name == "nt" else "SO_REUSEADDR"  # which there would share the port
-        listening.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
-        try:
-            listening.bind((ADDRESS, each))
-            listening.listen()  # who asks before the server is ready waits
-        except OSError as error:
-            listening.close()
-            if each == tried[-1]:
-                raise ConfigurationError(f"port={each}: it cannot be used ({error.strerror}); give another") from error
-            continue
-        return listening
-    raise AssertionError
 
 
 def write_note(path: Path, address: str) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from lenext.acceleration.placement import place_network
 from lenext.data import load
 from lenext.data.dataset import Dataset, Split, match_classes
-from lenext.exporting.engines import Engine, EngineNetwork, is_exported, open_engine
+from lenext.exporting.engines import Engine, EngineNetwork, open_engine
 from lenext.exporting.formats import open_exported
 from lenext.exporting.predicting import evaluate_exported
 from lenext.foundation.device import Compute
@@ -21,6 +21,7 @@ from lenext.foundation.intervals import format_interval
 from lenext.foundation.settings import OnBadImage, convert
 from lenext.reporting.console import Console
 from lenext.runs.folder import Run
+from lenext.runs.layout import is_exported
 from lenext.runs.results import class_metrics, split_metrics
 from lenext.runs.weights import Description
 from lenext.training.evaluation import Evaluation, evaluate_split

@@ -12,7 +12,6 @@ from lenext.exporting.engines import Session, open_onnxruntime, versions_of_expo
 from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
 from lenext.exporting.onnx_file import Facts, sign, weights_digest
 from lenext.exporting.quantization import Gate, measure_gate, quantize
-from lenext.exporting.self_test import SUFFIX as SELF_TEST_SUFFIX
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError, prepared_session, verify
 from lenext.foundation.errors import ConfigurationError, RunError
@@ -22,6 +21,7 @@ from lenext.reporting.console import Console, open_console
 from lenext.reporting.model_card import CardFacts, write_card
 from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
+from lenext.runs.layout import SELF_TEST_SUFFIX
 from lenext.workflows.context import Context
 from lenext.workflows.export_source import Source, choose_path, open_source
 from lenext.workflows.open_weights import StoredWeights

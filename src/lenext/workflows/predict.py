@@ -7,7 +7,7 @@ from torch import nn
 
 from lenext.data.adjustment import Adjustment, Invert, PredictFit
 from lenext.data.preprocessing import Preprocessing
-from lenext.exporting.engines import Engine, EngineNetwork, is_exported, open_engine
+from lenext.exporting.engines import Engine, EngineNetwork, open_engine
 from lenext.exporting.formats import open_exported
 from lenext.exporting.predicting import predict_exported
 from lenext.foundation.device import Compute
@@ -16,6 +16,7 @@ from lenext.foundation.files import expand_path
 from lenext.foundation.settings import OnBadImage, convert
 from lenext.runs.familiarity import Familiarity
 from lenext.runs.folder import Run
+from lenext.runs.layout import is_exported
 from lenext.runs.predict import Prediction, Predictor, find_images, predict_images
 from lenext.workflows.open_weights import StoredWeights, open_published, open_weights, refuse_for_exported
 
@@ -129,13 +130,14 @@ def open_predictor(
         module, description = open_published(str(model), data_dir, offline)
     else:
         module, description = open_weights(model, weights, network)
+    opened = module
     prepare = description.preprocessing
     if engine not in (None, "torch"):
         module = open_engine(module, prepare, engine, many=many, device=device, exact=precision == "fp32")
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
-    return Predictor(module, prepare, description.classes, compute, familiarity, chosen)
+    return Predictor(module, prepare, description.classes, compute, familiarity, chosen, opened)
 
 
 def stored_familiarity(model: str | Path | Run, weights: StoredWeights | None) -> Familiarity | None:

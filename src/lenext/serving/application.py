@@ -1,0 +1,417 @@
+"""The web application of a worker: predictions, the inference protocol, health, metrics and pages.
+
+`/predict` is answered here without a router, as a router costs as much as the prediction of a small network.
+"""
+
+import asyncio
+import hmac
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, QueryParams
+from starlette.types import Message, Receive, Scope, Send
+
+from lenext import __version__
+from lenext.data.images import DecodedImage
+from lenext.foundation.errors import LenextError, RunError, unknown_name
+from lenext.serving import tensors
+from lenext.serving.batching import Batcher, FullError, Job
+from lenext.serving.bodies import WrongTypeError, read_images
+from lenext.serving.metrics import Metrics
+from lenext.serving.models import ServedModel
+from lenext.serving.openapi import describe_service, docs_page
+from lenext.serving.options import DEFAULTS, read_deadline, read_options
+from lenext.serving.request_log import RequestLog
+from lenext.serving.settings import BODY_SECONDS, MAX_BODY_BYTES, MAX_IMAGES, ServiceSettings
+from lenext.web.headers import HEADERS, LOCAL_NAMES, is_cross_site, is_local, page_policy
+from lenext.web.pages import content_of
+
+PACKAGE = "lenext.serving"
+JSON, PREDICT, INFER = "application/json", "/predict", "/v2/models/{name}/infer"
+OPEN = ("/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready")
+"""What needs no key: it tells nothing about the models."""
+WATCH_SECONDS = 0.2  # after which a client that waits is watched, as it may vanish
+LARGE_BODY_BYTES = 1 << 16  # taken apart in a thread
+CLIENT_GONE = 499  # as nginx counts it
+MAX_ID_CHARACTERS = 100
+BASE_HEADERS = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+STATUS_OF = {
+    RunError: HTTPStatus.NOT_FOUND, WrongTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    LenextError: HTTPStatus.BAD_REQUEST,
+}  # fmt: skip
+
+
+class RefusedError(LenextError):
+    """A request that is refused with a status of its own."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, headers or {}
+
+
+@dataclass
+class Answer:
+    """What a request is answered with."""
+
+    status: int
+    body: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    noted: Mapping[str, Any] = field(default_factory=dict)
+
+
+def json_answer(content: Any, status: int = HTTPStatus.OK, **noted: Any) -> Answer:
+    """Return an answer in JSON; what is no valid text, as the name of a class may be, has `?`."""
+    return Answer(status, json.dumps(content, ensure_ascii=False).encode(errors="replace"), noted=noted)
+
+
+class Service:
+    """The application of a worker.
+
+    Attributes:
+        models: By name, the first being the default.
+        is_ready: Whether it takes requests; false while it ends.
+    """
+
+    def __init__(self, settings: ServiceSettings, models: Mapping[str, ServedModel], metrics: Metrics) -> None:
+        """Put a service together, within a running event loop.
+
+        Args:
+            settings: What it does.
+            models: By name.
+            metrics: Where it counts.
+        """
+        self.settings, self.models, self.metrics = settings, dict(models), metrics
+        self.batcher = Batcher(settings.threads, settings.queue, metrics)
+        self.log = RequestLog(settings.request_log)
+        self.max_images = min(MAX_IMAGES, settings.queue)
+        self.is_ready = True
+        self.reading_bytes = 0
+        self.routes: dict[str, tuple[str, Callable[[Scope], Answer]]] = {
+            "/": ("GET", lambda _: self.send_page("serve.html")),
+            "/docs": ("GET", lambda _: self.send_docs()),
+            "/openapi.json": ("GET", lambda _: json_answer(describe_service())),
+            "/metrics": ("GET", lambda _: self.send_metrics()),
+            "/v2": ("GET", lambda _: json_answer(self.describe())),
+            "/v2/health/live": ("GET", lambda _: json_answer({"live": True})),
+            "/v2/health/ready": ("GET", lambda _: self.send_readiness()),
+            "/v2/models": ("GET", lambda _: json_answer({"models": list(self.models)})),
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        began, headers = time.perf_counter(), Headers(scope=scope)
+        route = find_route(scope["path"])
+        try:
+            self.admit(scope, headers)
+            answer = await self.respond(scope, headers, receive)
+        except asyncio.CancelledError:
+            answer = Answer(CLIENT_GONE, b"")
+        except FullError as error:
+            self.metrics.count_refusal(error.reason)
+            answer = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"retry-after": str(error.retry_seconds)})
+        except RefusedError as error:
+            answer = error_answer(error.status, str(error), error.headers)
+        except LenextError as error:
+            status = next(status for kind, status in STATUS_OF.items() if isinstance(error, kind))
+            answer = error_answer(status, str(error))
+        except MemoryError:
+            self.metrics.count_refusal("memory")
+            words = "there is no memory left; come again"
+            answer = error_answer(HTTPStatus.SERVICE_UNAVAILABLE, words, {"retry-after": "5"})
+        except Exception as error:
+            traceback.print_exception(error)
+            words = f"{type(error).__name__}: {error}; the terminal of `lenext serve` has more; please report it"
+            answer = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, words)
+        await self.send(scope, headers, send, answer, route, began)
+
+    async def send(self, scope: Scope, headers: Headers, send: Send, answer: Answer, route: str, began: float) -> None:
+        """Count, log and send an answer."""
+        seconds = time.perf_counter() - began
+        self.metrics.count_request(route, answer.status, seconds)
+        if self.log.file >= 0:
+            client, identity = scope.get("client"), headers.get("x-request-id")
+            self.log.write(
+                **({"id": identity[:MAX_ID_CHARACTERS]} if identity else {}),
+                client=client[0] if client else "", method=scope["method"], route=route, status=answer.status,
+                ms=round(1000 * seconds, 2), **answer.noted,
+            )  # fmt: skip
+        if answer.status == CLIENT_GONE:
+            return
+        sent = [
+            (b"content-type", answer.media_type.encode()), (b"content-length", str(len(answer.body)).encode()),
+            *((key.encode(), value.encode("latin-1", "replace")) for key, value in answer.headers.items()),
+            *BASE_HEADERS,
+        ]  # fmt: skip
+        if origin := self.allowed_origin(headers):
+            sent = [each for each in sent if each[0] != b"cross-origin-resource-policy"]
+            sent += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin")]
+        if not self.is_ready:
+            sent.append((b"connection", b"close"))
+        body = b"" if scope["method"] == "HEAD" else answer.body
+        await send({"type": "http.response.start", "status": answer.status, "headers": sent})
+        await send({"type": "http.response.body", "body": body})
+
+    def admit(self, scope: Scope, headers: Headers) -> None:
+        """Raise RefusedError for a request that must not be answered."""
+        settings = self.settings
+        if settings.is_local and not is_local(headers):
+            raise RefusedError(HTTPStatus.FORBIDDEN, f"this service answers only as one of {', '.join(LOCAL_NAMES)}")
+        is_navigation = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if is_cross_site(headers) and not is_navigation and not self.allowed_origin(headers):
+            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site; see --origin")
+        path = scope["path"]
+        if settings.api_key and path not in OPEN and not path.startswith("/static/") and scope["method"] != "OPTIONS":
+            kind, _, token = headers.get("authorization", "").partition(" ")
+            given = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+            if not hmac.compare_digest(given.encode(errors="replace"), settings.api_key.encode()):
+                raise RefusedError(
+                    HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong", {"www-authenticate": "Bearer"}
+                )
+
+    def allowed_origin(self, headers: Headers) -> str:
+        """Return the origin of another site's page that may ask; empty for none."""
+        if not self.settings.origins:
+            return ""
+        origin = headers.get("origin", "")
+        return origin if origin in self.settings.origins or "*" in self.settings.origins else ""
+
+    async def respond(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
+        """Return the answer to an admitted request."""
+        path, method = scope["path"], scope["method"]
+        if method == "OPTIONS" and self.allowed_origin(headers) and "access-control-request-method" in headers:
+            return Answer(HTTPStatus.NO_CONTENT, b"", headers={
+                "access-control-allow-methods": "GET, POST", "access-control-max-age": "600",
+                "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-timeout",
+            })  # fmt: skip
+        if path == PREDICT:
+            check_method(method, "POST")
+            return await self.predict(scope, headers, receive)
+        if path.startswith("/v2/models/"):
+            return await self.answer_about_model(path.split("/")[3:], method, headers, receive)
+        if path in self.routes:
+            allowed, handler = self.routes[path]
+            check_method(method, allowed)
+            return handler(scope)
+        if path.startswith("/static/"):
+            check_method(method, "GET")
+            return self.send_page(path.removeprefix("/static/"))
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"{path[:200]}: there is no such address; /docs lists them")
+
+    def find_model(self, name: str) -> ServedModel:
+        """Return a model by its name; the first one for an empty name. Raises RunError."""
+        if not name:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise RunError(unknown_name("model", name[:200], self.models))
+        return self.models[name]
+
+    async def predict(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
+        """Answer with the predictions of the images in a request, as `lenext predict --format json` prints them."""
+        query = scope["query_string"]
+        name, options = read_options(QueryParams(query)) if query else ("", DEFAULTS)
+        model, deadline = self.find_model(name), read_deadline(headers)
+        if options.explain:
+            model.check_explained()
+        body = await self.read_body(headers, receive)
+        images = await off_loop(read_images, headers, body, self.max_images, size=len(body))
+        del body
+        job = self.batcher.submit(model, images, options)
+        await self.wait(job, deadline, receive)
+        answer = json_answer(job.answers, **note(job))
+        answer.headers = {"x-model": model.name, "x-model-version": model.version}
+        return answer
+
+    async def answer_about_model(self, parts: Sequence[str], method: str, headers: Headers, receive: Receive) -> Answer:
+        """Answer what the Open Inference Protocol asks of a model: its metadata, whether it is ready, inference."""
+        name, *rest = parts
+        model = self.find_model(name or "?")
+        if len(rest) > 1 and rest[0] == "versions":
+            if rest[1] != model.version:
+                raise RunError(f"model {name}: there is no version {rest[1][:200]}; it is {model.version}")
+            rest = rest[2:]
+        if rest == []:
+            check_method(method, "GET")
+            return json_answer(tensors.describe_model(model))
+        if rest == ["ready"]:
+            check_method(method, "GET")
+            return self.send_readiness({"name": model.name})
+        if rest == ["infer"]:
+            check_method(method, "POST")
+            return await self.infer(model, headers, receive)
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"{'/'.join(rest)[:200]}: there is no such address; /docs lists them")
+
+    async def infer(self, model: ServedModel, headers: Headers, receive: Receive) -> Answer:
+        """Answer with the probabilities of all classes."""
+        deadline, body = read_deadline(headers), await self.read_body(headers, receive)
+
+        def read() -> tuple[tensors.InferRequest, list[tuple[str, bytes | DecodedImage]]]:
+            request = tensors.read_request(headers, body, model, self.max_images)
+            images: list[tuple[str, bytes | DecodedImage]] = [
+                (name, image if isinstance(image, bytes) else model.resize_pixels(image))
+                for name, image in request.images
+            ]
+            return request, images
+
+        request, images = await off_loop(read, size=len(body))
+        job = self.batcher.submit(model, images, raw=True)
+        await self.wait(job, deadline, receive)
+        content, split = tensors.write_answer(model, request, np.stack(job.answers))
+        answer = Answer(HTTPStatus.OK, content, noted=note(job))
+        if split is not None:
+            answer.media_type = "application/octet-stream"
+            answer.headers = {tensors.BINARY_HEADER: str(split)}
+        return answer
+
+    async def wait(self, job: Job, deadline: float | None, receive: Receive) -> None:
+        """Wait until a request is answered, its deadline has passed, or its client has gone.
+
+        Raises:
+            RefusedError: The deadline has passed.
+            asyncio.CancelledError: The client has gone.
+            LenextError: An image cannot be predicted.
+        """
+        loop = asyncio.get_running_loop()
+        watching: list[asyncio.Task[None]] = []
+        timers = [loop.call_later(WATCH_SECONDS, lambda: watching.append(loop.create_task(self.watch(job, receive))))]
+        ends = loop.time() + (deadline or 0.0)
+        if deadline is not None:
+            timers.append(loop.call_at(ends, self.batcher.drop, job))
+        try:
+            await job.done
+        except asyncio.CancelledError:
+            if deadline is not None and loop.time() >= ends:
+                raise RefusedError(HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {deadline} s, as asked") from None
+            raise
+        finally:
+            for timer in timers:
+                timer.cancel()
+            for task in watching:
+                task.cancel()
+
+    async def watch(self, job: Job, receive: Receive) -> None:
+        """Forget a request when its client goes."""
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            self.batcher.drop(job)
+
+    async def read_body(self, headers: Headers, receive: Receive) -> bytes:
+        """Return the body of a request.
+
+        Raises:
+            RefusedError: It is too large, or takes too long.
+            FullError: Too many bytes are held already.
+        """
+        length = headers.get("content-length")
+        if length is not None and length.isdecimal() and int(length[:12]) > MAX_BODY_BYTES:
+            raise too_large()
+        message = await receive()  # most bodies are here already
+        body = message.get("body", b"")
+        if message.get("more_body"):
+            body = await self.read_rest(body, receive)
+        elif message["type"] == "http.disconnect":
+            raise asyncio.CancelledError
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large()
+        return body
+
+    async def read_rest(self, first: bytes, receive: Receive) -> bytes:
+        """Return a body of several pieces."""
+        pieces, size = [first], len(first)
+        self.reading_bytes += size
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise asyncio.CancelledError
+                    piece = message.get("body", b"")
+                    pieces.append(piece)
+                    size += len(piece)
+                    self.reading_bytes += len(piece)
+                    if size > MAX_BODY_BYTES:
+                        raise too_large()
+                    self.batcher.check_room(0, self.reading_bytes)
+                    if not message.get("more_body"):
+                        return b"".join(pieces)
+        except TimeoutError:
+            words = f"the body did not come within {BODY_SECONDS:.0f} s"
+            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, words, {"connection": "close"}) from None
+        finally:
+            self.reading_bytes -= size
+
+    def describe(self) -> dict[str, Any]:
+        """Return the metadata of the server."""
+        return {"name": "lenext", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+    def send_readiness(self, named: Mapping[str, str] | None = None) -> Answer:
+        """Answer whether requests are taken."""
+        status = HTTPStatus.OK if self.is_ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return json_answer({**(named or {}), "ready": self.is_ready}, status)
+
+    def send_metrics(self) -> Answer:
+        """Answer with the metrics of all workers."""
+        content, media_type = self.metrics.expose()
+        return Answer(HTTPStatus.OK, content, media_type)
+
+    def send_page(self, name: str) -> Answer:
+        """Answer with a file of the page."""
+        content, kind = content_of(PACKAGE, name)
+        return Answer(HTTPStatus.OK, content, kind, {"content-security-policy": page_policy()})
+
+    def send_docs(self) -> Answer:
+        """Answer with the page that describes the addresses."""
+        return Answer(HTTPStatus.OK, docs_page(), "text/html", {"content-security-policy": page_policy()})
+
+
+def note(job: Job) -> dict[str, Any]:
+    """Return what the log says about a request's images."""
+    return {"model": job.model.name, "version": job.model.version, "images": len(job.answers), "batch": job.batch}
+
+
+def error_answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return an answer that says in one line what is wrong."""
+    answer = json_answer({"error": message}, status)
+    answer.headers = headers or {}
+    return answer
+
+
+def too_large() -> RefusedError:
+    """Return the refusal of a body that is too large; its rest is not read."""
+    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES:,} bytes are read")
+
+
+def check_method(method: str, allowed: str) -> None:
+    """Raise RefusedError for a method that an address does not have."""
+    if method != allowed and not (method == "HEAD" and allowed == "GET"):
+        raise RefusedError(
+            HTTPStatus.METHOD_NOT_ALLOWED, f"the method is {allowed}",
+            {"allow": "GET, HEAD" if allowed == "GET" else allowed},
+        )  # fmt: skip
+
+
+def find_route(path: str) -> str:
+    """Return the name under which the requests of an address are counted."""
+    if path.startswith("/v2/models/"):
+        return INFER if path.endswith("/infer") else "/v2/models/{name}"
+    if path.startswith("/static/"):
+        return "/static"
+    return path if path == PREDICT or path in OPEN or path in ("/metrics", "/v2", "/v2/models") else "other"
+
+
+async def off_loop(work: Callable[..., Any], *arguments: Any, size: int) -> Any:
+    """Return what a function returns; it is called in a thread where a body is large."""
+    if size < LARGE_BODY_BYTES:
+        return work(*arguments)
+    return await run_in_threadpool(work, *arguments)

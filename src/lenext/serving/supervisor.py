@@ -1,0 +1,322 @@
+"""The supervisor of a service: it listens, starts the workers, replaces those that end, and hands on what it is told.
+
+It computes nothing and loads no weights, so that nothing that a request does can harm it.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lenext.exporting.extras import SERVE, require
+from lenext.foundation.errors import LenextError, RunError
+from lenext.foundation.streams import write_error, write_out
+from lenext.serving.copies import copy_model
+from lenext.serving.metrics import forget_worker
+from lenext.serving.settings import DRAIN_SECONDS, EXIT_SECONDS, HANGING_SECONDS, ServiceSettings, Source
+from lenext.serving.worker import run_worker
+from lenext.web.listening import listen
+
+START_SECONDS = 600.0  # in which a worker must have opened its models
+PREPARE_SECONDS = 300.0  # and new ones
+TICK_SECONDS = 0.5
+MAX_DELAY_SECONDS = 10.0  # before another worker is started, after several that failed
+SPARE_SECONDS = 1.5  # after which a worker that should have ended is killed
+
+
+@dataclass
+class Member:
+    """A worker, as the supervisor sees it.
+
+    Attributes:
+        process: The process.
+        pipe: To it.
+        began: When it was started.
+        heard: When it was heard of last.
+        busy: Seconds that its engine was at work then, without an end.
+        is_ready: Whether it answers requests.
+        replies: What it said about an order.
+    """
+
+    process: BaseProcess
+    pipe: Connection
+    began: float = field(default_factory=time.monotonic)
+    heard: float = field(default_factory=time.monotonic)
+    busy: float = 0.0
+    is_ready: bool = False
+    replies: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+class Supervisor:
+    """A service and its workers."""
+
+    def __init__(self, settings: ServiceSettings, sources: Sequence[Source]) -> None:
+        """Set what is served.
+
+        Args:
+            settings: Of the service.
+            sources: Its models, the first being the default.
+        """
+        self.settings, self.asked = settings, list(sources)
+        self.members: list[Member] = []
+        self.copies: dict[str, Source] = {}
+        self.copy_count = self.failures = 0
+        self.next_start = 0.0
+        self.stop_number = 0
+        self.wants_reload = self.is_described = False
+        self.context = multiprocessing.get_context("spawn")
+
+    def serve(self) -> None:
+        """Serve until Ctrl-C or SIGTERM.
+
+        Raises:
+            ConfigurationError: An extra is not installed, or the port is taken.
+            LenextError: A model cannot be opened.
+        """
+        for package in SERVE:
+            require(package, "serve", "serve")
+        listening = listen(self.settings.host, (self.settings.port,))
+        raise_file_limit()
+        with (
+            closing(listening),
+            tempfile.TemporaryDirectory(prefix="lenext-serve-", ignore_cleanup_errors=True) as name,
+        ):
+            self.folder, self.listening = Path(name), listening
+            metrics = self.folder / "metrics"
+            metrics.mkdir()
+            self.settings = replace(self.settings, metrics_dir=str(metrics), port=listening.getsockname()[1])
+            with self.signals():
+                try:
+                    self.open()
+                    self.watch()
+                finally:
+                    self.end()
+
+    def open(self) -> None:
+        """Copy the models, start the workers, and wait until all answer."""
+        for source in self.asked:
+            write_out(f"opening {source.name}: {source.path}\n")
+        sys.stdout.flush()
+        self.copies = self.copy(self.asked)
+        while len(self.members) < self.settings.workers:
+            self.start_member()
+        until = time.monotonic() + START_SECONDS
+        while not all(member.is_ready for member in self.members) and not self.stop_number:
+            self.listen_to_members()
+            for member in self.members:
+                if not member.process.is_alive():
+                    raise RunError(f"a worker ended with code {member.process.exitcode} before it answered")
+            if time.monotonic() > until:
+                raise RunError(f"the models were not open after {START_SECONDS:.0f} s")
+        if self.stop_number:
+            return
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        write_out(
+            f"serving at http://{host}:{self.settings.port} with {self.settings.workers} "
+            f"worker{'s' * (self.settings.workers > 1)} of {self.settings.threads} "
+            f"thread{'s' * (self.settings.threads > 1)}; Ctrl-C ends it\n"
+        )
+        sys.stdout.flush()
+        if not self.settings.is_local and not self.settings.api_key:
+            write_error("anyone who can reach this address can ask: give --api-key-file, or put a proxy before it")
+
+    def copy(self, sources: Sequence[Source]) -> dict[str, Source]:
+        """Return copies of the models by name."""
+        self.copy_count += 1
+        return {each.name: copy_model(each, self.folder / f"{self.copy_count}" / each.name) for each in sources}
+
+    def start_member(self) -> None:
+        """Start a worker."""
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(
+            target=run_worker, args=(self.settings, self.copies, self.listening, theirs), name="lenext-worker"
+        )
+        process.start()
+        theirs.close()
+        self.members.append(Member(process, ours))
+
+    def watch(self) -> None:
+        """Replace workers that end or hang, and reload when asked, until told to stop."""
+        while not self.stop_number:
+            self.listen_to_members()
+            self.remove_dead()
+            if len(self.members) < self.settings.workers and time.monotonic() >= self.next_start:
+                self.start_member()
+            if self.wants_reload:
+                self.wants_reload = False
+                self.reload()
+
+    def listen_to_members(self, seconds: float = TICK_SECONDS) -> None:
+        """Take what the workers report, for at most some seconds."""
+        pipes = {member.pipe: member for member in self.members}
+        for pipe in wait([*pipes, *(member.process.sentinel for member in self.members)], seconds):
+            member = pipes.get(pipe)  # type: ignore[call-overload]
+            if member is None:
+                continue
+            try:
+                while member.pipe.poll():
+                    self.take(member, member.pipe.recv())
+            except (EOFError, OSError):
+                if not member.process.is_alive():
+                    continue
+                time.sleep(0.01)  # it is ending
+
+    def take(self, member: Member, message: tuple[Any, ...]) -> None:
+        """Take a message of a worker."""
+        member.heard, (kind, *values) = time.monotonic(), message
+        if kind == "beat":
+            (member.busy,) = values
+        elif kind == "ready":
+            member.is_ready, self.failures = True, 0
+            if (
+                len([each for each in self.members if each.is_ready]) == 1
+                and time.monotonic() - member.began < START_SECONDS
+            ):
+                self.describe_models(values[0])
+        elif kind == "failed":
+            text, code = values
+            if not self.members or not any(each.is_ready for each in self.members):
+                error = LenextError(text)
+                error.exit_code = code
+                raise error
+            write_error(f"a new worker failed: {text}")
+        else:
+            member.replies.append((kind, *values))
+
+    def describe_models(self, models: dict[str, list[str]]) -> None:
+        """Print what is served, once."""
+        if self.is_described:
+            return
+        self.is_described = True
+        for name, (version, engine) in models.items():
+            write_out(f"{name}: version {version}, by {engine}\n")
+
+    def remove_dead(self) -> None:
+        """Take workers off that have ended; end those that hang."""
+        now = time.monotonic()
+        for member in list(self.members):
+            if member.process.is_alive():
+                silent = now - member.heard > (HANGING_SECONDS if member.is_ready else START_SECONDS)
+                if silent or member.busy > HANGING_SECONDS:
+                    write_error(f"worker {member.process.pid} hangs; it is replaced")
+                    member.process.kill()
+                    member.process.join()
+                else:
+                    continue
+            code = member.process.exitcode or 0
+            how = f"by signal {-code}" if code < 0 else f"with code {code}"
+            write_error(f"worker {member.process.pid} ended {how}; it is replaced")
+            self.members.remove(member)
+            self.forget(member)
+            self.failures = 0 if member.is_ready and now - member.began > MAX_DELAY_SECONDS else self.failures + 1
+            delay = 0.0 if self.failures <= 1 else min(MAX_DELAY_SECONDS, 0.5 * 2 ** min(self.failures, 10))
+            self.next_start = now + delay
+
+    def forget(self, member: Member) -> None:
+        """Forget what a worker that has ended left."""
+        member.pipe.close()
+        forget_worker(self.folder / "metrics", member.process.pid or 0)
+
+    def reload(self) -> None:
+        """Open the models' present files in all workers, verify them, and let all answer with them, or none."""
+        write_error("reloading")
+        try:
+            copies = self.copy(self.asked)
+            reason = self.ask("prepare", "prepared", copies)
+        except LenextError as error:
+            reason, copies = str(error), {}
+        if reason:
+            for member in self.members:
+                with suppress(OSError):
+                    member.pipe.send(("discard",))
+            write_error(f"not reloaded, the models are those of before: {reason}")
+            return
+        self.copies = copies  # of workers that start from now on
+        reason = self.ask("commit", "committed")
+        write_error(f"reloaded{': ' + reason if reason else ''}")
+
+    def ask(self, order: str, expected: str, *values: Any) -> str:
+        """Give an order to all workers, and return why one did not do it; empty when all did."""
+        asked = [member for member in self.members if member.is_ready]
+        for member in asked:
+            member.replies.clear()
+            with suppress(OSError):
+                member.pipe.send((order, *values))
+        until = time.monotonic() + PREPARE_SECONDS
+        while any(not member.replies and member.process.is_alive() for member in asked):
+            self.listen_to_members()
+            if self.stop_number:
+                return "the service ends"
+            if time.monotonic() > until:
+                return f"no answer within {PREPARE_SECONDS:.0f} s"
+        replies = [reply for member in asked for reply in member.replies]
+        return next((str(reply[1]) for reply in replies if reply[0] != expected), "")
+
+    def end(self) -> None:
+        """Let the workers end: after SIGTERM they answer for some seconds more, though they say that they will not."""
+        seconds = DRAIN_SECONDS if self.stop_number == getattr(signal, "SIGTERM", -1) else 0.0
+        for member in self.members:
+            with suppress(OSError):
+                member.pipe.send(("drain", seconds))
+        until = time.monotonic() + seconds + EXIT_SECONDS + SPARE_SECONDS
+        while any(member.process.is_alive() for member in self.members) and time.monotonic() < until:
+            for member in self.members:
+                member.process.join(0.05)
+            with suppress(OSError, EOFError):
+                self.listen_to_members(0.0)
+        for member in self.members:
+            if member.process.is_alive():
+                member.process.kill()
+                member.process.join()
+            self.forget(member)
+
+    def signals(self) -> "SignalsCaught":
+        """Return the context in which signals are orders."""
+        return SignalsCaught(self)
+
+
+class SignalsCaught:
+    """A context in which Ctrl-C and SIGTERM end a service, a second one at once, and SIGHUP reloads its models."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+
+    def __enter__(self) -> None:
+        self.before = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        if hasattr(signal, "SIGHUP"):
+            self.before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self.reload)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def stop(self, number: int, _: FrameType | None) -> None:
+        if self.supervisor.stop_number:
+            for member in self.supervisor.members:
+                member.process.kill()
+            os._exit(128 + number)
+        self.supervisor.stop_number = number
+
+    def reload(self, *_: object) -> None:
+        self.supervisor.wants_reload = True
+
+
+def raise_file_limit() -> None:
+    """Allow as many connections as the system lets this user have."""
+    if os.name == "nt":  # which has no such limit
+        return
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
