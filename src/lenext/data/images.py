@@ -137,8 +137,7 @@ class OpenedImage:
         height, width = self.size
         with self.decoder_errors(), self.image:
             adjusted = decode_upright(self.image, channels, self.adjust)
-            tag = self.image.getexif().get(ORIENTATION_TAG, 1)
-            orientation = tag if isinstance(tag, int) else 1
+            orientation = read_orientation(self.image)
             pixels = np.array(resize(adjusted, height, width, fit))
         is_turned = orientation > 4  # by 90 degrees
         file_size = (self.file_width, self.file_height) if is_turned else (self.file_height, self.file_width)
@@ -168,8 +167,15 @@ def prepare_decoder(image: Image.Image, size: Size, adjust: Adjust | None) -> No
 
 def decode_upright(image: Image.Image, channels: int, adjust: Adjust | None) -> Image.Image:
     """Decode an open image, turn it upright, and convert it to grey or RGB; then adjust it."""
-    converted = to_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+    upright = image if read_orientation(image) <= 1 else ImageOps.exif_transpose(image)  # which copies in any case
+    converted = to_mode(upright, "L" if channels == 1 else "RGB")
     return adjust(converted) if adjust else converted
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image; 1, upright, where it has none."""
+    tag = image.getexif().get(ORIENTATION_TAG, 1)
+    return tag if isinstance(tag, int) else 1
 
 
 def to_pixels(

@@ -117,6 +117,7 @@ def open_onnxruntime(model: bytes) -> Session:
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with engine_errors("onnxruntime"):
         session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name

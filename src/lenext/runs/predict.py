@@ -156,8 +156,9 @@ def make_predictions(
         adjustment: How the images were changed; None if they were not.
         engine: What has computed them.
     """
-    ranked = scores.probabilities.sort(dim=1, descending=True, stable=True)
-    ranks = ranked.values[:, :top].tolist(), ranked.indices[:, :top].tolist()
+    probabilities = scores.probabilities.numpy()
+    order = probabilities.argmax(1)[:, None] if top == 1 else (-probabilities).argsort(1, kind="stable")[:, :top]
+    ranks = np.take_along_axis(probabilities, order, 1).tolist(), order.tolist()
     for name, image, size, is_unlike, values, labels in zip(
         names, pixels.numpy(), file_sizes, scores.unlike, *ranks, strict=True
     ):

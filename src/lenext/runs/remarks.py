@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lenext.data.adjustment import Adjustment, is_inverted
+from lenext.data.adjustment import Adjustment, is_inverted, median
 from lenext.data.images import Size
 from lenext.data.preprocessing import Preprocessing
 
@@ -39,14 +39,15 @@ def remarks_on(
     remarks = []
     if probability < UNSURE:
         remarks.append(f"unsure: {probability:.0%} for the most probable class")
-    brightness, deviation = prepare.brightness, float(np.mean(prepare.normalization.std))
+    brightness, deviation = prepare.brightness, sum(prepare.normalization.std) / len(prepare.normalization.std)
     image = pixels.transpose(1, 2, 0)
+    mean = float(pixels.mean()) / 255
     is_digit = DIGITS.issuperset(classes)
     if is_digit and prepare.channels == 1 and is_inverted(image, brightness):
         kind = "bright" if brightness < 0.5 else "dark"
         remarks.append(f"a {kind} background, unlike the training images; --invert auto, or --digit for a drawn digit")
-    elif abs(image.mean() / 255 - brightness) > MAX_DEVIATIONS * deviation:
-        remarks.append(f"its brightness is {image.mean() / 255:.0%}, that of the training images {brightness:.0%}")
+    elif abs(mean - brightness) > MAX_DEVIATIONS * deviation:
+        remarks.append(f"its brightness is {mean:.0%}, that of the training images {brightness:.0%}")
     elif is_digit and not (adjustment and adjustment.digit) and is_off_center(image[..., 0]):
         remarks.append("the digit is small or off-centre; --digit centres and scales it")
     height, width = file_size
@@ -62,12 +63,13 @@ def remarks_on(
 
 def is_off_center(pixels: NDArray[np.uint8]) -> bool:
     """Return whether the ink of an image (H, W) is small, or its middle far from the image's."""
-    ink = np.abs(pixels.astype(np.float64) - float(np.median(pixels)))
-    if ink.max() == 0:
+    ink = np.abs(pixels.astype(np.float32) - median(pixels))
+    most = ink.max()
+    if most == 0:
         return False
-    sides = []
+    sides, inked = [], ink > most / 3
     for axis in (0, 1):
-        used = np.flatnonzero((ink > ink.max() / 3).any(1 - axis))
+        used = np.flatnonzero(inked.any(1 - axis))
         middle = abs((used[0] + used[-1]) / 2 - (pixels.shape[axis] - 1) / 2) / pixels.shape[axis]
         if middle > MAX_OFF_CENTER:
             return True

@@ -15,14 +15,14 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from lenext.data.images import DecodedImage, OpenedImage
+from lenext.data.images import DecodedImage, OpenedImage, Size
 from lenext.foundation.errors import LenextError
 from lenext.runs.predict import Scores, make_predictions
 from lenext.serving.metrics import Metrics
@@ -255,18 +255,23 @@ class Batcher:
     def format(model: ServedModel, parts: Sequence[Part], pixels: torch.Tensor, scores: Scores) -> list[Any]:
         """Return the answers: predictions as `lenext predict --format json` prints them, or probabilities."""
         answers: list[Any] = []
-        for row, part in enumerate(parts):
-            if part.job.raw:
-                answers.append(scores.probabilities[row].numpy())
-                continue
-            assert part.decoded is not None
-            options, here = part.job.options, slice(row, row + 1)
-            (prediction,) = make_predictions(
-                [part.name], pixels[here], [part.decoded.file_size],
-                Scores(scores.probabilities[here], scores.unlike[here]), model.prepare, model.classes, options.top,
-                options.adjustment(model.prepare), model.predictor.engine,
-            )  # fmt: skip
-            answers.append(asdict(prediction))
+        start = 0
+        while start < len(parts):  # those that are asked alike, one after the other
+            options, is_raw = parts[start].job.options, parts[start].job.raw
+            end = start + 1
+            while end < len(parts) and (parts[end].job.options, parts[end].job.raw) == (options, is_raw):
+                end += 1
+            here = slice(start, end)
+            if is_raw:
+                answers += list(scores.probabilities[here].numpy())
+            else:
+                predictions = make_predictions(
+                    [part.name for part in parts[here]], pixels[here], [part_size(part) for part in parts[here]],
+                    Scores(scores.probabilities[here], scores.unlike[here]), model.prepare, model.classes, options.top,
+                    options.adjustment(model.prepare), model.predictor.engine,
+                )  # fmt: skip
+                answers += [dict(vars(prediction)) for prediction in predictions]
+            start = end
         return answers
 
     def finish(
@@ -361,3 +366,9 @@ class Batcher:
         """End the threads; what they compute is lost."""
         for pool in (self.engine, self.decoders, self.large_decoder, self.explainer):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def part_size(part: Part) -> Size:
+    """Return the (height, width) that an image has in its file."""
+    assert part.decoded is not None
+    return part.decoded.file_size

@@ -55,7 +55,6 @@ def run_worker(
     gc.collect()
     gc.freeze()  # what is loaded stays
     asyncio.run(Worker(settings, models, metrics, listening, pipe).run())
-    os._exit(0)  # threads of engines and decoders may be at work still
 
 
 def describe(error: Exception) -> str:
