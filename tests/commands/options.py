@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from lenext.cli.app import app
 from lenext.verbs import VERBS
 
-SERVING = ("studio",)
+SERVING = ("studio", "serve")
 """Verbs that run until they are stopped; tests of their own have their options."""
 
 

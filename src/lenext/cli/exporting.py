@@ -13,10 +13,14 @@ def export(
     model: Annotated[str, Parameter(help="Folder of a run, a .safetensors weights file, or a network name.")],
     /,
     *,
-    out: Annotated[str, Parameter(help="The file (default: RUN/exports/RUN.onnx).")] = "",
+    out: Annotated[str, Parameter(help="The file (default: RUN/exports/RUN.onnx); with --for a folder.")] = "",
     format: Annotated[
         Literal["onnx", "openvino", "pt2"], Parameter(help="ONNX, OpenVINO's .xml and .bin, or torch.export's program.")
     ] = "onnx",
+    server: Annotated[
+        Literal["kserve", "triton", "ovms"] | None,
+        Parameter(name="--for", help="Write a model repository for such a server into --out."),
+    ] = None,
     network_only: Annotated[
         bool, Parameter(negative="", help="Leave preprocessing out; it is written into the metadata instead.")
     ] = False,
@@ -44,7 +48,8 @@ def export(
     from lenext.workflows.export import export as work
 
     work(
-        model, out=out, format=format, network_only=network_only, int8=int8, weights=weights, network=network,
+        model, out=out, format=format, server=server, network_only=network_only, int8=int8, weights=weights,
+        network=network,
         pretrained=pretrained, verify_with=verify_with, unverified=unverified, licence=licence, data_dir=data_dir,
         offline=offline,
     )  # fmt: skip

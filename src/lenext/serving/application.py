@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope, Send
 
 from lenext import __version__
@@ -37,11 +37,15 @@ PACKAGE = "lenext.serving"
 JSON, PREDICT, INFER = "application/json", "/predict", "/v2/models/{name}/infer"
 OPEN = ("/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready")
 """What needs no key: it tells nothing about the models."""
-WATCH_SECONDS = 0.2  # after which a client that waits is watched, as it may vanish
+WATCH_SECONDS = 0.2  # between two looks at the clients that wait, as they may vanish
 LARGE_BODY_BYTES = 1 << 16  # taken apart in a thread
 CLIENT_GONE = 499  # as nginx counts it
 MAX_ID_CHARACTERS = 100
-BASE_HEADERS = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+PLAIN_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+PAGE_HEADERS = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
+Head = Mapping[str, str]
+"""The headers of a request, by their names in small letters."""
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 STATUS_OF = {
     RunError: HTTPStatus.NOT_FOUND, WrongTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     LenextError: HTTPStatus.BAD_REQUEST,
@@ -69,7 +73,7 @@ class Answer:
 
 def json_answer(content: Any, status: int = HTTPStatus.OK, **noted: Any) -> Answer:
     """Return an answer in JSON; what is no valid text, as the name of a class may be, has `?`."""
-    return Answer(status, json.dumps(content, ensure_ascii=False).encode(errors="replace"), noted=noted)
+    return Answer(status, ENCODER.encode(content).encode(errors="replace"), noted=noted)
 
 
 class Service:
@@ -92,7 +96,8 @@ class Service:
         self.batcher = Batcher(settings.threads, settings.queue, metrics)
         self.log = RequestLog(settings.request_log)
         self.max_images = min(MAX_IMAGES, settings.queue)
-        self.is_ready = True
+        self.is_ready, self.is_local = True, settings.is_local
+        self.waiting: dict[Job, Receive] = {}
         self.reading_bytes = 0
         self.routes: dict[str, tuple[str, Callable[[Scope], Answer]]] = {
             "/": ("GET", lambda _: self.send_page("serve.html")),
@@ -111,7 +116,8 @@ class Service:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             return
-        began, headers = time.perf_counter(), Headers(scope=scope)
+        began = time.perf_counter()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         route = find_route(scope["path"])
         try:
             self.admit(scope, headers)
@@ -136,7 +142,7 @@ class Service:
             answer = error_answer(HTTPStatus.INTERNAL_SERVER_ERROR, words)
         await self.send(scope, headers, send, answer, route, began)
 
-    async def send(self, scope: Scope, headers: Headers, send: Send, answer: Answer, route: str, began: float) -> None:
+    async def send(self, scope: Scope, headers: Head, send: Send, answer: Answer, route: str, began: float) -> None:
         """Count, log and send an answer."""
         seconds = time.perf_counter() - began
         self.metrics.count_request(route, answer.status, seconds)
@@ -152,7 +158,7 @@ class Service:
         sent = [
             (b"content-type", answer.media_type.encode()), (b"content-length", str(len(answer.body)).encode()),
             *((key.encode(), value.encode("latin-1", "replace")) for key, value in answer.headers.items()),
-            *BASE_HEADERS,
+            *(PLAIN_HEADERS if answer.media_type == JSON else PAGE_HEADERS),
         ]  # fmt: skip
         if origin := self.allowed_origin(headers):
             sent = [each for each in sent if each[0] != b"cross-origin-resource-policy"]
@@ -163,10 +169,10 @@ class Service:
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
-    def admit(self, scope: Scope, headers: Headers) -> None:
+    def admit(self, scope: Scope, headers: Head) -> None:
         """Raise RefusedError for a request that must not be answered."""
         settings = self.settings
-        if settings.is_local and not is_local(headers):
+        if self.is_local and not is_local(scope):
             raise RefusedError(HTTPStatus.FORBIDDEN, f"this service answers only as one of {', '.join(LOCAL_NAMES)}")
         is_navigation = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         if is_cross_site(headers) and not is_navigation and not self.allowed_origin(headers):
@@ -180,14 +186,14 @@ class Service:
                     HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong", {"www-authenticate": "Bearer"}
                 )
 
-    def allowed_origin(self, headers: Headers) -> str:
+    def allowed_origin(self, headers: Head) -> str:
         """Return the origin of another site's page that may ask; empty for none."""
         if not self.settings.origins:
             return ""
         origin = headers.get("origin", "")
         return origin if origin in self.settings.origins or "*" in self.settings.origins else ""
 
-    async def respond(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
+    async def respond(self, scope: Scope, headers: Head, receive: Receive) -> Answer:
         """Return the answer to an admitted request."""
         path, method = scope["path"], scope["method"]
         if method == "OPTIONS" and self.allowed_origin(headers) and "access-control-request-method" in headers:
@@ -217,7 +223,7 @@ class Service:
             raise RunError(unknown_name("model", name[:200], self.models))
         return self.models[name]
 
-    async def predict(self, scope: Scope, headers: Headers, receive: Receive) -> Answer:
+    async def predict(self, scope: Scope, headers: Head, receive: Receive) -> Answer:
         """Answer with the predictions of the images in a request, as `lenext predict --format json` prints them."""
         query = scope["query_string"]
         name, options = read_options(QueryParams(query)) if query else ("", DEFAULTS)
@@ -233,7 +239,7 @@ class Service:
         answer.headers = {"x-model": model.name, "x-model-version": model.version}
         return answer
 
-    async def answer_about_model(self, parts: Sequence[str], method: str, headers: Headers, receive: Receive) -> Answer:
+    async def answer_about_model(self, parts: Sequence[str], method: str, headers: Head, receive: Receive) -> Answer:
         """Answer what the Open Inference Protocol asks of a model: its metadata, whether it is ready, inference."""
         name, *rest = parts
         model = self.find_model(name or "?")
@@ -252,7 +258,7 @@ class Service:
             return await self.infer(model, headers, receive)
         raise RefusedError(HTTPStatus.NOT_FOUND, f"{'/'.join(rest)[:200]}: there is no such address; /docs lists them")
 
-    async def infer(self, model: ServedModel, headers: Headers, receive: Receive) -> Answer:
+    async def infer(self, model: ServedModel, headers: Head, receive: Receive) -> Answer:
         """Answer with the probabilities of all classes."""
         deadline, body = read_deadline(headers), await self.read_body(headers, receive)
 
@@ -282,12 +288,11 @@ class Service:
             asyncio.CancelledError: The client has gone.
             LenextError: An image cannot be predicted.
         """
-        loop = asyncio.get_running_loop()
-        watching: list[asyncio.Task[None]] = []
-        timers = [loop.call_later(WATCH_SECONDS, lambda: watching.append(loop.create_task(self.watch(job, receive))))]
+        loop, timer = self.batcher.loop, None
         ends = loop.time() + (deadline or 0.0)
         if deadline is not None:
-            timers.append(loop.call_at(ends, self.batcher.drop, job))
+            timer = loop.call_at(ends, self.batcher.drop, job)
+        self.waiting[job] = receive
         try:
             await job.done
         except asyncio.CancelledError:
@@ -295,18 +300,26 @@ class Service:
                 raise RefusedError(HTTPStatus.GATEWAY_TIMEOUT, f"no answer within {deadline} s, as asked") from None
             raise
         finally:
-            for timer in timers:
+            del self.waiting[job]
+            if timer:
                 timer.cancel()
-            for task in watching:
-                task.cancel()
 
-    async def watch(self, job: Job, receive: Receive) -> None:
-        """Forget a request when its client goes."""
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            self.batcher.drop(job)
+    async def watch_clients(self) -> None:
+        """Forget the requests whose clients have gone; of those that wait for long only, as most are answered soon."""
+        watching: dict[Job, asyncio.Task[Message]] = {}
+        before: set[Job] = set()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for job in watching.keys() - self.waiting.keys():
+                watching.pop(job).cancel()
+            for job in before & self.waiting.keys() - watching.keys():
+                watching[job] = asyncio.ensure_future(self.waiting[job]())
+            for job, task in watching.items():
+                if task.done() and task.result()["type"] == "http.disconnect":
+                    self.batcher.drop(job)
+            before = set(self.waiting)
 
-    async def read_body(self, headers: Headers, receive: Receive) -> bytes:
+    async def read_body(self, headers: Head, receive: Receive) -> bytes:
         """Return the body of a request.
 
         Raises:

@@ -267,8 +267,8 @@ class Batcher:
             else:
                 predictions = make_predictions(
                     [part.name for part in parts[here]], pixels[here], [part_size(part) for part in parts[here]],
-                    Scores(scores.probabilities[here], scores.unlike[here]), model.prepare, model.classes, options.top,
-                    options.adjustment(model.prepare), model.predictor.engine,
+                    Scores(scores.probabilities[here], scores.unlike[here]), options.preprocessing(model.prepare),
+                    model.classes, options.top, options.adjustment(model.prepare), model.predictor.engine,
                 )  # fmt: skip
                 answers += [dict(vars(prediction)) for prediction in predictions]
             start = end

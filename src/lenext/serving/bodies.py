@@ -3,11 +3,11 @@
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from python_multipart import create_form_parser
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import Headers
 
 from lenext.foundation.errors import DataError
 from lenext.serving.settings import MAX_BODY_BYTES
@@ -21,7 +21,7 @@ class WrongTypeError(DataError):
     """A body of a type that is not read."""
 
 
-def read_images(headers: Headers, body: bytes, max_images: int) -> list[tuple[str, bytes]]:
+def read_images(headers: Mapping[str, str], body: bytes, max_images: int) -> list[tuple[str, bytes]]:
     """Return the images in a body: what each is called, and the bytes of its file.
 
     Args:
@@ -69,7 +69,7 @@ def decode_base64(text: str, name: str) -> bytes:
         raise DataError(f"{name}: not base64 ({error})") from error
 
 
-def read_form(headers: Headers, body: bytes, max_images: int) -> list[tuple[str, bytes]]:
+def read_form(headers: Mapping[str, str], body: bytes, max_images: int) -> list[tuple[str, bytes]]:
     """Return the files of a form, named as the client names them."""
     images: list[tuple[str, bytes]] = []
 

@@ -115,7 +115,7 @@ class ServedModel:
 
     def decode(self, opened: OpenedImage, options: PredictOptions) -> DecodedImage:
         """Decode an image as `predict` does. Raises DataError."""
-        return opened.decode(self.prepare.channels, options.fit_of(self.prepare))
+        return opened.decode(self.prepare.channels, options.preprocessing(self.prepare).stored_fit)
 
     def resize_pixels(self, pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> DecodedImage:
         """Return decoded pixels (C, H, W) as stored for the network."""

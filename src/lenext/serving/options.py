@@ -1,14 +1,14 @@
 """The options of one request: those of `lenext predict`, in its address, and a deadline, in a header."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import QueryParams
 
 from lenext.data.adjustment import Adjustment, Invert, PredictFit
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, unknown_name
-from lenext.foundation.settings import Fit, convert
+from lenext.foundation.settings import convert
 from lenext.serving.settings import MAX_DEADLINE_SECONDS
 from lenext.workflows.predict import make_adjustment
 
@@ -40,9 +40,9 @@ class PredictOptions:
         """Return how an image is changed before it is resized."""
         return make_adjustment(prepare, self.invert, self.digit, self.fit)
 
-    def fit_of(self, prepare: Preprocessing) -> Fit:
-        """Return how an image is resized."""
-        return self.fit if self.fit in ("crop", "pad") else prepare.stored_fit
+    def preprocessing(self, prepare: Preprocessing) -> Preprocessing:
+        """Return the preprocessing with the fit that is asked for."""
+        return replace(prepare, stored_fit=self.fit) if self.fit in ("crop", "pad") else prepare
 
 
 DEFAULTS = PredictOptions()
@@ -85,7 +85,7 @@ def read_top(values: Mapping[str, str]) -> int:
     return int(text)
 
 
-def read_deadline(headers: Headers) -> float | None:
+def read_deadline(headers: Mapping[str, str]) -> float | None:
     """Return the seconds in which a client wants its answer; None where it waits. Raises ConfigurationError."""
     text = headers.get(DEADLINE)
     if text is None:

@@ -31,6 +31,12 @@ class RequestLog:
         except OSError as error:
             raise RunError(f"{target}: cannot be written ({error.strerror})") from error
 
+    def close(self) -> None:
+        """Close it."""
+        if self.file > 1:
+            os.close(self.file)
+        self.file = -1
+
     def write(self, **values: Any) -> None:
         """Append a line; one system call, so that lines of several processes do not mix."""
         if self.file < 0:

@@ -23,6 +23,7 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.streams import write_error, write_out
 from lenext.serving.copies import copy_model
 from lenext.serving.metrics import forget_worker
+from lenext.serving.request_log import RequestLog
 from lenext.serving.settings import DRAIN_SECONDS, EXIT_SECONDS, HANGING_SECONDS, ServiceSettings, Source
 from lenext.serving.worker import run_worker
 from lenext.web.listening import listen
@@ -85,6 +86,7 @@ class Supervisor:
         """
         for package in SERVE:
             require(package, "serve", "serve")
+        RequestLog(self.settings.request_log).close()  # a file that cannot be written is said at once
         listening = listen(self.settings.host, (self.settings.port,))
         raise_file_limit()
         with (

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.datastructures import Headers
 
 from lenext.foundation.errors import DataError
 from lenext.serving.bodies import decode_base64
@@ -53,7 +52,7 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def read_request(headers: Headers, body: bytes, model: ServedModel, max_images: int) -> InferRequest:
+def read_request(headers: Mapping[str, str], body: bytes, model: ServedModel, max_images: int) -> InferRequest:
     """Read a request for inference.
 
     Args:
@@ -83,7 +82,7 @@ def read_request(headers: Headers, body: bytes, model: ServedModel, max_images: 
     return InferRequest(identity, images, read_outputs(content.get("outputs"), wants_bytes))
 
 
-def read_split(headers: Headers, length: int) -> int:
+def read_split(headers: Mapping[str, str], length: int) -> int:
     """Return where the JSON of a body ends."""
     text = headers.get(BINARY_HEADER)
     if text is None:

@@ -119,11 +119,12 @@ class Worker:
         if hasattr(signal, "SIGTERM") and os.name != "nt":
             self.loop.add_signal_handler(signal.SIGTERM, self.drain, DRAIN_SECONDS)
         threading.Thread(target=self.take_orders, daemon=True).start()
-        beats = asyncio.create_task(self.beat())
+        tasks = [asyncio.create_task(each) for each in (self.beat(), self.service.watch_clients())]
         self.metrics.workers.set(1)
         report(self.pipe, "ready", {name: [each.version, each.predictor.engine] for name, each in self.models.items()})
         await self.server.serve(sockets=[self.listening])
-        beats.cancel()
+        for task in tasks:
+            task.cancel()
         self.metrics.workers.set(0)
         self.service.batcher.close()
 

@@ -94,7 +94,7 @@ class Guard:
 
 def refuse_origin(scope: Scope, headers: Headers) -> str:
     """Return why a request is refused by where it comes from and whom it asks; empty when it is not."""
-    if not is_local(headers):
+    if not is_local(scope):
         return f"the studio answers only as one of {', '.join(LOCAL_NAMES)}"
     origin = headers.get("origin")
     if origin is not None and origin != f"{scope['scheme']}://{headers['host']}":

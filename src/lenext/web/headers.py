@@ -1,10 +1,10 @@
 """Headers: those that every answer has, and what those of a request say about where it comes from."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 HEADERS: Mapping[str, str] = {
@@ -43,17 +43,18 @@ def page_policy(script_hashes: tuple[str, ...] = ()) -> str:
     )
 
 
-def is_local(headers: Headers) -> bool:
+def is_local(scope: Scope) -> bool:
     """Return whether a request is addressed to this machine by its own name; a page may let its name lead here."""
-    hosts = headers.getlist("host")
-    return len(hosts) == 1 and host_name(hosts[0]) in LOCAL_NAMES
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return len(hosts) == 1 and host_name(hosts[0].decode("latin-1")) in LOCAL_NAMES
 
 
-def is_cross_site(headers: Headers) -> bool:
+def is_cross_site(headers: Mapping[str, str]) -> bool:
     """Return whether a browser sends a request for a page of another site or origin."""
     return headers.get("sec-fetch-site") in ("cross-site", "same-site")
 
 
+@lru_cache(maxsize=64)
 def host_name(host: str) -> str:
     """Return the name in a Host header, without its port; empty for a malformed one."""
     try:

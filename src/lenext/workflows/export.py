@@ -12,6 +12,7 @@ from lenext.exporting.engines import Session, open_onnxruntime, versions_of_expo
 from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
 from lenext.exporting.onnx_file import Facts, sign, weights_digest
 from lenext.exporting.quantization import Gate, measure_gate, quantize
+from lenext.exporting.repositories import MODEL, VERSION, Server, repository_files
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError, prepared_session, verify
 from lenext.foundation.errors import ConfigurationError, RunError
@@ -23,7 +24,7 @@ from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
 from lenext.runs.layout import SELF_TEST_SUFFIX
 from lenext.workflows.context import Context
-from lenext.workflows.export_source import Source, choose_path, open_source
+from lenext.workflows.export_source import Source, choose_path, choose_repository, open_source
 from lenext.workflows.open_weights import StoredWeights
 from lenext.workflows.report import Report
 
@@ -53,6 +54,7 @@ def export(
     *,
     out: str | Path = "",
     format: Format = "onnx",
+    server: Server | None = None,
     network_only: bool = False,
     int8: bool = False,
     weights: StoredWeights | None = None,
@@ -75,6 +77,8 @@ def export(
         model: A run, its folder, a file of weights, the name of a network with `pretrained`, or any module.
         out: The file; by default in the run's folder `exports`, beside the weights, or in the working folder.
         format: `onnx`, `openvino` (an .xml and a .bin) or `pt2` (torch.export).
+        server: `triton`, `ovms` or `kserve`: `out` is then a folder, the model repository of such a server, which
+            gets the ONNX file and what the server needs beside it.
         network_only: Whether preprocessing is left out, for services that do it themselves.
         int8: Whether the network is quantized; the file is written only if it stays as good and becomes faster here.
         weights: Which of a run's weights; None for the best.
@@ -94,6 +98,9 @@ def export(
         LenextError: The network cannot be exported, or there are no images to verify with.
     """
     convert("format", format, Format)
+    convert("server", server, Server | None)
+    if server and format != "onnx":
+        raise ConfigurationError(f"format={format}: a model repository for {server} has ONNX; leave the format out")
     if int8 and (unverified or verify_with or network_only or format != "onnx"):
         raise ConfigurationError(
             "int8: it is ONNX, from pixels, judged on the validation images; leave other options out"
@@ -105,7 +112,12 @@ def export(
             model, weights, network, pretrained, classes, preprocessing, str(verify_with), unverified,
             Context(data_dir, offline),
         )  # fmt: skip
-        path = choose_path(model, source, str(out), format, int8=int8)
+        name = source.name + ("-int8" if int8 else "")
+        if server:
+            repository = choose_repository(source, str(out), f"{name}-{server}")
+            path = repository / name / VERSION / MODEL
+        else:
+            path = choose_path(model, source, str(out), format, name)
         console.print(f"exporting {source.name} to {path}")
         prepare = source.description.preprocessing
         candidate = make_candidate(format, source.network, prepare, network_only=network_only)
@@ -120,6 +132,10 @@ def export(
             console.print(checked)
             facts = replace(facts, verification=gate.to_metadata())
         exported = write(candidate, path, source, facts, verification, checked)
+        if server:
+            for each, content in repository_files(server, name, facts).items():
+                write_atomic(repository / each, content)
+            console.print(f"model repository for {server}: {repository}")
         console.print(f"{path.stat().st_size / 1e6:,.2f} MB; model card: {exported.card}")
     return exported
 

@@ -133,19 +133,32 @@ def open_images(opened: OpenedRun | None, prepare: Preprocessing, folder: str) -
     return data.train, "the training images"
 
 
-def choose_path(model: object, source: Source, out: str, format: Format, *, int8: bool) -> Path:
+def choose_path(model: object, source: Source, out: str, format: Format, name: str) -> Path:
     """Return the path of the file."""
-    suffix, name = SUFFIXES[format], source.name + ("-int8" if int8 else "")
+    suffix = SUFFIXES[format]
     if out:
         path = expand_path(out)
         if path.suffix.lower() != suffix or path.name.startswith("."):
             raise ConfigurationError(f"out={out}: a file of the format {format} ends in {suffix}")
         return path
     if source.run:
-        folder = source.run.path / "exports"
-        for link in (folder, *folder.glob("*")):
-            if link.is_symlink():
-                raise RunError(f"{link}: a link, but a run writes only into its own folder; remove it, or give --out")
-        return folder / f"{name}{suffix}"
+        return own_exports(source.run) / f"{name}{suffix}"
     folder = expand_path(model).parent if isinstance(model, str | Path) and expand_path(model).is_file() else Path()
     return folder / f"{name}{suffix}"
+
+
+def own_exports(run: Run) -> Path:
+    """Return the folder of a run's exports. Raises RunError where it leads elsewhere."""
+    folder = run.path / "exports"
+    for link in (folder, *folder.glob("*")):
+        if link.is_symlink():
+            raise RunError(f"{link}: a link, but a run writes only into its own folder; remove it, or give --out")
+    return folder
+
+
+def choose_repository(source: Source, out: str, name: str) -> Path:
+    """Return the folder of a model repository. Raises ConfigurationError where it is a file."""
+    folder = expand_path(out) if out else (own_exports(source.run) if source.run else Path()) / name
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"out={out}: a file; a model repository is a folder")
+    return folder
