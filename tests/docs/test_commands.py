@@ -31,6 +31,7 @@ NOT_RUN = {
     "--install-completion": "changes the user's shell; has its test",
     "--budget": "minutes, and has its test",
     "--runtime ort": "downloads onnxruntime-web, and has its tests",
+    "lenext serve": "runs until it is stopped, and has its tests",
     "lenext studio": "runs until it is stopped, and has its tests",
     "--corrections": "needs the decisions of an audit, and has its tests",
     "--int8": "needs a run on CIFAR-10, and has its test",

@@ -1,5 +1,6 @@
 """The description of the service's addresses, as OpenAPI 3.1 has it, and a page that shows it."""
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from html import escape
@@ -252,10 +253,10 @@ def docs_page() -> bytes:
         ]  # fmt: skip
         for kind, content in operation.get("requestBody", {}).get("content", {}).items():
             rows.append((f"<code>{escape(kind)}</code>", "body", describe_schema(content["schema"]), ""))
-        answers = [(status, escape(answer["description"])) for status, answer in sorted(operation["responses"].items())]
+        answers = [(status, inline(answer["description"])) for status, answer in sorted(operation["responses"].items())]
         parts.append(
             f"<section><h2><span>{method.upper()}</span> <code>{escape(path)}</code></h2>"
-            f"<p>{escape(operation['summary'])}</p>"
+            f"<p>{inline(operation['summary'])}</p>"
             + (table(("parameter", "in", "values", ""), rows) if rows else "")
             + f"<details><summary>answers</summary>{table(('status', ''), answers)}</details></section>"
         )
@@ -268,6 +269,11 @@ def docs_page() -> bytes:
         "</html>"
     )
     return page.encode()
+
+
+def inline(text: str) -> str:
+    """Return text as HTML, with code between backticks."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(text))
 
 
 def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

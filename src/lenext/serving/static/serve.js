@@ -49,7 +49,7 @@ async function drawMap(context, { png, fit }) {
   const pixels = inside.getImageData(0, 0, layer.width, layer.height);
   for (let place = 0; place < pixels.data.length; place += 4) {
     const value = pixels.data[place];
-    pixels.data.set([255, Math.max(0, 170 - value), 0, value * 0.65], place);
+    pixels.data.set([255, 150 - 0.35 * value, 0, (0.7 * value * value) / 255], place);
   }
   inside.putImageData(pixels, 0, 0);
   const choose = fit === "pad" ? Math.max : Math.min;
