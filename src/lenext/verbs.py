@@ -123,7 +123,7 @@ VERBS = {
         (
             "lenext serve runs/lenet-digits",
             "lenext serve --model digits=runs/lenet-digits --model photos=runs/resnet18/exports/resnet18.onnx",
-            'curl --data-binary @photo.jpg -H "content-type: image/jpeg" "http://127.0.0.1:8000/predict?top=3"',
+            "lenext serve resnet18 --pretrained --host 0.0.0.0 --api-key-file key",
         ),
     ),
     "studio": Verb(

@@ -12,7 +12,9 @@ import pytest
 from lenext.foundation.errors import DataError
 from lenext.runs.predict import Scores
 from lenext.serving import batching
-from lenext.serving.batching import Batcher, FullError
+from lenext.serving.batching import Batcher
+from lenext.serving.computing import SMALL_PIXELS
+from lenext.serving.jobs import FullError
 from lenext.serving.models import ServedModel
 from lenext.serving.options import PredictOptions
 from lenext.serving.settings import ServiceSettings, Source
@@ -161,7 +163,7 @@ def test_large_images_are_decoded_elsewhere_and_hold_up_nobody(
 
     def wait_and_decode(opened: Any, options: PredictOptions) -> Any:
         threads.add(threading.current_thread().name.split("_")[0])
-        if opened.pixel_count > batching.SMALL_PIXELS:
+        if opened.pixel_count > SMALL_PIXELS:
             assert go.wait(60)
         return decode(opened, options)
 

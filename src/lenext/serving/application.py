@@ -4,12 +4,9 @@
 """
 
 import asyncio
-import hmac
-import json
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -22,58 +19,27 @@ from lenext import __version__
 from lenext.data.images import DecodedImage
 from lenext.foundation.errors import LenextError, RunError, unknown_name
 from lenext.serving import tensors
-from lenext.serving.batching import Batcher, FullError, Job
-from lenext.serving.bodies import WrongTypeError, read_images
+from lenext.serving.answers import Answer, Head, RefusedError, check_method, error_answer, json_answer, status_of
+from lenext.serving.batching import Batcher
+from lenext.serving.bodies import read_images
+from lenext.serving.guard import OPEN, Guard
+from lenext.serving.jobs import FullError, Job
 from lenext.serving.metrics import Metrics
 from lenext.serving.models import ServedModel
 from lenext.serving.openapi import describe_service, docs_page
 from lenext.serving.options import DEFAULTS, read_deadline, read_options
+from lenext.serving.reading import BodyReader
 from lenext.serving.request_log import RequestLog
-from lenext.serving.settings import BODY_SECONDS, MAX_BODY_BYTES, MAX_IMAGES, ServiceSettings
-from lenext.web.headers import HEADERS, LOCAL_NAMES, is_cross_site, is_local, page_policy
+from lenext.serving.settings import MAX_IMAGES, ServiceSettings
+from lenext.web.headers import page_policy
 from lenext.web.pages import content_of
 
 PACKAGE = "lenext.serving"
-JSON, PREDICT, INFER = "application/json", "/predict", "/v2/models/{name}/infer"
-OPEN = ("/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready")
-"""What needs no key: it tells nothing about the models."""
+PREDICT, INFER = "/predict", "/v2/models/{name}/infer"
 WATCH_SECONDS = 0.2  # between two looks at the clients that wait, as they may vanish
 LARGE_BODY_BYTES = 1 << 16  # taken apart in a thread
 CLIENT_GONE = 499  # as nginx counts it
 MAX_ID_CHARACTERS = 100
-PLAIN_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
-PAGE_HEADERS = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-Head = Mapping[str, str]
-"""The headers of a request, by their names in small letters."""
-ENCODER = json.JSONEncoder(ensure_ascii=False)
-STATUS_OF = {
-    RunError: HTTPStatus.NOT_FOUND, WrongTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    LenextError: HTTPStatus.BAD_REQUEST,
-}  # fmt: skip
-
-
-class RefusedError(LenextError):
-    """A request that is refused with a status of its own."""
-
-    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status, self.headers = status, headers or {}
-
-
-@dataclass
-class Answer:
-    """What a request is answered with."""
-
-    status: int
-    body: bytes
-    media_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    noted: Mapping[str, Any] = field(default_factory=dict)
-
-
-def json_answer(content: Any, status: int = HTTPStatus.OK, **noted: Any) -> Answer:
-    """Return an answer in JSON; what is no valid text, as the name of a class may be, has `?`."""
-    return Answer(status, ENCODER.encode(content).encode(errors="replace"), noted=noted)
 
 
 class Service:
@@ -96,9 +62,9 @@ class Service:
         self.batcher = Batcher(settings.threads, settings.queue, metrics)
         self.log = RequestLog(settings.request_log)
         self.max_images = min(MAX_IMAGES, settings.queue)
-        self.is_ready, self.is_local = True, settings.is_local
+        self.guard, self.is_ready = Guard(settings), True
         self.waiting: dict[Job, Receive] = {}
-        self.reading_bytes = 0
+        self.bodies = BodyReader(self.batcher.check_room)
         self.routes: dict[str, tuple[str, Callable[[Scope], Answer]]] = {
             "/": ("GET", lambda _: self.send_page("serve.html")),
             "/docs": ("GET", lambda _: self.send_docs()),
@@ -120,7 +86,7 @@ class Service:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         route = find_route(scope["path"])
         try:
-            self.admit(scope, headers)
+            self.guard.admit(scope, headers)
             answer = await self.respond(scope, headers, receive)
         except asyncio.CancelledError:
             answer = Answer(CLIENT_GONE, b"")
@@ -130,8 +96,7 @@ class Service:
         except RefusedError as error:
             answer = error_answer(error.status, str(error), error.headers)
         except LenextError as error:
-            status = next(status for kind, status in STATUS_OF.items() if isinstance(error, kind))
-            answer = error_answer(status, str(error))
+            answer = error_answer(status_of(error), str(error))
         except MemoryError:
             self.metrics.count_refusal("memory")
             words = "there is no memory left; come again"
@@ -155,12 +120,8 @@ class Service:
             )  # fmt: skip
         if answer.status == CLIENT_GONE:
             return
-        sent = [
-            (b"content-type", answer.media_type.encode()), (b"content-length", str(len(answer.body)).encode()),
-            *((key.encode(), value.encode("latin-1", "replace")) for key, value in answer.headers.items()),
-            *(PLAIN_HEADERS if answer.media_type == JSON else PAGE_HEADERS),
-        ]  # fmt: skip
-        if origin := self.allowed_origin(headers):
+        sent = answer.encoded_headers()
+        if origin := self.guard.allowed_origin(headers):
             sent = [each for each in sent if each[0] != b"cross-origin-resource-policy"]
             sent += [(b"access-control-allow-origin", origin.encode()), (b"vary", b"origin")]
         if not self.is_ready:
@@ -169,38 +130,11 @@ class Service:
         await send({"type": "http.response.start", "status": answer.status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
 
-    def admit(self, scope: Scope, headers: Head) -> None:
-        """Raise RefusedError for a request that must not be answered."""
-        settings = self.settings
-        if self.is_local and not is_local(scope):
-            raise RefusedError(HTTPStatus.FORBIDDEN, f"this service answers only as one of {', '.join(LOCAL_NAMES)}")
-        is_navigation = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if is_cross_site(headers) and not is_navigation and not self.allowed_origin(headers):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site; see --origin")
-        path = scope["path"]
-        if settings.api_key and path not in OPEN and not path.startswith("/static/") and scope["method"] != "OPTIONS":
-            kind, _, token = headers.get("authorization", "").partition(" ")
-            given = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(errors="replace"), settings.api_key.encode()):
-                raise RefusedError(
-                    HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong", {"www-authenticate": "Bearer"}
-                )
-
-    def allowed_origin(self, headers: Head) -> str:
-        """Return the origin of another site's page that may ask; empty for none."""
-        if not self.settings.origins:
-            return ""
-        origin = headers.get("origin", "")
-        return origin if origin in self.settings.origins or "*" in self.settings.origins else ""
-
     async def respond(self, scope: Scope, headers: Head, receive: Receive) -> Answer:
         """Return the answer to an admitted request."""
         path, method = scope["path"], scope["method"]
-        if method == "OPTIONS" and self.allowed_origin(headers) and "access-control-request-method" in headers:
-            return Answer(HTTPStatus.NO_CONTENT, b"", headers={
-                "access-control-allow-methods": "GET, POST", "access-control-max-age": "600",
-                "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-timeout",
-            })  # fmt: skip
+        if method == "OPTIONS" and (leave := self.guard.give_leave(headers)):
+            return leave
         if path == PREDICT:
             check_method(method, "POST")
             return await self.predict(scope, headers, receive)
@@ -230,7 +164,7 @@ class Service:
         model, deadline = self.find_model(name), read_deadline(headers)
         if options.explain:
             model.check_explained()
-        body = await self.read_body(headers, receive)
+        body = await self.bodies.read_body(headers, receive)
         images = await off_loop(read_images, headers, body, self.max_images, size=len(body))
         del body
         job = self.batcher.submit(model, images, options)
@@ -260,7 +194,7 @@ class Service:
 
     async def infer(self, model: ServedModel, headers: Head, receive: Receive) -> Answer:
         """Answer with the probabilities of all classes."""
-        deadline, body = read_deadline(headers), await self.read_body(headers, receive)
+        deadline, body = read_deadline(headers), await self.bodies.read_body(headers, receive)
 
         def read() -> tuple[tensors.InferRequest, list[tuple[str, bytes | DecodedImage]]]:
             request = tensors.read_request(headers, body, model, self.max_images)
@@ -319,51 +253,6 @@ class Service:
                     self.batcher.drop(job)
             before = set(self.waiting)
 
-    async def read_body(self, headers: Head, receive: Receive) -> bytes:
-        """Return the body of a request.
-
-        Raises:
-            RefusedError: It is too large, or takes too long.
-            FullError: Too many bytes are held already.
-        """
-        length = headers.get("content-length")
-        if length is not None and length.isdecimal() and int(length[:12]) > MAX_BODY_BYTES:
-            raise too_large()
-        message = await receive()  # most bodies are here already
-        body = message.get("body", b"")
-        if message.get("more_body"):
-            body = await self.read_rest(body, receive)
-        elif message["type"] == "http.disconnect":
-            raise asyncio.CancelledError
-        if len(body) > MAX_BODY_BYTES:
-            raise too_large()
-        return body
-
-    async def read_rest(self, first: bytes, receive: Receive) -> bytes:
-        """Return a body of several pieces."""
-        pieces, size = [first], len(first)
-        self.reading_bytes += size
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise asyncio.CancelledError
-                    piece = message.get("body", b"")
-                    pieces.append(piece)
-                    size += len(piece)
-                    self.reading_bytes += len(piece)
-                    if size > MAX_BODY_BYTES:
-                        raise too_large()
-                    self.batcher.check_room(0, self.reading_bytes)
-                    if not message.get("more_body"):
-                        return b"".join(pieces)
-        except TimeoutError:
-            words = f"the body did not come within {BODY_SECONDS:.0f} s"
-            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, words, {"connection": "close"}) from None
-        finally:
-            self.reading_bytes -= size
-
     def describe(self) -> dict[str, Any]:
         """Return the metadata of the server."""
         return {"name": "lenext", "version": __version__, "extensions": ["binary_tensor_data"]}
@@ -391,27 +280,6 @@ class Service:
 def note(job: Job) -> dict[str, Any]:
     """Return what the log says about a request's images."""
     return {"model": job.model.name, "version": job.model.version, "images": len(job.answers), "batch": job.batch}
-
-
-def error_answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Answer:
-    """Return an answer that says in one line what is wrong."""
-    answer = json_answer({"error": message}, status)
-    answer.headers = headers or {}
-    return answer
-
-
-def too_large() -> RefusedError:
-    """Return the refusal of a body that is too large; its rest is not read."""
-    return RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MAX_BODY_BYTES:,} bytes are read")
-
-
-def check_method(method: str, allowed: str) -> None:
-    """Raise RefusedError for a method that an address does not have."""
-    if method != allowed and not (method == "HEAD" and allowed == "GET"):
-        raise RefusedError(
-            HTTPStatus.METHOD_NOT_ALLOWED, f"the method is {allowed}",
-            {"allow": "GET, HEAD" if allowed == "GET" else allowed},
-        )  # fmt: skip
 
 
 def find_route(path: str) -> str:

@@ -6,96 +6,25 @@ a time, so that the memory for their pixels is bounded.
 """
 
 import asyncio
-import base64
-import io
 import math
-import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
-
-from lenext.data.images import DecodedImage, OpenedImage, Size
+from lenext.data.images import DecodedImage
 from lenext.foundation.errors import LenextError
-from lenext.runs.predict import Scores, make_predictions
+from lenext.serving.computing import answer_parts, decode_small, explain_part
+from lenext.serving.jobs import FullError, Job, Part
 from lenext.serving.metrics import Metrics
 from lenext.serving.models import ServedModel
 from lenext.serving.options import DEFAULTS, PredictOptions
 from lenext.serving.settings import MAX_HELD_BYTES
 
-SMALL_PIXELS = 128 * 128  # decoded in the thread of the engine
 LARGE_PIXELS = 4_000_000  # decoded one at a time
 RECENT_WEIGHT = 0.1  # of the newest batch in the mean time of an image
-
-
-class FullError(LenextError):
-    """A queue that has no room; the client may come again.
-
-    Attributes:
-        reason: What is full, as the metrics count it.
-        retry_seconds: When there will be room, as far as can be said.
-    """
-
-    def __init__(self, message: str, reason: str, retry_seconds: int) -> None:
-        super().__init__(message)
-        self.reason, self.retry_seconds = reason, retry_seconds
-
-
-@dataclass(eq=False)
-class Part:
-    """An image of a request.
-
-    Attributes:
-        job: The request.
-        place: The image's place in it.
-        name: What the client calls it.
-        content: The bytes of its file; empty once it is decoded.
-        opened: The image, open and not decoded, when another thread is to decode it.
-        decoded: Its pixels.
-    """
-
-    job: "Job"
-    place: int
-    name: str
-    content: bytes = b""
-    opened: OpenedImage | None = None
-    decoded: DecodedImage | None = None
-
-
-@dataclass(eq=False)
-class Job:
-    """A request: its images, and what becomes of them.
-
-    Attributes:
-        model: What computes it.
-        options: How.
-        size: Bytes that it holds.
-        answers: For each image the answer, as JSON has it; probabilities (K,) where `raw`.
-        done: Ends when all are there, or with an error.
-        raw: Whether the probabilities of all classes are the answer.
-        is_dropped: Whether nobody waits for it any more.
-        batch: The largest batch that it was part of.
-        began: When its first image was computed.
-    """
-
-    model: ServedModel
-    options: PredictOptions
-    size: int
-    answers: list[Any]
-    done: "asyncio.Future[None]"
-    raw: bool = False
-    left: int = 0
-    is_dropped: bool = False
-    batch: int = 0
-    began: float = 0.0
-    parts: list[Part] = field(default_factory=list)
 
 
 class Batcher:
@@ -120,7 +49,6 @@ class Batcher:
         self.decoders = ThreadPoolExecutor(threads, "decoder")
         self.large_decoder = ThreadPoolExecutor(1, "large-decoder")
         self.explainer = ThreadPoolExecutor(1, "explainer")
-        self.lock = threading.Lock()  # of the largest image
 
     def submit(
         self,
@@ -217,62 +145,15 @@ class Batcher:
         for part in parts:
             part.job.began = part.job.began or began
             try:
-                if part.decoded is None and not self.decode_small(part):
+                if part.decoded is None and not decode_small(part):
                     later.append(part)
                     continue
                 ready.append(part)
             except Exception as error:
                 errors.append((part, error))
-        answers = self.answer(model, ready, errors) if ready else []
+        answers = answer_parts(model, ready, errors) if ready else []
         seconds = time.perf_counter() - began
         self.loop.call_soon_threadsafe(self.finish, model, answers, errors, later, len(ready), seconds)
-
-    @staticmethod
-    def decode_small(part: Part) -> bool:
-        """Open an image, and decode it where it is small; return whether it was. Raises DataError."""
-        job = part.job
-        opened = job.model.open_image(part.name, part.content, job.options)
-        if opened.pixel_count > SMALL_PIXELS:
-            part.opened = opened
-            return False
-        part.decoded = job.model.decode(opened, job.options)
-        return True
-
-    def answer(
-        self, model: ServedModel, parts: Sequence[Part], errors: list[tuple[Part, Exception]]
-    ) -> list[tuple[Part, Any]]:
-        """Compute decoded images; where a batch fails each is tried alone, so that one does not harm the others."""
-        pixels = torch.from_numpy(np.stack([part.decoded.pixels for part in parts if part.decoded]))
-        try:
-            return list(zip(parts, self.format(model, parts, pixels, model.predictor(pixels)), strict=True))
-        except Exception as error:
-            if len(parts) == 1:
-                errors.append((parts[0], error))
-                return []
-            return [each for part in parts for each in self.answer(model, [part], errors)]
-
-    @staticmethod
-    def format(model: ServedModel, parts: Sequence[Part], pixels: torch.Tensor, scores: Scores) -> list[Any]:
-        """Return the answers: predictions as `lenext predict --format json` prints them, or probabilities."""
-        answers: list[Any] = []
-        start = 0
-        while start < len(parts):  # those that are asked alike, one after the other
-            options, is_raw = parts[start].job.options, parts[start].job.raw
-            end = start + 1
-            while end < len(parts) and (parts[end].job.options, parts[end].job.raw) == (options, is_raw):
-                end += 1
-            here = slice(start, end)
-            if is_raw:
-                answers += list(scores.probabilities[here].numpy())
-            else:
-                predictions = make_predictions(
-                    [part.name for part in parts[here]], pixels[here], [part_size(part) for part in parts[here]],
-                    Scores(scores.probabilities[here], scores.unlike[here]), options.preprocessing(model.prepare),
-                    model.classes, options.top, options.adjustment(model.prepare), model.predictor.engine,
-                )  # fmt: skip
-                answers += [dict(vars(prediction)) for prediction in predictions]
-            start = end
-        return answers
 
     def finish(
         self,
@@ -328,16 +209,8 @@ class Batcher:
 
     def explain(self, part: Part, answer: dict[str, Any]) -> None:
         """Add Grad-CAM of the most probable class to an answer, in a thread of its own."""
-        model = part.job.model
         try:
-            assert part.decoded is not None
-            label = model.classes.index(answer["classes"][0])
-            values = model.explain(torch.from_numpy(np.ascontiguousarray(part.decoded.pixels)), label)
-            file = io.BytesIO()
-            Image.fromarray((255 * values).round().byte().numpy()).save(file, "PNG")
-            answer["explanation"] = {
-                "method": "gradcam", "class": answer["classes"][0], "png": base64.b64encode(file.getvalue()).decode()
-            }  # fmt: skip
+            answer["explanation"] = explain_part(part, answer["classes"][0])
         except Exception as raised:
             self.loop.call_soon_threadsafe(self.fail, part.job, raised)
         else:
@@ -366,9 +239,3 @@ class Batcher:
         """End the threads; what they compute is lost."""
         for pool in (self.engine, self.decoders, self.large_decoder, self.explainer):
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def part_size(part: Part) -> Size:
-    """Return the (height, width) that an image has in its file."""
-    assert part.decoded is not None
-    return part.decoded.file_size

@@ -4,7 +4,6 @@ It computes nothing and loads no weights, so that nothing that a request does ca
 """
 
 import multiprocessing
-import os
 import signal
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from lenext.exporting.extras import SERVE, require
@@ -23,6 +21,7 @@ from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.streams import write_error, write_out
 from lenext.serving.copies import copy_model
 from lenext.serving.metrics import forget_worker
+from lenext.serving.orders import SignalsCaught, raise_file_limit
 from lenext.serving.request_log import RequestLog
 from lenext.serving.settings import DRAIN_SECONDS, EXIT_SECONDS, HANGING_SECONDS, ServiceSettings, Source
 from lenext.serving.worker import run_worker
@@ -97,7 +96,7 @@ class Supervisor:
             metrics = self.folder / "metrics"
             metrics.mkdir()
             self.settings = replace(self.settings, metrics_dir=str(metrics), port=listening.getsockname()[1])
-            with self.signals():
+            with SignalsCaught(self):
                 try:
                     self.open()
                     self.watch()
@@ -282,43 +281,7 @@ class Supervisor:
                 member.process.join()
             self.forget(member)
 
-    def signals(self) -> "SignalsCaught":
-        """Return the context in which signals are orders."""
-        return SignalsCaught(self)
-
-
-class SignalsCaught:
-    """A context in which Ctrl-C and SIGTERM end a service, a second one at once, and SIGHUP reloads its models."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.supervisor = supervisor
-
-    def __enter__(self) -> None:
-        self.before = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        if hasattr(signal, "SIGHUP"):
-            self.before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self.reload)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def stop(self, number: int, _: FrameType | None) -> None:
-        if self.supervisor.stop_number:
-            for member in self.supervisor.members:
-                member.process.kill()
-            os._exit(128 + number)
-        self.supervisor.stop_number = number
-
-    def reload(self, *_: object) -> None:
-        self.supervisor.wants_reload = True
-
-
-def raise_file_limit() -> None:
-    """Allow as many connections as the system lets this user have."""
-    if os.name == "nt":  # which has no such limit
-        return
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """The workers' processes."""
+        return [member.process for member in self.members]
