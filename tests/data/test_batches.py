@@ -14,7 +14,7 @@ import lenext
 from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
 from lenext.data.batches import Batch, batch_slices, batches, draw_epoch_order, training_batches
 from lenext.data.dataset import Dataset, Split
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError

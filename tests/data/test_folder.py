@@ -12,7 +12,8 @@ from PIL import Image
 
 import lenext
 from lenext.data import images
-from lenext.data.images import ImageFiles, decode_image, read_image
+from lenext.data.image_files import ImageFiles
+from lenext.data.images import decode_image, read_image
 from lenext.foundation.errors import DataError
 
 Photos = Callable[..., Path]

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import lenext
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import ConfigurationError, DownloadError, LenextError, RunError
 from lenext.models import MODELS, create, find_variant, pretrained, resnet

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from lenext.acceleration import compilation
-from lenext.data import batches, folder, images
+from lenext.data import batches, folder, image_files
 from lenext.foundation import files
 from lenext.runs import checkpoint, weights
 from lenext.training import loop, trainer
@@ -165,7 +165,7 @@ def note_and_die(path: str, left: int) -> None:
 
 def hang_reading(after: int) -> None:
     """Let the read after `after` images never return, as on a lost disk; whoever waits for it gives up early."""
-    real, left = images.decode_image, [after]
+    real, left = image_files.decode_image, [after]
 
     def read(*arguments: Any, **more: Any) -> Any:
         left[0] -= 1
@@ -173,8 +173,8 @@ def hang_reading(after: int) -> None:
             time.sleep(3600)
         return real(*arguments, **more)
 
-    images.decode_image = read
-    images.MAX_DECODE_SECONDS = 0.5
+    image_files.decode_image = read
+    image_files.MAX_DECODE_SECONDS = 0.5
     folder.MAX_BYTES_IN_MEMORY = 0
 
 

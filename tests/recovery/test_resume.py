@@ -17,7 +17,7 @@ from torch import nn
 
 import lenext
 from lenext.data import folder as folder_source
-from lenext.data import images
+from lenext.data import image_files
 from lenext.data.dataset import Dataset
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.signals import StopSignal
@@ -80,7 +80,7 @@ def data(
         return
     monkeypatch.setattr(folder_source, "MAX_BYTES_IN_MEMORY", 0)
     with ThreadPool(request.param) as pool:
-        monkeypatch.setattr(images, "decoder_pool", lambda: pool)
+        monkeypatch.setattr(image_files, "decoder_pool", lambda: pool)
         yield split_by_recipe(lenext.load(photos("train/up", "train/down", count=20), image_size=32), RECIPE)
 
 

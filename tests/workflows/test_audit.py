@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import lenext
-from lenext.data import folder, images
+from lenext.data import folder, image_files
 from lenext.data.dataset import Dataset, Split
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError
 from lenext.workflows.audit import KINDS, Audit, audit
@@ -121,9 +121,9 @@ def test_files_are_read_once_and_not_changed_and_json_counts_the_faults(
         return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in planted[0].rglob("*") if path.is_file()}
 
     before, listed, decoded = state(), list[Path](), list[str]()
-    list_files, decode = folder.find_split_files, images.decode_image
+    list_files, decode = folder.find_split_files, image_files.decode_image
     monkeypatch.setattr(folder, "find_split_files", lambda path: listed.append(path) or list_files(path))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(images, "decode_image", lambda path, *args: decoded.append(path) or decode(path, *args))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(image_files, "decode_image", lambda path, *args: decoded.append(path) or decode(path, *args))  # type: ignore[func-returns-value]
     assert main(["audit", str(planted[0]), "--no-labels", "--json", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["counts"]["broken"] == 5
     assert listed == [planted[0]]

@@ -12,7 +12,7 @@ from lenext.comparison.specification import Comparison, Specification
 from lenext.comparison.standings import Standing, compare_neighbours, name_guessing
 from lenext.data import shown_source
 from lenext.data.dataset import Dataset
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.foundation.errors import ConfigurationError
 from lenext.reporting.console import Console
 from lenext.training.experiment import Experiment

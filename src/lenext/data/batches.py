@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lenext.data.augment import DRAWS_PER_IMAGE, Augmentation
 from lenext.data.dataset import Images, Split
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.memory import available_bytes

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.data.preview import COLUMNS, MAX_ROWS, preview_html
 from lenext.foundation.errors import DataError
 from lenext.foundation.normalization import Normalization

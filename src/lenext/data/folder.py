@@ -12,7 +12,8 @@ from torch import Tensor
 from lenext.data import LoadOptions
 from lenext.data.dataset import Dataset, Split, match_classes, shorten_list
 from lenext.data.headers import Header, read_headers
-from lenext.data.images import GREY_MODES, ImageFiles, Size, is_image
+from lenext.data.image_files import ImageFiles
+from lenext.data.images import GREY_MODES, Size, is_image
 from lenext.foundation.errors import DataError
 
 SPLIT_FOLDER_NAMES = {

@@ -4,29 +4,22 @@ An image is rotated by its EXIF orientation, put on white where it is transparen
 RGB, and resized: its shorter side is scaled and its centre cropped, or all of it is shrunk and padded with black.
 """
 
-import atexit
 import io
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import TimeoutError
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from lenext.data.resizing import draft, resize
 from lenext.foundation.errors import DataError
-from lenext.foundation.progress import count_bar
 from lenext.foundation.settings import Fit
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -36,7 +29,6 @@ MAX_PIXELS_DEFAULT = 40_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
 
-MAX_DECODE_SECONDS = 45.0  # for one file
 ORIENTATION_TAG = 0x0112  # of EXIF
 
 Size = tuple[int, int]
@@ -223,104 +215,7 @@ def format_error(error: Exception, path: str | os.PathLike[str]) -> str:
     return text or type(error).__name__
 
 
-@cache
-def decoder_pool() -> ThreadPool:
-    """Return the threads that decode, started once. A thread that hangs does not keep the program from ending."""
-    pool = ThreadPool(os.cpu_count())
-    atexit.register(pool.terminate)
-    return pool
-
-
 def is_image(path: str | Path) -> bool:
     """Return whether the name is that of a visible image file."""
     name = os.path.basename(path)
     return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-class ImageFiles:
-    """Images (N, C, H, W) that stay in their files and are decoded on access, several at a time.
-
-    They are indexed by a tensor of rows, as a uint8 tensor is.
-    """
-
-    def __init__(
-        self, paths: Sequence[str], channels: int, size: Size, fit: Fit = "crop", adjust: Adjust | None = None
-    ) -> None:
-        self.paths = np.asarray(paths)
-        self.channels, self.size, self.fit, self.adjust = channels, size, fit, adjust
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return len(self.paths), self.channels, *self.size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, rows: Tensor) -> Tensor:
-        pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        for position, image in enumerate(self.decode(self.paths[rows.numpy()])):
-            if isinstance(image, DataError):
-                raise image
-            pixels[position] = torch.from_numpy(image.pixels)
-        return pixels
-
-    def decode(self, paths: NDArray[np.str_]) -> Iterator[DecodedImage | DataError]:
-        """Decode files on all cores, in order; Pillow releases Python's lock while it decodes.
-
-        Raises DataError if a file takes longer than MAX_DECODE_SECONDS, as on a disk that no longer responds.
-        """
-        images = decoder_pool().imap(self.try_to_decode, paths.tolist())
-        for path in paths:
-            try:
-                yield images.next(MAX_DECODE_SECONDS)
-            except TimeoutError as error:
-                problem = f"reading it has taken {MAX_DECODE_SECONDS:.0f} s; is its disk still there?"
-                raise DataError(f"{path}: {problem}") from error
-
-    def try_to_decode(self, path: str) -> DecodedImage | DataError:
-        try:
-            return decode_image(path, self.channels, self.size, self.fit, self.adjust)
-        except DataError as error:
-            return error
-
-    def take(self, rows: Tensor) -> "ImageFiles":
-        """Return the images of these rows, still in their files."""
-        return ImageFiles(self.paths[rows.numpy()].tolist(), self.channels, self.size, self.fit, self.adjust)
-
-    def decode_all(self, *, keep_pixels: bool = True) -> "DecodedFiles":
-        """Decode every image once, with or without keeping its pixels."""
-        pixels = torch.empty(self.shape if keep_pixels else (0,), dtype=torch.uint8)
-        orientations: dict[int, int] = {}
-        file_sizes: list[Size] = []
-        errors: dict[int, DataError] = {}
-        with count_bar("reading images", len(self)) as advance:
-            for row, image in enumerate(self.decode(self.paths)):
-                if isinstance(image, DataError):
-                    errors[row] = image
-                    continue
-                if keep_pixels:
-                    pixels[len(orientations)] = torch.from_numpy(image.pixels)
-                orientations[row] = image.orientation
-                file_sizes.append(image.file_size)
-                advance(1)
-        rows = torch.tensor(list(orientations), dtype=torch.int64)
-        return DecodedFiles(pixels[: len(rows)], rows, orientations, file_sizes, errors)
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedFiles:
-    """The outcome of decoding all images of an `ImageFiles`.
-
-    Attributes:
-        pixels: The images that could be decoded, (M, C, H, W); empty if they were not kept.
-        rows: Their rows, (M,).
-        orientations: Their EXIF orientations by row.
-        file_sizes: (height, width) of each in its file, M of them.
-        errors: The errors of the other images by row.
-    """
-
-    pixels: Tensor
-    rows: Tensor
-    orientations: Mapping[int, int]
-    file_sizes: Sequence[Size]
-    errors: Mapping[int, DataError]

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import nn
 
 from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles, to_image, to_pixels
+from lenext.data.image_files import ImageFiles
+from lenext.data.images import to_image, to_pixels
 from lenext.data.preprocessing import Preprocessing
 from lenext.data.resizing import resize
 from lenext.exporting.engines import Session

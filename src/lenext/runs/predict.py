@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
 from lenext.data.adjustment import Adjustment
-from lenext.data.images import ImageFiles, Size, is_image
+from lenext.data.image_files import ImageFiles
+from lenext.data.images import Size, is_image
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import DataError

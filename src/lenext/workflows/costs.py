@@ -11,7 +11,7 @@ import torch
 from lenext.acceleration.placement import place_network
 from lenext.acceleration.threads import restore_thread_count, set_thread_count
 from lenext.data.dataset import Dataset
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.progress import count_bar

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lenext.data.dataset import Split
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.data.preprocessing import Preprocessing
 from lenext.exporting.formats import SUFFIXES, Format
 from lenext.foundation.errors import ConfigurationError, DataError, LenextError, RunError

@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from lenext.data.dataset import Dataset, Split
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.foundation.errors import ConfigurationError, DataError, RunError
 from lenext.foundation.files import expand_path, open_regular, sha256
 from lenext.models.user_network import is_user_network

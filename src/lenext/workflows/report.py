@@ -11,7 +11,7 @@ from torch import nn
 from lenext.data import shown_source
 from lenext.data.dataset import Dataset
 from lenext.data.duplicates import count_shared_images, find_exact_duplicates
-from lenext.data.images import ImageFiles
+from lenext.data.image_files import ImageFiles
 from lenext.foundation.errors import LenextError, RunError
 from lenext.foundation.files import write_atomic
 from lenext.foundation.intervals import with_interval
