@@ -24,7 +24,6 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.exporting import engines, extras, formats
 from lenext.exporting.onnx_file import export_pixels_to_probabilities
 from lenext.exporting.quantization import Gate, quantize
-from lenext.exporting.self_test import SUFFIX as SELF_TEST
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError
 from lenext.foundation.device import cpu_has_bf16
@@ -33,6 +32,7 @@ from lenext.foundation.normalization import Normalization
 from lenext.models import create
 from lenext.reporting.redaction import redact_paths
 from lenext.runs.folder import Run
+from lenext.runs.layout import SELF_TEST_SUFFIX as SELF_TEST
 from lenext.runs.predict import Prediction
 from lenext.workflows.export import Exported
 from lenext.workflows.opened_run import open_run

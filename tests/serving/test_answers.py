@@ -219,6 +219,48 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(service: Service)
     assert service.refusal("/predict", b"x" * ((32 << 20) + 1))[0] == 413
 
 
+def test_a_jpeg_of_thousands_of_scans_is_refused_and_usual_ones_are_read(service: Service) -> None:
+    file = io.BytesIO()
+    Image.new("L", (1024, 1024)).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    assert service.get("/predict", content)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    status, words = service.refusal("/predict", content[:-2] + last * 60_000 + content[-2:])
+    assert (status, "more than 100 scans" in words) == (400, True), words
+
+
+def test_a_long_thin_digit_is_answered_soon(service: Service) -> None:
+    pixels = np.zeros((20_000, 100), np.uint8)
+    pixels[0, 0] = pixels[-1, -1] = 255
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    assert service.ask("/predict?digit=yes", file.getvalue(), timeout=30)[0] in (200, 400)
+
+
+HEAVY = [
+    {"name": "images", "datatype": "BYTES", "data": ["aa=="], "shape": [64_000_000] * 110_000},
+    {"name": "pixels", "datatype": "UINT8", "data": ["A" * 500_000] + [""] * 1000, "shape": [1, 1, 28, 28]},
+    {"name": "pixels", "datatype": "UINT8", "data": [7] * 10_000_000, "shape": [1, 1, 28, 28]},
+    {"name": "images", "datatype": "BYTES", "data": [""] * 900_000, "shape": [900_000]},
+]
+
+
+@pytest.mark.parametrize("tensor", HEAVY, ids=["shape", "texts", "values", "files"])
+def test_what_would_take_minutes_to_read_is_refused_at_once(service: Service, tensor: dict[str, Any]) -> None:
+    status, _, answer = service.ask("/v2/models/digits/infer", json.dumps({"inputs": [tensor]}).encode(), timeout=30)
+    assert (status, b"error" in answer) == (400, True)
+
+
+def test_a_long_list_is_counted_before_it_is_read(service: Service) -> None:
+    body = json.dumps([""] * 3_000_000).encode()
+    assert "3000000 images: at most 64" in service.refusal("/predict", body, content_type="application/json")[1]
+
+
+def test_a_compressed_body_is_refused(service: Service) -> None:
+    assert service.refusal("/predict", make_image(), content_encoding="gzip")[0] == 415
+    assert service.get("/predict", make_image(), content_encoding="identity")
+
+
 def infer(
     service: Service, content: Any, tail: bytes = b"", model: str = "digits", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
@@ -296,7 +338,7 @@ BAD_TENSORS = [
     ({"inputs": [{**PIXELS, "data": [1, 2, 3]}]}, "data must be"),
     ({"inputs": [{**PIXELS, "data": [1, 2, 3, 256]}]}, "data must be"),
     ({"inputs": [{**PIXELS, "data": [1, 2, 3, 4.5]}]}, "data must be"),
-    ({"inputs": [{**PIXELS, "data": [[1, 2], [3]]}]}, "shape"),
+    ({"inputs": [{**PIXELS, "data": [[1, 2], [3]]}]}, "data must be"),
     ({"inputs": [{**PIXELS, "data": [1, 2, 3, 10**30]}]}, "data must be"),
     ({"inputs": [{**PIXELS, "data": None}]}, "data must be"),
     ({"inputs": [{**PIXELS, "shape": [65, 1, 1, 1], "data": [0] * 65}]}, "from 1 to 64"),

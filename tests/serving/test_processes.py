@@ -194,6 +194,28 @@ def write_image(folder: Path, content: bytes) -> Path:
 
 
 @pytest.mark.slow
+def test_a_worker_that_starts_during_a_reload_has_the_new_models(models: Path, tmp_path: Path) -> None:
+    run = write_weights(tmp_path / "served.safetensors", seed=1)
+    service = start(str(run), "--workers=2", environment={"TMPDIR": str(tmp_path)})
+    try:
+        before = service.get("/v2/models/served")["versions"]
+        service.workers[0].kill()
+        wait_until(lambda: "it is replaced" in service.reported)
+        write_weights(run, seed=2)
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_for("\nreloaded")
+        assert before not in [service.get("/v2/models/served")["versions"] for _ in range(40)]
+        (kept,) = tmp_path.glob("lenext-serve-*")
+        assert len([each for each in kept.iterdir() if each.name.isdigit()]) == 1, "copies of old models are removed"
+        shutil.rmtree(next(each for each in kept.iterdir() if each.name.isdigit()))
+        service.workers[0].kill()  # its successors cannot open their copies, and are tried again
+        service.wait_for("a new worker failed")
+        assert service.get("/predict", make_image())
+    finally:
+        stop(service)
+
+
+@pytest.mark.slow
 def test_an_api_key_is_asked_for(models: Path, tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("a-secret\n")
@@ -210,6 +232,7 @@ def test_an_api_key_is_asked_for(models: Path, tmp_path: Path) -> None:
             assert service.refusal("/predict", make_image(), **headers) == (401, "the API key is missing or wrong")
             assert service.refusal("/metrics", **headers)[0] == 401
             assert service.refusal("/v2/models/digits", **headers)[0] == 401
+            assert service.refusal("/v2/models/digits", method="OPTIONS", **headers)[0] == 401
         for headers in ({"authorization": "bearer a-secret"}, {"x_api_key": "a-secret"}):
             assert service.get("/predict", make_image(), **headers)
         for path in ("/", "/docs", "/openapi.json", "/v2/health/ready", "/static/serve.js"):
@@ -296,6 +319,7 @@ REFUSED: list[tuple[list[str], str]] = [
     (["{digits}", "--model=digits={digits}"], "given twice"), (["{digits}", "--origin=site"], "origin=site"),
     (["{digits}", "--api-key-file=nowhere"], "nowhere: cannot be read"), (["{digits}", "--engine=tensorrt"], "engine"),
     (["{digits}", "--host=nowhere.invalid"], "host=nowhere.invalid: not an address"),
+    (["{digits}", "--host=a..b"], "host=a..b: not an address"), (["{odd}"], "no name for a model"),
     (["{digits}", "--host=192.0.2.7"], "port=0: it cannot be used on 192.0.2.7"),
     (["{digits}", "--weights=last"], "one file of weights"),
     (["{digits}", "--request-log=/nowhere/log"], "/nowhere/log: cannot be written"),
@@ -314,9 +338,10 @@ def test_what_cannot_be_served_is_said_in_a_line(
     models: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     (tmp_path / "broken.safetensors").write_bytes((models / "digits.safetensors").read_bytes()[:-9])
+    (tmp_path / "a\nb.safetensors").write_bytes(b"")
     names = {
         "digits": models / "digits.safetensors", "onnx": models / "digits.onnx", "empty": tmp_path,
-        "broken": tmp_path / "broken.safetensors",
+        "broken": tmp_path / "broken.safetensors", "odd": tmp_path / "a\nb.safetensors",
     }  # fmt: skip
     given = [text.format(**names) for text in arguments]
     given += [option for option in ("--port=0", "--workers=1") if not any(option[:6] in text for text in given)]

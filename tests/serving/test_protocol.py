@@ -74,12 +74,24 @@ def test_a_client_that_waits_for_leave_is_told_to_go_on(service: Service) -> Non
     assert b"HTTP/1.1 200" in answer
 
 
+def test_thousands_of_requests_in_one_piece_are_refused(service: Service) -> None:
+    one = b"GET /v2 HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    assert b"HTTP/1.1 400" in talk(service, one * 20_000)
+    assert service.get("/predict", IMAGE)
+
+
+def test_trailers_without_end_are_not_kept(service: Service) -> None:
+    head = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+    talk(service, head + b"1\r\nx\r\n0\r\na: ", *([b"A" * 1_000_000] * 12))
+    assert service.get("/predict", IMAGE)
+
+
 @pytest.mark.slow
 def test_slow_clients_are_closed_and_hold_up_nobody(service: Service) -> None:
     slow = [socket.create_connection(("127.0.0.1", service.port), timeout=60) for _ in range(100)]
     try:
         for place, connection in enumerate(slow):  # a head, a body, and nothing at all, without an end
-            connection.sendall((b"POST /predict HTTP/1.1\r\nx: ", WHOLE[:-9], b"")[place % 3])
+            connection.sendall((b"POST /predict HTTP/1.1\r\nx: ", WHOLE[:-9], b"", WHOLE[: -len(IMAGE)])[place % 4])
         began = time.monotonic()
         closed = 0
         while closed < len(slow):
@@ -91,7 +103,7 @@ def test_slow_clients_are_closed_and_hold_up_nobody(service: Service) -> None:
             for place, connection in enumerate(slow):
                 try:
                     received = connection.recv(4096, socket.MSG_PEEK)
-                    closed += not received or place % 3 == 1
+                    closed += not received or place % 2 == 1
                 except BlockingIOError:
                     pass
                 except ConnectionError:

@@ -12,7 +12,7 @@ from lenext.foundation.files import expand_path, read_regular
 from lenext.foundation.settings import Device
 
 MAX_PORT, MAX_WORKERS, MAX_QUEUE = 65_535, 256, 1_000_000
-MAX_KEY_BYTES = 4096
+MAX_KEY_BYTES, MAX_NAME_CHARACTERS = 4096, 100
 KEY_VARIABLE = "LENEXT_API_KEY"
 
 
@@ -94,26 +94,34 @@ def default_name(run: str, pretrained: bool) -> str:
     if pretrained:
         return run
     path = expand_path(run).resolve()
-    return path.name if path.is_dir() else path.stem
+    name = path.name if path.is_dir() else path.stem
+    if not is_name(name):
+        raise ConfigurationError(f"{run}: no name for a model; give one with --model NAME=RUN")
+    return name
+
+
+def is_name(name: str) -> bool:
+    """Return whether a name can be part of an address."""
+    return name.isprintable() and 0 < len(name) <= MAX_NAME_CHARACTERS and not set(name) & set("/?#%")
 
 
 def parse_model(text: str) -> tuple[str, str]:
     """Return the name and the source of NAME=RUN."""
     name, equals, path = text.partition("=")
-    is_name = name.isprintable() and name and not set(name) & set("/?#%") and len(name) <= 100
-    if not equals or not path or not is_name:
+    if not equals or not path or not is_name(name):
         raise ConfigurationError(f"--model {text}: give NAME=RUN, the name without slashes")
     return name, path
 
 
 def read_key(path: Path | None) -> str:
     """Return the API key; empty for none. It is never an option, as others can read command lines."""
-    if path is None:
-        return os.environ.get(KEY_VARIABLE, "")
+    if path is None and not os.environ.get(KEY_VARIABLE):
+        return ""
     try:
-        key = read_regular(expand_path(path), MAX_KEY_BYTES).decode().strip()
+        key = read_regular(expand_path(path), MAX_KEY_BYTES).decode().strip() if path else os.environ[KEY_VARIABLE]
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    path = path or Path(f"${KEY_VARIABLE}")
     if not key or not key.isprintable() or not key.isascii():
         raise ConfigurationError(f"{path}: a key is a line of printable ASCII characters")
     return key

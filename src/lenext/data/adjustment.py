@@ -13,6 +13,7 @@ PredictFit = Literal["auto", "crop", "pad", "stretch"]
 CANVAS, BOX = 28, 20  # pixels a side: MNIST's digits fit into a box of 20 on an image of 28
 MIN_CONTRAST = 16  # of 255; less is a blank image
 PAPER_NOISE = 0.2  # of the strongest ink; less is paper
+MAX_INK_SIDE = 1000  # pixels; larger drawings are thickened at this size
 MIN_COVERAGE, MAX_THICKENING = 0.2, 8  # of the box that ink covers, and steps to thicken thinner strokes
 
 
@@ -94,6 +95,9 @@ def center_digit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def thicken(ink: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return ink scaled to (width, height), its strokes thickened until they cover MIN_COVERAGE, at full contrast."""
+    if max(ink.size) > MAX_INK_SIDE:
+        scale = MAX_INK_SIDE / max(ink.size)
+        ink = ink.resize((max(1, round(ink.width * scale)), max(1, round(ink.height * scale))), Image.Resampling.BOX)
     step = 2 * round(max(ink.size) / (2 * BOX) / 2) + 1  # about half a pixel of the box
     small = np.asarray(ink.resize(size, Image.Resampling.BOX))
     for _ in range(MAX_THICKENING):

@@ -29,6 +29,7 @@ MAX_PIXELS_DEFAULT = 40_000_000
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")  # 16 bits a pixel, as PNG has them
 
+MAX_SCANS, SCAN = 100, b"\xff\xda"  # of a progressive JPEG; usual ones have about ten, and each is decoded in full
 ORIENTATION_TAG = 0x0112  # of EXIF
 
 Size = tuple[int, int]
@@ -63,6 +64,9 @@ def open_image(path: str | os.PathLike[str], content: bytes | None = None) -> Im
         raise DataError(f"{path}: {problem}; replace or remove it") from None
     except Exception as error:  # the decoders raise many kinds, SyntaxError and struct.error among them
         raise DataError(f"{path}: not a readable image ({format_error(error, path)}); replace or remove it") from error
+    if content is not None and image.format == "JPEG" and content.count(SCAN) > MAX_SCANS:
+        image.close()
+        raise DataError(f"{path}: a JPEG of more than {MAX_SCANS} scans; save it again")
     max_pixels = MAX_PIXELS.get(image.format or "", MAX_PIXELS_DEFAULT)
     if image.width * image.height > max_pixels:
         size = f"{image.width} x {image.height}"
@@ -91,6 +95,8 @@ class OpenedImage:
 
     Attributes:
         pixel_count: The pixels that will be decoded: of a JPEG fewer than the file has, where it is to be shrunk.
+        file_width: Of the image in its file.
+        file_height: Likewise.
     """
 
     def __init__(
@@ -112,7 +118,8 @@ class OpenedImage:
         self.file_width, self.file_height = self.image.size
         with self.decoder_errors():
             prepare_decoder(self.image, size, adjust)
-        self.pixel_count = self.image.width * self.image.height
+        is_whole = bool(self.image.info.get("progressive"))  # its decoder keeps all of it, whatever it gives
+        self.pixel_count = self.file_width * self.file_height if is_whole else self.image.width * self.image.height
 
     @contextmanager
     def decoder_errors(self) -> Iterator[None]:

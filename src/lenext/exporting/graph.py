@@ -129,8 +129,9 @@ def fit_pixels(pixels: Tensor, height: int, width: int, *, crop: bool, dtype: to
         dtype: Of the passes. float64 is exact; float32 differs by at most 1 level.
     """
     rows, columns = (crop_taps if crop else pad_taps)(pixels.shape[-2], pixels.shape[-1], height, width, dtype)
-    rows, columns = torch.floor(rows * UNIT + 0.5), torch.floor(columns * UNIT + 0.5)
-    narrow = torch.floor((pixels.to(dtype) @ columns.T + UNIT / 2) / UNIT).clamp(0, 255)
+    rows = torch.floor(rows * UNIT + 0.5)
+    across = torch.floor(columns.T * UNIT + 0.5)  # ONNX Runtime before 1.26 has no product with a transposed float64
+    narrow = torch.floor((pixels.to(dtype) @ across + UNIT / 2) / UNIT).clamp(0, 255)
     return torch.floor((rows @ narrow + UNIT / 2) / UNIT).clamp(0, 255).float()
 
 

@@ -25,7 +25,7 @@ from lenext.foundation.errors import ConfigurationError, LenextError, RunError
 from lenext.foundation.files import open_regular
 from lenext.runs.weights import Description
 
-OPSET = 18
+OPSET, IR_VERSION = 18, 8  # as old as the operators allow, for old runtimes
 MAX_BATCH, MAX_SIDE = 1 << 16, 1 << 14
 MAX_FILE_BYTES = 2_000_000_000  # of a protobuf
 INPUT, OUTPUTS = "pixels", ("probabilities", "logits")
@@ -193,6 +193,7 @@ def convert_to_onnx(plan: Plan) -> Any:
     if program is None:
         raise ConfigurationError("export: torch's exporter gave no program")
     model = program.model_proto
+    model.ir_version = IR_VERSION
     for node in model.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key.endswith("name_scopes")), "")
         node.name = f"network/{node.name}" if NETWORK_SCOPE.search(scopes) else node.name

@@ -71,13 +71,9 @@ def ovms_files(name: str, facts: Facts) -> dict[str, str]:
 def kserve_files(name: str, facts: Facts) -> dict[str, str]:
     """Return Triton's files, and two manifests to choose from: with Triton, and with OpenVINO Model Server."""
     service = service_name(name)
-    triton: dict[str, Any] = {
-        "modelFormat": {"name": "onnx"}, "runtime": "kserve-tritonserver", "protocolVersion": "v2", "storageUri": PVC,
-    }  # fmt: skip
-    runtime = f"{service}-ovms"
-    ovms: dict[str, Any] = {
-        "modelFormat": {"name": "onnx"}, "runtime": runtime, "protocolVersion": "v2", "storageUri": PVC,
-    }  # fmt: skip
+    runtime, storage = f"{service}-ovms", f"{PVC}/{service}"
+    common = {"modelFormat": {"name": "onnx"}, "protocolVersion": "v2", "storageUri": storage}
+    triton, ovms = common | {"runtime": "kserve-tritonserver"}, common | {"runtime": runtime}
     container: dict[str, Any] = {
         "name": "kserve-container",
         "image": OVMS_IMAGE,
@@ -97,7 +93,11 @@ def kserve_files(name: str, facts: Facts) -> dict[str, str]:
             "containers": [container],
         },
     }
-    note = f"# Copy the repository to {PVC} of the cluster, or change storageUri; then: kubectl apply -f this file\n"
+    note = (
+        f"# Copy the content of this folder to {storage}, which holds nothing else, or change storageUri; then:\n"
+        "# kubectl apply -f this file. In Triton the model is called "
+        f"{json.dumps(name, ensure_ascii=False)}, in OpenVINO Model Server {service}.\n"
+    )
     return triton_files(name, facts) | {
         "triton.yaml": note + yaml.safe_dump(inference_service(service, triton), sort_keys=False),
         "ovms.yaml": note + yaml.safe_dump_all([serving_runtime, inference_service(service, ovms)], sort_keys=False),

@@ -71,6 +71,7 @@ class Service:
             "/openapi.json": ("GET", lambda _: json_answer(describe_service())),
             "/metrics": ("GET", lambda _: self.send_metrics()),
             "/v2": ("GET", lambda _: json_answer(self.describe())),
+            "/v2/": ("GET", lambda _: json_answer(self.describe())),
             "/v2/health/live": ("GET", lambda _: json_answer({"live": True})),
             "/v2/health/ready": ("GET", lambda _: self.send_readiness()),
             "/v2/models": ("GET", lambda _: json_answer({"models": list(self.models)})),
@@ -165,7 +166,8 @@ class Service:
         if options.explain:
             model.check_explained()
         body = await self.bodies.read_body(headers, receive)
-        images = await off_loop(read_images, headers, body, self.max_images, size=len(body))
+        with self.bodies.hold(body):
+            images = await off_loop(read_images, headers, body, self.max_images, size=len(body))
         del body
         job = self.batcher.submit(model, images, options)
         await self.wait(job, deadline, receive)
@@ -204,7 +206,8 @@ class Service:
             ]
             return request, images
 
-        request, images = await off_loop(read, size=len(body))
+        with self.bodies.hold(body):
+            request, images = await off_loop(read, size=len(body))
         job = self.batcher.submit(model, images, raw=True)
         await self.wait(job, deadline, receive)
         content, split = tensors.write_answer(model, request, np.stack(job.answers))
@@ -288,7 +291,7 @@ def find_route(path: str) -> str:
         return INFER if path.endswith("/infer") else "/v2/models/{name}"
     if path.startswith("/static/"):
         return "/static"
-    return path if path == PREDICT or path in OPEN or path in ("/metrics", "/v2", "/v2/models") else "other"
+    return path if path == PREDICT or path in OPEN or path in ("/metrics", "/v2", "/v2/", "/v2/models") else "other"
 
 
 async def off_loop(work: Callable[..., Any], *arguments: Any, size: int) -> Any:

@@ -102,8 +102,8 @@ class Batcher:
         """Give the room of an answered request free."""
         self.images -= len(job.answers)
         self.bytes -= job.size
-        for part in job.parts:  # some may be in a queue still
-            part.content = b""
+        for part in job.parts:  # some may be in a queue still, here or of the threads that decode
+            part.content, part.opened = b"", None
         job.parts.clear()
 
     def drop(self, job: Job) -> None:
@@ -190,10 +190,10 @@ class Batcher:
 
     def decode(self, part: Part) -> None:
         """Decode an image, in a thread of its own; it waits then at the front of the queue."""
-        error: Exception | None = None
+        error, opened = None, part.opened
         try:
-            if part.opened is not None and not part.job.is_dropped:
-                part.decoded = part.job.model.decode(part.opened, part.job.options)
+            if opened is not None:
+                part.decoded = part.job.model.decode(opened, part.job.options)
         except Exception as raised:
             error = raised
         part.opened, part.content = None, b""
@@ -209,6 +209,8 @@ class Batcher:
 
     def explain(self, part: Part, answer: dict[str, Any]) -> None:
         """Add Grad-CAM of the most probable class to an answer, in a thread of its own."""
+        if part.job.done.done():
+            return
         try:
             answer["explanation"] = explain_part(part, answer["classes"][0])
         except Exception as raised:

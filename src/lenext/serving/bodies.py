@@ -36,7 +36,7 @@ def read_images(headers: Mapping[str, str], body: bytes, max_images: int) -> lis
     if kind.startswith("image/") or kind in PLAIN_TYPES:
         images = [("image", body)] if body else []
     elif kind == "application/json":
-        images = read_json_list(body)
+        images = read_json_list(body, max_images)
     elif kind == "multipart/form-data":
         images = read_form(headers, body, max_images)
     else:
@@ -46,12 +46,19 @@ def read_images(headers: Mapping[str, str], body: bytes, max_images: int) -> lis
     if not images:
         raise DataError("the body has no image")
     if len(images) > max_images:
-        raise DataError(f"{len(images)} images: at most {max_images} are read; send several requests")
+        raise too_many(len(images), max_images)
     return images
 
 
-def read_json_list(body: bytes) -> list[tuple[str, bytes]]:
-    """Return the images of a list of texts in base64."""
+def too_many(count: int, most: int) -> DataError:
+    """Return the refusal of too many images."""
+    return DataError(f"{count} images: at most {most} are read; send several requests")
+
+
+def read_json_list(body: bytes, max_images: int) -> list[tuple[str, bytes]]:
+    """Return the images of a list of texts in base64, which has no commas: so the texts are counted beforehand."""
+    if (count := body.count(b",") + 1) > max_images:
+        raise too_many(count, max_images)
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:

@@ -14,14 +14,14 @@ from lenext.runs.predict import Scores, make_predictions
 from lenext.serving.jobs import Part
 from lenext.serving.models import ServedModel
 
-SMALL_PIXELS = 128 * 128  # decoded in the thread of the engine
+SMALL_PIXELS, SMALL_BYTES = 128 * 128, 1 << 16  # of a file that is decoded in the thread of the engine
 
 
 def decode_small(part: Part) -> bool:
     """Open an image, and decode it where it is small; return whether it was. Raises DataError."""
     job = part.job
     opened = job.model.open_image(part.name, part.content, job.options)
-    if opened.pixel_count > SMALL_PIXELS:
+    if opened.file_width * opened.file_height > SMALL_PIXELS or len(part.content) > SMALL_BYTES:
         part.opened = opened
         return False
     part.decoded = job.model.decode(opened, job.options)

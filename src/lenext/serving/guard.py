@@ -33,7 +33,9 @@ class Guard:
         if is_cross_site(headers) and not is_navigation and not self.allowed_origin(headers):
             raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site; see --origin")
         path = scope["path"]
-        if settings.api_key and path not in OPEN and not path.startswith("/static/") and scope["method"] != "OPTIONS":
+        is_open = path in OPEN or path.startswith("/static/")
+        is_asking = scope["method"] == "OPTIONS" and self.give_leave(headers) is not None
+        if settings.api_key and not is_open and not is_asking:
             kind, _, token = headers.get("authorization", "").partition(" ")
             given = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
             if not hmac.compare_digest(given.encode(errors="replace"), settings.api_key.encode()):

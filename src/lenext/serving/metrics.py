@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lenext.foundation.errors import RunError
+
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus-client when it is imported
+FILE_BYTES = 1 << 20  # as prometheus-client makes its files
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -19,6 +22,7 @@ class Metrics:
             folder: That of the service; the first import of prometheus-client in this process must come after this.
         """
         os.environ[MULTIPROCESS] = folder
+        reserve_files(Path(folder))
         from prometheus_client import Counter, Gauge, Histogram
 
         self.requests = Counter("lenext_requests", "Requests that were answered.", ["route", "code"])
@@ -67,6 +71,23 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def reserve_files(folder: Path) -> None:
+    """Make the files that this process counts in, with their space: on a full disk it would die as it counts.
+
+    Raises:
+        RunError: There is no space.
+    """
+    for kind in ("counter", "histogram", "gauge_livesum"):
+        path = folder / f"{kind}_{os.getpid()}.db"
+        try:
+            with path.open("ab") as file:
+                if hasattr(os, "posix_fallocate") and not file.tell():
+                    os.posix_fallocate(file.fileno(), 0, FILE_BYTES)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise RunError(f"{folder}: no space to count in ({error.strerror}); free some, or set TMPDIR") from error
 
 
 def forget_worker(folder: Path, pid: int) -> None:

@@ -13,6 +13,12 @@ from lenext.serving.settings import MAX_BODY_BYTES, MAX_DEADLINE_SECONDS, MAX_IM
 TEXT, NUMBER = {"type": "string"}, {"type": "number"}
 MODEL_NAME = {"name": "name", "in": "path", "required": True, "schema": TEXT, "description": "Name of a model."}
 
+VERSION = {"name": "version", "in": "path", "required": True, "schema": TEXT, "description": "Of the model."}
+SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
 
 def content_of(schema: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
@@ -97,12 +103,26 @@ def describe_service() -> dict[str, Any]:
         "post": {
             "summary": "Compute the probabilities of all classes: the Open Inference Protocol.",
             "operationId": "infer",
-            "parameters": [DEADLINE_PARAMETER],
-            "requestBody": {"required": True, "content": content_of({"$ref": "#/components/schemas/InferRequest"})},
+            "parameters": [
+                DEADLINE_PARAMETER,
+                {
+                    "name": "Inference-Header-Content-Length",
+                    "in": "header",
+                    "description": "Bytes of the JSON.",
+                    "schema": {"type": "integer", "minimum": 0},
+                },
+            ],
+            "requestBody": {
+                "required": True,
+                "description": "JSON; bytes of a tensor may follow it, and a header says then where they begin.",
+                "content": content_of({"$ref": "#/components/schemas/InferRequest"}),
+            },
             "responses": {
                 "200": {
-                    "description": "The outputs.",
-                    "content": content_of({"$ref": "#/components/schemas/InferAnswer"}),
+                    "description": "The outputs; as bytes behind the JSON where the request asks for it.",
+                    "headers": {"Inference-Header-Content-Length": {"schema": {"type": "integer"}}},
+                    "content": content_of({"$ref": "#/components/schemas/InferAnswer"})
+                    | {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
                 },
                 **BODY_ERRORS,
             },
@@ -115,7 +135,7 @@ def describe_service() -> dict[str, Any]:
             "version": __version__,
             "description": "Predictions of trained convolutional networks for images.",
         },
-        "security": [{}, {"key": []}],
+        "security": [{}, {"key": []}, {"header": []}],
         "paths": {
             "/predict": predict,
             "/v2": reading("describe_server", "Name and version of the server.", "Server"),
@@ -133,6 +153,14 @@ def describe_service() -> dict[str, Any]:
                 **reading("model_ready", "Whether a model takes requests.", "Ready", named=True, unready=True),
             },
             "/v2/models/{name}/infer": infer,
+            "/v2/models/{name}/versions/{version}": {
+                "parameters": [MODEL_NAME, VERSION],
+                **reading("describe_version", "The same, if the version is the present one.", "Model", named=True),
+            },
+            "/v2/models/{name}/versions/{version}/ready": {
+                "parameters": [MODEL_NAME, VERSION],
+                **reading("version_ready", "Whether this version takes requests.", "Ready", named=True, unready=True),
+            },
             "/metrics": {
                 "get": {
                     "summary": "Metrics of all workers, for Prometheus.",
@@ -144,7 +172,7 @@ def describe_service() -> dict[str, Any]:
                 }
             },
         },
-        "components": {"schemas": SCHEMAS, "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "components": {"schemas": SCHEMAS, "securitySchemes": SCHEMES},
     }
 
 
@@ -209,8 +237,13 @@ SCHEMAS: dict[str, Any] = {
                 "items": an_object(
                     {
                         "name": {"enum": ["pixels", "images"]},
-                        "datatype": {"enum": ["UINT8", "BYTES"]},
-                        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+                        "datatype": {"enum": ["UINT8", "BYTES"], "description": "UINT8 of pixels, BYTES of images."},
+                        "shape": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": 4,
+                            "items": {"type": "integer", "minimum": 1},
+                        },
                     },
                     data={"type": "array"},
                     parameters={"type": "object"},

@@ -20,6 +20,9 @@ class Supervised(Protocol):
     stop_number: int
     wants_reload: bool
 
+    def remove_copies(self) -> None:
+        """Remove what it keeps on the disk."""
+
     @property
     def processes(self) -> Sequence[BaseProcess]:
         """Its workers."""
@@ -44,6 +47,7 @@ class SignalsCaught:
         if self.supervisor.stop_number:
             for process in self.supervisor.processes:
                 process.kill()
+            self.supervisor.remove_copies()
             os._exit(128 + number)
         self.supervisor.stop_number = number
 

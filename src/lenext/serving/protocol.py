@@ -7,10 +7,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from lenext.serving.settings import HEAD_SECONDS, MAX_BODY_BYTES
+from lenext.serving.settings import BODY_SECONDS, HEAD_SECONDS, MAX_BODY_BYTES
 
 MAX_HEAD_BYTES, MAX_HEADERS = 64 << 10, 100
 MAX_MESSAGE_BYTES = 4 * MAX_BODY_BYTES  # what is too much is read and forgotten: else the answer would be lost
+MAX_FRAMING_BYTES, MAX_PIPELINED = 4 << 20, 8
 TOO_MUCH = "The request is too large."
 
 
@@ -26,11 +27,14 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.idle_since, self.is_in_head, self.message_bytes = time.monotonic(), True, 0
+        self.idle_since, self.is_in_head, self.message_bytes, self.body_bytes = time.monotonic(), True, 0, 0
+        self.stalled_since: float | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what a client sends; of a head without end no more than its limit is kept."""
-        if self.message_bytes > (MAX_HEAD_BYTES if self.is_in_head else MAX_MESSAGE_BYTES):
+        between = self.message_bytes - self.body_bytes  # the head, what separates pieces of a body, and trailers
+        most = MAX_HEAD_BYTES if self.is_in_head else MAX_FRAMING_BYTES
+        if between > most or self.message_bytes > MAX_MESSAGE_BYTES:
             if self.is_idle and not self.is_in_head:  # it was answered already that its body is too large
                 self.transport.close()
             else:
@@ -38,6 +42,10 @@ class Protocol(HttpToolsProtocol):
             return
         self.message_bytes += len(data)
         super().data_received(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -51,11 +59,13 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.is_in_head = False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self.is_in_head, self.message_bytes = True, 0
+        self.is_in_head, self.message_bytes, self.body_bytes = True, 0, 0
 
     def on_response_complete(self) -> None:
         self.idle_since = time.monotonic()
@@ -74,8 +84,12 @@ class Protocol(HttpToolsProtocol):
 
 
 def close_idle(connections: set[Any]) -> None:
-    """Close the connections whose next request has not begun, or not gone on, for too long."""
-    latest = time.monotonic() - HEAD_SECONDS
+    """Close the connections whose next request has not come for too long, and those that do not take their answer."""
+    now = time.monotonic()
     for each in list(connections):
-        if each.is_idle and each.idle_since < latest:
-            each.transport.abort() if each.is_in_head and each.message_bytes else each.transport.close()
+        is_stalled = each.transport.get_write_buffer_size() > 0  # the client does not read its answer
+        each.stalled_since = (each.stalled_since or now) if is_stalled else None
+        if each.stalled_since and now - each.stalled_since > BODY_SECONDS:
+            each.transport.abort()
+        elif each.is_idle and now - each.idle_since > HEAD_SECONDS:
+            each.transport.abort() if is_stalled or each.message_bytes else each.transport.close()

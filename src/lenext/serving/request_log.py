@@ -9,6 +9,8 @@ from lenext.foundation.errors import RunError
 from lenext.foundation.files import expand_path
 from lenext.foundation.streams import write_error
 
+FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody reads is refused
+
 
 class RequestLog:
     """Lines that several workers append to one file."""
@@ -27,7 +29,7 @@ class RequestLog:
             if target == "-":
                 self.file = 1
             elif target:
-                self.file = os.open(expand_path(target), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+                self.file = os.open(expand_path(target), FLAGS, 0o640)
         except OSError as error:
             raise RunError(f"{target}: cannot be written ({error.strerror})") from error
 

@@ -12,7 +12,7 @@ HEAD_SECONDS, BODY_SECONDS = 10.0, 30.0  # in which the head and the body of a r
 MAX_DEADLINE_SECONDS = 600.0
 
 DRAIN_SECONDS = 3.0  # between the end of readiness and that of listening, for probes to notice
-EXIT_SECONDS = 5.0  # for requests that are under way then
+EXIT_SECONDS = 4.0  # for requests that are under way then
 HANGING_SECONDS = 60.0  # of silence, after which a worker is replaced
 
 ServiceEngine = Literal["auto", "torch", "onnxruntime", "openvino"]

@@ -4,6 +4,7 @@ It computes nothing and loads no weights, so that nothing that a request does ca
 """
 
 import multiprocessing
+import shutil
 import signal
 import sys
 import tempfile
@@ -31,7 +32,7 @@ START_SECONDS = 600.0  # in which a worker must have opened its models
 PREPARE_SECONDS = 300.0  # and new ones
 TICK_SECONDS = 0.5
 MAX_DELAY_SECONDS = 10.0  # before another worker is started, after several that failed
-SPARE_SECONDS = 1.5  # after which a worker that should have ended is killed
+SPARE_SECONDS = 1.0  # after which a worker that should have ended is killed
 
 
 @dataclass
@@ -70,10 +71,10 @@ class Supervisor:
         self.settings, self.asked = settings, list(sources)
         self.members: list[Member] = []
         self.copies: dict[str, Source] = {}
-        self.copy_count = self.failures = 0
+        self.copy_count = self.order_count = self.failures = 0
         self.next_start = 0.0
         self.stop_number = 0
-        self.wants_reload = self.is_described = False
+        self.wants_reload = self.is_described = self.is_open = False
         self.context = multiprocessing.get_context("spawn")
 
     def serve(self) -> None:
@@ -121,6 +122,7 @@ class Supervisor:
                 raise RunError(f"the models were not open after {START_SECONDS:.0f} s")
         if self.stop_number:
             return
+        self.is_open = True
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         write_out(
             f"serving at http://{host}:{self.settings.port} with {self.settings.workers} "
@@ -134,7 +136,12 @@ class Supervisor:
     def copy(self, sources: Sequence[Source]) -> dict[str, Source]:
         """Return copies of the models by name."""
         self.copy_count += 1
-        return {each.name: copy_model(each, self.folder / f"{self.copy_count}" / each.name) for each in sources}
+        self.copy_folder = self.folder / f"{self.copy_count}"
+        return {each.name: copy_model(each, self.copy_folder / f"{place}") for place, each in enumerate(sources)}
+
+    def remove_copies(self) -> None:
+        """Remove all that the service keeps on the disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start_member(self) -> None:
         """Start a worker."""
@@ -153,14 +160,19 @@ class Supervisor:
             self.remove_dead()
             if len(self.members) < self.settings.workers and time.monotonic() >= self.next_start:
                 self.start_member()
-            if self.wants_reload:
+            is_whole = len(self.members) == self.settings.workers and all(each.is_ready for each in self.members)
+            if self.wants_reload and is_whole:  # a worker that is starting has the present models
                 self.wants_reload = False
                 self.reload()
 
     def listen_to_members(self, seconds: float = TICK_SECONDS) -> None:
         """Take what the workers report, for at most some seconds."""
-        pipes = {member.pipe: member for member in self.members}
-        for pipe in wait([*pipes, *(member.process.sentinel for member in self.members)], seconds):
+        alive = [member for member in self.members if member.process.is_alive()]
+        pipes = {member.pipe: member for member in self.members if member in alive or self.has_news(member)}
+        if not pipes:
+            time.sleep(seconds)
+            return
+        for pipe in wait([*pipes, *(member.process.sentinel for member in alive)], seconds):
             member = pipes.get(pipe)  # type: ignore[call-overload]
             if member is None:
                 continue
@@ -171,6 +183,14 @@ class Supervisor:
                 if not member.process.is_alive():
                     continue
                 time.sleep(0.01)  # it is ending
+
+    @staticmethod
+    def has_news(member: Member) -> bool:
+        """Return whether a worker that has ended left a message."""
+        try:
+            return member.pipe.poll()
+        except (EOFError, OSError):
+            return False
 
     def take(self, member: Member, message: tuple[Any, ...]) -> None:
         """Take a message of a worker."""
@@ -186,12 +206,12 @@ class Supervisor:
                 self.describe_models(values[0])
         elif kind == "failed":
             text, code = values
-            if not self.members or not any(each.is_ready for each in self.members):
+            if not self.is_open:
                 error = LenextError(text)
                 error.exit_code = code
                 raise error
             write_error(f"a new worker failed: {text}")
-        else:
+        elif values[0] == self.order_count:  # not the reply to an earlier order
             member.replies.append((kind, *values))
 
     def describe_models(self, models: dict[str, list[str]]) -> None:
@@ -203,17 +223,12 @@ class Supervisor:
             write_out(f"{name}: version {version}, by {engine}\n")
 
     def remove_dead(self) -> None:
-        """Take workers off that have ended; end those that hang."""
+        """Take workers off that have ended."""
+        self.end_hanging()
         now = time.monotonic()
         for member in list(self.members):
             if member.process.is_alive():
-                silent = now - member.heard > (HANGING_SECONDS if member.is_ready else START_SECONDS)
-                if silent or member.busy > HANGING_SECONDS:
-                    write_error(f"worker {member.process.pid} hangs; it is replaced")
-                    member.process.kill()
-                    member.process.join()
-                else:
-                    continue
+                continue
             code = member.process.exitcode or 0
             how = f"by signal {-code}" if code < 0 else f"with code {code}"
             write_error(f"worker {member.process.pid} ended {how}; it is replaced")
@@ -223,6 +238,16 @@ class Supervisor:
             delay = 0.0 if self.failures <= 1 else min(MAX_DELAY_SECONDS, 0.5 * 2 ** min(self.failures, 10))
             self.next_start = now + delay
 
+    def end_hanging(self) -> None:
+        """End the workers that hang."""
+        now = time.monotonic()
+        for member in self.members:
+            silent = now - member.heard > (HANGING_SECONDS if member.is_ready else START_SECONDS)
+            if member.process.is_alive() and (silent or member.busy > HANGING_SECONDS):
+                write_error(f"worker {member.process.pid} hangs; it is ended")
+                member.process.kill()
+                member.process.join()
+
     def forget(self, member: Member) -> None:
         """Forget what a worker that has ended left."""
         member.pipe.close()
@@ -231,11 +256,15 @@ class Supervisor:
     def reload(self) -> None:
         """Open the models' present files in all workers, verify them, and let all answer with them, or none."""
         write_error("reloading")
+        before = self.copy_folder
         try:
             copies = self.copy(self.asked)
             reason = self.ask("prepare", "prepared", copies)
         except LenextError as error:
             reason, copies = str(error), {}
+        replaced = self.copy_folder if reason else before
+        self.copy_folder = before if reason else self.copy_folder
+        shutil.rmtree(replaced, ignore_errors=True)
         if reason:
             for member in self.members:
                 with suppress(OSError):
@@ -249,19 +278,21 @@ class Supervisor:
     def ask(self, order: str, expected: str, *values: Any) -> str:
         """Give an order to all workers, and return why one did not do it; empty when all did."""
         asked = [member for member in self.members if member.is_ready]
+        self.order_count += 1
         for member in asked:
             member.replies.clear()
             with suppress(OSError):
-                member.pipe.send((order, *values))
+                member.pipe.send((order, self.order_count, *values))
         until = time.monotonic() + PREPARE_SECONDS
         while any(not member.replies and member.process.is_alive() for member in asked):
+            self.end_hanging()
             self.listen_to_members()
             if self.stop_number:
                 return "the service ends"
             if time.monotonic() > until:
                 return f"no answer within {PREPARE_SECONDS:.0f} s"
         replies = [reply for member in asked for reply in member.replies]
-        return next((str(reply[1]) for reply in replies if reply[0] != expected), "")
+        return next((str(reply[2]) for reply in replies if reply[0] != expected), "")
 
     def end(self) -> None:
         """Let the workers end: after SIGTERM they answer for some seconds more, though they say that they will not."""

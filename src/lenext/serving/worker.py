@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from multiprocessing.connection import Connection
@@ -42,8 +43,9 @@ def run_worker(
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
     sys.setswitchinterval(SWITCH_SECONDS)
-    metrics = Metrics(settings.metrics_dir)
+    warnings.simplefilter("ignore")  # of decoders, about what clients send
     try:
+        metrics = Metrics(settings.metrics_dir)
         from lenext.acceleration.threads import set_thread_count
         from lenext.serving.models import ServedModel
 
@@ -139,30 +141,30 @@ class Worker:
             if order == "drain":
                 self.loop.call_soon_threadsafe(self.drain, *values)
             elif order == "prepare":
-                self.prepare(*values)
+                threading.Thread(target=self.prepare, args=values, daemon=True).start()  # other orders may come
             elif order == "commit":
-                self.loop.call_soon_threadsafe(self.commit)
+                self.loop.call_soon_threadsafe(self.commit, *values)
             elif order == "discard":
                 self.candidates = {}
 
-    def prepare(self, sources: Mapping[str, Source]) -> None:
-        """Open and verify new models beside those that answer."""
+    def prepare(self, number: int, sources: Mapping[str, Source]) -> None:
+        """Open and verify new models beside those that answer; the number is that of the order."""
         from lenext.serving.models import ServedModel
 
         try:
             self.candidates = {name: ServedModel(source, self.settings) for name, source in sources.items()}
         except Exception as error:
             self.candidates = {}
-            report(self.pipe, "refused", describe(error))
+            report(self.pipe, "refused", number, describe(error))
         else:
-            report(self.pipe, "prepared")
+            report(self.pipe, "prepared", number)
 
-    def commit(self) -> None:
+    def commit(self, number: int) -> None:
         """Let the new models answer; requests that are under way end with the old ones."""
         self.service.models = self.service.models | self.candidates
         self.candidates = {}
         versions = {name: each.version for name, each in self.service.models.items()}
-        report(self.pipe, "committed", versions)
+        report(self.pipe, "committed", number, versions)
         self.loop.call_later(1.0, gc.collect)
 
     def drain(self, seconds: float) -> None:

@@ -19,8 +19,9 @@ def listen(host: str, ports: Sequence[int]) -> socket.socket:
         (family, kind, protocol, _, _), *_ = socket.getaddrinfo(
             host, ports[0], type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
         )
-    except OSError as error:
-        raise ConfigurationError(f"host={host}: not an address ({error.strerror})") from error
+    except (OSError, UnicodeError) as error:  # a name of too many letters
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"host={host}: not an address ({reason})") from error
     for each in ports:
         # asyncio sends without delay only where the protocol is named: else small answers wait 40 ms
         listening = socket.socket(family, kind, protocol)

@@ -8,9 +8,10 @@ from torch import nn
 
 from lenext.data import shown_source
 from lenext.data.preprocessing import Preprocessing
-from lenext.exporting.engines import Session, open_onnxruntime, versions_of_export
+from lenext.exporting.engines import Session, open_onnxruntime, open_openvino, versions_of_export
+from lenext.exporting.extras import is_installed
 from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
-from lenext.exporting.onnx_file import Facts, sign, weights_digest
+from lenext.exporting.onnx_file import Facts, serialize, sign, weights_digest
 from lenext.exporting.quantization import Gate, measure_gate, quantize
 from lenext.exporting.repositories import MODEL, VERSION, Server, repository_files
 from lenext.exporting.self_test import SelfTest
@@ -124,6 +125,10 @@ def export(
         verification = None if unverified else check(candidate, source, network_only=network_only)
         checked = f"{source.images}, by {candidate.engine}: {verification.describe()}" if verification else UNVERIFIED
         console.print(f"verified: {checked}")
+        if server in ("ovms", "kserve") and verification:
+            by_openvino = check_with_openvino(candidate, source, network_only=network_only)
+            console.print(by_openvino)
+            checked += f"; {by_openvino}"
         facts = collect_facts(source, verification, network_only=network_only, licence=licence)
         if int8:
             console.print("quantizing to int8, and measuring accuracy and time")
@@ -138,6 +143,19 @@ def export(
             console.print(f"model repository for {server}: {repository}")
         console.print(f"{path.stat().st_size / 1e6:,.2f} MB; model card: {exported.card}")
     return exported
+
+
+def check_with_openvino(candidate: Candidate, source: Source, *, network_only: bool) -> str:
+    """Compare an ONNX model, as OpenVINO runs it, with its network, and return the result in words.
+
+    Raises:
+        VerificationError: They differ.
+    """
+    if not is_installed("openvino"):
+        return "not compared by OpenVINO, which runs it there: it is not installed here"
+    session = open_openvino(serialize(candidate.model))
+    verification = check(replace(candidate, session=session, engine="openvino"), source, network_only=network_only)
+    return f"by openvino: {verification.describe()}"
 
 
 def check(candidate: Candidate, source: Source, *, network_only: bool) -> Verification:
