@@ -21,6 +21,8 @@ PARTS = {
     "engines": ("Inference by engine", "python -m benchmarks.engines"),
     "explorer": ("The explorer", "python -m benchmarks.explorer"),
     "studio": ("The studio", "python -m benchmarks.studio"),
+    "serving": ("The service, beside others", "python -m benchmarks.serving"),
+    "serving-load": ("The service under load", "python -m benchmarks.serving_load"),
     "frozen": ("Training the head of a frozen backbone", "python -m benchmarks.frozen FOLDER"),
     "precision": ("Accuracy with bf16 and fp32", "python -m benchmarks.precision"),
     "startup": ("Start-up time", "python -m benchmarks.startup"),
@@ -66,8 +68,18 @@ spread between seeds over all rows.""",
 answer, and the time of an answer with all maps, beside torch with one thread, in turn.""",
     "studio": """`lenext studio` of 200 runs: the time from opening the address that it has just printed until headless
 Chromium shows all of them, and again. Then 50 clients that each listen for news and ask for a table, a run, a page, an
-image, an augmented image or a prediction once a second, beside a training that goes on; the memory is that of the
+image, an augmented image or a prediction once a second, beside a running training; the memory is that of the
 server's process.""",
+    "serving": """32 clients, each with a connection, send a JPEG again as soon as they have their answer: 28 px,
+32 px, and 500 x 375 for 224 px. Client and service share the machine; `client us` is the client's own time for a
+request. Every service computes the same weights by ONNX Runtime in fp32. `engine` is what that engine does with
+decoding and without HTTP, in as many processes as lenext has workers. `FastAPI, form` is a service as it is first
+written (a file of a form, one image at a time), `FastAPI, bytes` the shortest one (decoded and computed in the event
+loop); both convert and resize in one line each and give one class, without remarks. `LitServe` batches up to 32 in two
+workers, with a delay of 2 ms.""",
+    "serving-load": """50 clients for ten minutes, 5 % of the requests hostile: bombs, broken files, malformed forms and
+JSON, 3 MB of nothing. Every answer is compared with `predict`, and the counters of `/metrics` with the clients' own
+counts; with one and four workers for a minute each. The memory is that of the workers.""",
     "frozen": """ResNet-18 at 224 px, 20 epochs, random crops and flips, on a folder of photographs, with `--freeze
 backbone`: the features of two or five views of each image computed once, or every layer in every step; in turn.""",
     "precision": "The same seeds in fp32 and under bf16 autocast.",

@@ -32,7 +32,7 @@ from lenext.foundation.normalization import Normalization
 from lenext.runs.weights import Description, save
 
 CLIENTS, HOSTILE_SHARE, IMAGES = 50, 0.05, 40
-SIDE = 32
+SIDE = 28
 KINDS = (("RGB", "JPEG"), ("RGB", "PNG"), ("L", "JPEG"), ("RGBA", "PNG"), ("P", "GIF"), ("RGB", "WEBP"))
 
 

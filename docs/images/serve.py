@@ -19,7 +19,7 @@ def main() -> None:
     run, photograph = sys.argv[1:]
     service = subprocess.Popen(["lenext", "serve", run, "--port=0"], stdout=subprocess.PIPE, text=True)
     assert service.stdout is not None
-    address = next(found[0] for line in service.stdout if (found := re.search(r"http://\S+", line)))
+    address = next(match[0] for line in service.stdout if (match := re.search(r"http://\S+", line)))
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

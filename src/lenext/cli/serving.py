@@ -55,13 +55,13 @@ def serve(
 ) -> None:
     """Serve predictions over HTTP: /predict, the Open Inference Protocol, /docs, /metrics, and a page to try it.
 
-    SIGHUP loads the models anew, once they are verified. SIGTERM ends it without failing a request.
+    SIGHUP loads the models again, once they are verified. SIGTERM ends it without failing a request.
     """
     from lenext.serving.settings import ServiceSettings, Source
 
-    for name, value, least, most in (("port", port, 0, MAX_PORT), ("queue", queue, 1, MAX_QUEUE)):
-        if not least <= value <= most:
-            raise ConfigurationError(f"{name}={value}: it must be from {least} to {most}")
+    for name, value, minimum, maximum in (("port", port, 0, MAX_PORT), ("queue", queue, 1, MAX_QUEUE)):
+        if not minimum <= value <= maximum:
+            raise ConfigurationError(f"{name}={value}: it must be from {minimum} to {maximum}")
     if workers is not None and not 1 <= workers <= MAX_WORKERS:
         raise ConfigurationError(f"workers={workers}: it must be from 1 to {MAX_WORKERS}")
     common = {

@@ -115,7 +115,7 @@ def inference_service(name: str, model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def service_name(name: str) -> str:
-    """Return a name that Kubernetes takes: small letters, digits and hyphens, at most 40.
+    """Return a name that Kubernetes takes: a to z, digits and hyphens, at most 40.
 
     >>> service_name("ResNet18_32px@2")
     'resnet18-32px-2'

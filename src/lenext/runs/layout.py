@@ -1,4 +1,4 @@
-"""Where a run keeps its weights, and what lies beside weights and exported files. No torch here."""
+"""The paths of a run's weights, and of the files beside weights and exported files. No torch here."""
 
 from pathlib import Path
 

@@ -64,10 +64,10 @@ def remarks_on(
 def is_off_center(pixels: NDArray[np.uint8]) -> bool:
     """Return whether the ink of an image (H, W) is small, or its middle far from the image's."""
     ink = np.abs(pixels.astype(np.float32) - median(pixels))
-    most = ink.max()
-    if most == 0:
+    strongest = ink.max()
+    if strongest == 0:
         return False
-    sides, inked = [], ink > most / 3
+    sides, inked = [], ink > strongest / 3
     for axis in (0, 1):
         used = np.flatnonzero(inked.any(1 - axis))
         middle = abs((used[0] + used[-1]) / 2 - (pixels.shape[axis] - 1) / 2) / pixels.shape[axis]

@@ -1,4 +1,4 @@
-"""What requests are answered with, and the errors that become such answers."""
+"""The answers to requests, and the errors that become answers."""
 
 import json
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ STATUS_OF = {
 
 
 class RefusedError(LenextError):
-    """A request that is refused with a status of its own."""
+    """A request that is refused with a certain status."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -33,7 +33,7 @@ class RefusedError(LenextError):
 
 @dataclass
 class Answer:
-    """What a request is answered with.
+    """The answer to a request.
 
     Attributes:
         status: Of HTTP.

@@ -88,7 +88,7 @@ class Batcher:
         return job
 
     def check_room(self, images: int, size: int) -> None:
-        """Raise FullError where so many images, or bytes, have no room."""
+        """Raise FullError where these images or bytes have no room."""
         if self.images + images > self.max_waiting:
             raise FullError(f"{self.images} images are waiting already; come again", "queue", self.retry_seconds())
         if self.bytes + size > MAX_HELD_BYTES:
@@ -189,7 +189,7 @@ class Batcher:
         (self.large_decoder if is_large else self.decoders).submit(self.decode, part)
 
     def decode(self, part: Part) -> None:
-        """Decode an image, in a thread of its own; it waits then at the front of the queue."""
+        """Decode an image, in another thread; it waits then at the front of the queue."""
         error, opened = None, part.opened
         try:
             if opened is not None:
@@ -208,7 +208,7 @@ class Batcher:
             self.start()
 
     def explain(self, part: Part, answer: dict[str, Any]) -> None:
-        """Add Grad-CAM of the most probable class to an answer, in a thread of its own."""
+        """Add Grad-CAM of the most probable class to an answer, in another thread."""
         if part.job.done.done():
             return
         try:
@@ -224,8 +224,8 @@ class Batcher:
         if job.done.done():
             return
         job.answers[part.place] = answer
-        job.left -= 1
-        if not job.left:
+        job.missing -= 1
+        if not job.missing:
             job.done.set_result(None)
 
     @staticmethod

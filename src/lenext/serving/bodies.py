@@ -50,9 +50,9 @@ def read_images(headers: Mapping[str, str], body: bytes, max_images: int) -> lis
     return images
 
 
-def too_many(count: int, most: int) -> DataError:
+def too_many(count: int, limit: int) -> DataError:
     """Return the refusal of too many images."""
-    return DataError(f"{count} images: at most {most} are read; send several requests")
+    return DataError(f"{count} images: at most {limit} are read; send several requests")
 
 
 def read_json_list(body: bytes, max_images: int) -> list[tuple[str, bytes]]:

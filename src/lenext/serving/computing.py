@@ -1,4 +1,4 @@
-"""What a worker's threads do with the images of requests: decode, compute in batches, format, explain."""
+"""The work of a worker's threads on the images of requests: decoding, batches, answers, explanations."""
 
 import base64
 import io
@@ -51,13 +51,13 @@ def format_answers(model: ServedModel, parts: Sequence[Part], pixels: torch.Tens
         end = start + 1
         while end < len(parts) and (parts[end].job.options, parts[end].job.raw) == (options, is_raw):
             end += 1
-        here = slice(start, end)
+        rows = slice(start, end)
         if is_raw:
-            answers += list(scores.probabilities[here].numpy())
+            answers += list(scores.probabilities[rows].numpy())
         else:
             predictions = make_predictions(
-                [part.name for part in parts[here]], pixels[here], [part_size(part) for part in parts[here]],
-                Scores(scores.probabilities[here], scores.unlike[here]), options.preprocessing(model.prepare),
+                [part.name for part in parts[rows]], pixels[rows], [part_size(part) for part in parts[rows]],
+                Scores(scores.probabilities[rows], scores.unlike[rows]), options.preprocessing(model.prepare),
                 model.classes, options.top, options.adjustment(model.prepare), model.predictor.engine,
             )  # fmt: skip
             answers += [dict(vars(prediction)) for prediction in predictions]

@@ -10,7 +10,7 @@ from lenext.serving.settings import ServiceSettings
 from lenext.web.headers import LOCAL_NAMES, is_cross_site, is_local
 
 OPEN = ("/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready")
-"""What needs no key: it tells nothing about the models."""
+"""What needs no key: it says nothing about the models."""
 
 
 class Guard:
@@ -37,8 +37,8 @@ class Guard:
         is_asking = scope["method"] == "OPTIONS" and self.give_leave(headers) is not None
         if settings.api_key and not is_open and not is_asking:
             kind, _, token = headers.get("authorization", "").partition(" ")
-            given = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(errors="replace"), settings.api_key.encode()):
+            sent_key = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+            if not hmac.compare_digest(sent_key.encode(errors="replace"), settings.api_key.encode()):
                 raise RefusedError(
                     HTTPStatus.UNAUTHORIZED, "the API key is missing or wrong", {"www-authenticate": "Bearer"}
                 )

@@ -66,7 +66,7 @@ class Job:
     answers: list[Any]
     done: "asyncio.Future[None]"
     raw: bool = False
-    left: int = 0
+    missing: int = 0
     is_dropped: bool = False
     batch: int = 0
     began: float = 0.0

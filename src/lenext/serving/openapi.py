@@ -28,10 +28,10 @@ def describe_error(words: str) -> dict[str, Any]:
     return {"description": words, "content": content_of({"$ref": "#/components/schemas/Error"})}
 
 
-def errors(**more: str) -> dict[str, Any]:
+def errors(**by_status: str) -> dict[str, Any]:
     """Return the answers to what is wrong, by status."""
     common = {"401": "The API key is missing or wrong.", "403": "The request comes from a page of another site."}
-    return {status.lstrip("_"): describe_error(words) for status, words in {**common, **more}.items()}
+    return {status.lstrip("_"): describe_error(words) for status, words in {**common, **by_status}.items()}
 
 
 BODY_ERRORS = errors(

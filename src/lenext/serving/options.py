@@ -20,7 +20,7 @@ MAX_VALUE_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How the images of a request are predicted.
+    """The options of a prediction.
 
     Attributes:
         top: Number of classes in an answer.

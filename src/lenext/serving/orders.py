@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Supervised(Protocol):
-    """What takes the orders.
+    """The receiver of the orders.
 
     Attributes:
         stop_number: The signal that asked for the end; 0 for none.
@@ -61,6 +61,6 @@ def raise_file_limit() -> None:
         return
     import resource
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))

@@ -33,8 +33,8 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take what a client sends; of a head without end no more than its limit is kept."""
         between = self.message_bytes - self.body_bytes  # the head, what separates pieces of a body, and trailers
-        most = MAX_HEAD_BYTES if self.is_in_head else MAX_FRAMING_BYTES
-        if between > most or self.message_bytes > MAX_MESSAGE_BYTES:
+        limit = MAX_HEAD_BYTES if self.is_in_head else MAX_FRAMING_BYTES
+        if between > limit or self.message_bytes > MAX_MESSAGE_BYTES:
             if self.is_idle and not self.is_in_head:  # it was answered already that its body is too large
                 self.transport.close()
             else:
@@ -85,11 +85,11 @@ class Protocol(HttpToolsProtocol):
 
 def close_idle(connections: set[Any]) -> None:
     """Close the connections whose next request has not come for too long, and those that do not take their answer."""
-    now = time.monotonic()
+    moment = time.monotonic()
     for each in list(connections):
         is_stalled = each.transport.get_write_buffer_size() > 0  # the client does not read its answer
-        each.stalled_since = (each.stalled_since or now) if is_stalled else None
-        if each.stalled_since and now - each.stalled_since > BODY_SECONDS:
+        each.stalled_since = (each.stalled_since or moment) if is_stalled else None
+        if each.stalled_since and moment - each.stalled_since > BODY_SECONDS:
             each.transport.abort()
-        elif each.is_idle and now - each.idle_since > HEAD_SECONDS:
+        elif each.is_idle and moment - each.idle_since > HEAD_SECONDS:
             each.transport.abort() if is_stalled or each.message_bytes else each.transport.close()

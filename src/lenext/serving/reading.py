@@ -22,7 +22,7 @@ class BodyReader:
         """Begin with none.
 
         Args:
-            check_room: Raises FullError where so many images, or bytes, have no room.
+            check_room: Raises FullError where these images or bytes have no room.
         """
         self.check_room, self.reading_bytes = check_room, 0
 

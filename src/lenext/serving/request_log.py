@@ -43,8 +43,8 @@ class RequestLog:
         """Append a line; one system call, so that lines of several processes do not mix."""
         if self.file < 0:
             return
-        now = time.time()
-        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}Z"
+        seconds = time.time()
+        stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds % 1 * 1000):03d}Z"
         try:
             os.write(self.file, json.dumps({"time": stamp, "worker": os.getpid(), **values}).encode() + b"\n")
         except OSError as error:

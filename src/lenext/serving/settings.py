@@ -20,7 +20,7 @@ ServiceEngine = Literal["auto", "torch", "onnxruntime", "openvino"]
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model of the service comes from.
+    """The source of a model.
 
     Attributes:
         name: Of the model, in addresses.
@@ -43,7 +43,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What a service does.
+    """The settings of a service.
 
     Attributes:
         host: The address that it listens at.

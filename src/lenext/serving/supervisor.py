@@ -1,4 +1,4 @@
-"""The supervisor of a service: it listens, starts the workers, replaces those that end, and hands on what it is told.
+"""The supervisor of a service: it listens, starts the workers, replaces those that end, and hands on its orders.
 
 It computes nothing and loads no weights, so that nothing that a request does can harm it.
 """
@@ -225,24 +225,24 @@ class Supervisor:
     def remove_dead(self) -> None:
         """Take workers off that have ended."""
         self.end_hanging()
-        now = time.monotonic()
+        moment = time.monotonic()
         for member in list(self.members):
             if member.process.is_alive():
                 continue
             code = member.process.exitcode or 0
-            how = f"by signal {-code}" if code < 0 else f"with code {code}"
-            write_error(f"worker {member.process.pid} ended {how}; it is replaced")
+            ending = f"by signal {-code}" if code < 0 else f"with code {code}"
+            write_error(f"worker {member.process.pid} ended {ending}; it is replaced")
             self.members.remove(member)
             self.forget(member)
-            self.failures = 0 if member.is_ready and now - member.began > MAX_DELAY_SECONDS else self.failures + 1
+            self.failures = 0 if member.is_ready and moment - member.began > MAX_DELAY_SECONDS else self.failures + 1
             delay = 0.0 if self.failures <= 1 else min(MAX_DELAY_SECONDS, 0.5 * 2 ** min(self.failures, 10))
-            self.next_start = now + delay
+            self.next_start = moment + delay
 
     def end_hanging(self) -> None:
         """End the workers that hang."""
-        now = time.monotonic()
+        moment = time.monotonic()
         for member in self.members:
-            silent = now - member.heard > (HANGING_SECONDS if member.is_ready else START_SECONDS)
+            silent = moment - member.heard > (HANGING_SECONDS if member.is_ready else START_SECONDS)
             if member.process.is_alive() and (silent or member.busy > HANGING_SECONDS):
                 write_error(f"worker {member.process.pid} hangs; it is ended")
                 member.process.kill()
@@ -277,21 +277,21 @@ class Supervisor:
 
     def ask(self, order: str, expected: str, *values: Any) -> str:
         """Give an order to all workers, and return why one did not do it; empty when all did."""
-        asked = [member for member in self.members if member.is_ready]
+        ready = [member for member in self.members if member.is_ready]
         self.order_count += 1
-        for member in asked:
+        for member in ready:
             member.replies.clear()
             with suppress(OSError):
                 member.pipe.send((order, self.order_count, *values))
         until = time.monotonic() + PREPARE_SECONDS
-        while any(not member.replies and member.process.is_alive() for member in asked):
+        while any(not member.replies and member.process.is_alive() for member in ready):
             self.end_hanging()
             self.listen_to_members()
             if self.stop_number:
                 return "the service ends"
             if time.monotonic() > until:
                 return f"no answer within {PREPARE_SECONDS:.0f} s"
-        replies = [reply for member in asked for reply in member.replies]
+        replies = [reply for member in ready for reply in member.replies]
         return next((str(reply[2]) for reply in replies if reply[0] != expected), "")
 
     def end(self) -> None:

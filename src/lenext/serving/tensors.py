@@ -96,14 +96,14 @@ def read_split(headers: Mapping[str, str], length: int) -> int:
     return int(text)
 
 
-def read_parameters(content: Mapping[str, Any], known: set[str], where: str) -> dict[str, Any]:
+def read_parameters(content: Mapping[str, Any], known_names: set[str], where: str) -> dict[str, Any]:
     """Return the parameters of a part of a request. Raises DataError for one that has no effect."""
     parameters = content.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
         raise DataError(f"{where}: an object is needed")
-    if unknown := sorted(map(str, parameters.keys() - known)):
+    if unknown := sorted(map(str, parameters.keys() - known_names)):
         raise DataError(f"{where}: {unknown[0][:MAX_SHOWN_CHARACTERS]} has no effect here; leave it out")
     return parameters
 
@@ -114,14 +114,14 @@ def read_outputs(outputs: Any, wants_bytes: bool) -> dict[str, bool]:
         return dict.fromkeys(OUTPUTS, wants_bytes)
     if not isinstance(outputs, list) or not all(isinstance(each, dict) for each in outputs):
         raise DataError("outputs: a list of objects is needed")
-    wanted = {}
+    by_name = {}
     for each in outputs:
         if each.get("name") not in OUTPUTS:
             name = str(each.get("name"))[:MAX_SHOWN_CHARACTERS]
             raise DataError(f"outputs: there is no {name}; there are: {', '.join(OUTPUTS)}")
         parameters = read_parameters(each, {"binary_data"}, f"outputs {each['name']}")
-        wanted[each["name"]] = bool(parameters.get("binary_data", wants_bytes))
-    return wanted
+        by_name[each["name"]] = bool(parameters.get("binary_data", wants_bytes))
+    return by_name
 
 
 def read_input(tensor: Any, content: bytes, model: ServedModel, max_images: int) -> list[Image]:
@@ -181,23 +181,23 @@ def read_pixels(tensor: Mapping[str, Any], content: bytes | None, shape: Sequenc
 def flatten(data: Any, count: int) -> Iterator[Any]:
     """Yield the values of a flat or nested list in order, one more than `count` at the most."""
     waiting = [iter([data])]
-    left = count + 1
-    while waiting and left:
+    remaining = count + 1
+    while waiting and remaining:
         for each in waiting[-1]:
             if isinstance(each, list):
                 waiting.append(iter(each))
                 break
             yield each
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 return
         else:
             waiting.pop()
 
 
-def too_many(count: int, most: int) -> DataError:
+def too_many(count: int, limit: int) -> DataError:
     """Return the refusal of too many images."""
-    return DataError(f"{count} images: from 1 to {most} are computed; send several requests")
+    return DataError(f"{count} images: from 1 to {limit} are computed; send several requests")
 
 
 def read_texts(data: Any, count: int) -> list[bytes]:

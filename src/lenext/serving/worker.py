@@ -38,7 +38,7 @@ def run_worker(
         listening: The socket that all workers share.
         pipe: To the supervisor: its orders, and what becomes of them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor tells what to do
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the supervisor gives the orders
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.disable(logging.CRITICAL)
