@@ -69,10 +69,12 @@ def make_hostile() -> list[tuple[str, bytes, dict[str, str]]]:
 class Client(threading.Thread):
     """A client with one connection."""
 
-    def __init__(self, number: int, port: int, expected: list[Any], photographs: list[bytes], end: float) -> None:
+    def __init__(
+        self, number: int, port: int, expected: list[Any], photographs: list[bytes], hostile: list[Any], end: float
+    ) -> None:
         super().__init__()
         self.choose, self.port, self.end = random.Random(number), port, end
-        self.expected, self.photographs, self.hostile = expected, photographs, make_hostile()
+        self.expected, self.photographs, self.hostile = expected, photographs, hostile
         self.statuses: Counter[int] = Counter()
         self.by_route: Counter[tuple[str, int]] = Counter()
         self.largest = 0.0
@@ -110,7 +112,7 @@ class Client(threading.Thread):
 
 
 def measure(folder: Path, weights: Path, workers: int, seconds: float) -> list[dict[str, Any]]:
-    photographs, paths = make_photographs(), []
+    photographs, hostile, paths = make_photographs(), make_hostile(), []
     for place, content in enumerate(photographs):
         paths.append(folder / f"{place:02d}.img")
         paths[-1].write_bytes(content)
@@ -124,7 +126,7 @@ def measure(folder: Path, weights: Path, workers: int, seconds: float) -> list[d
     port = next(int(found[1]) for line in service.stdout if (found := re.search(r"http://.*:(\d+) ", line)))
     processes = [each for each in psutil.Process(service.pid).children() if "spawn_main" in " ".join(each.cmdline())]
     end = time.monotonic() + seconds
-    clients = [Client(number, port, expected, photographs, end) for number in range(CLIENTS)]
+    clients = [Client(number, port, expected, photographs, hostile, end) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     memory: list[float] = []
@@ -183,6 +185,7 @@ def main() -> None:
         )
         for place, workers in enumerate(numbers):
             rows += measure(folder, weights, workers, seconds if place == 0 else seconds / 10)
+            print(rows[-16:], flush=True)
     report("serving-load", rows, {"clients": CLIENTS, "hostile share": HOSTILE_SHARE})
 
 

@@ -13,7 +13,7 @@ def export(
     model: Annotated[str, Parameter(help="Folder of a run, a .safetensors weights file, or a network name.")],
     /,
     *,
-    out: Annotated[str, Parameter(help="The file (default: RUN/exports/RUN.onnx); with --for a folder.")] = "",
+    out: Annotated[str, Parameter(help="The file (default: RUN/exports/RUN.onnx); a folder with --for.")] = "",
     format: Annotated[
         Literal["onnx", "openvino", "pt2"], Parameter(help="ONNX, OpenVINO's .xml and .bin, or torch.export's program.")
     ] = "onnx",

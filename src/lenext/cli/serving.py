@@ -43,7 +43,9 @@ def serve(
     origin: Annotated[
         list[str] | None, Parameter(help="Origin of another site whose pages may ask; repeatable.", negative="")
     ] = None,
-    request_log: Annotated[str, Parameter(help="File of the request log, a line of JSON each; - prints it.")] = "",
+    request_log: Annotated[
+        str, Parameter(help="File of the request log, a line of JSON each; - prints it.", allow_leading_hyphen=True)
+    ] = "",
     pretrained: Annotated[
         bool, Parameter(negative="", help="Serve the published weights of a network given by name.")
     ] = False,

@@ -17,6 +17,12 @@ Server = Literal["kserve", "triton", "ovms"]
 MAX_BATCH = 64
 KINDS = {INPUT: "TYPE_UINT8", "images": "TYPE_FP32"}
 LABELS, MODEL, VERSION = "labels.txt", "model.onnx", "1"
+NEXT: dict[Server, str] = {
+    "triton": "tritonserver --model-repository=THIS FOLDER",
+    "ovms": "ovms --config_path /models/config.json --rest_port 8000, with this folder mounted at /models",
+    "kserve": "copy the folder to the storage that triton.yaml and ovms.yaml name, then apply one of them",
+}
+"""What to do with a repository."""
 PVC = "pvc://models"  # where the cluster has the repository; for the user to change
 GROUP = "serving.kserve.io"
 OVMS_IMAGE, OVMS_PORT = "openvino/model_server:latest", 8888

@@ -50,6 +50,10 @@ class Batcher:
         self.large_decoder = ThreadPoolExecutor(1, "large-decoder")
         self.explainer = ThreadPoolExecutor(1, "explainer")
 
+    async def warm(self, model: ServedModel) -> None:
+        """Let the engine's thread compute once: what a thread sets up would else make the first request wait."""
+        await self.loop.run_in_executor(self.engine, model.verify)
+
     def submit(
         self,
         model: ServedModel,

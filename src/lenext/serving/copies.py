@@ -28,7 +28,7 @@ def copy_model(source: Source, folder: Path) -> Source:
             shutil.copyfile(path, folder / path.name)
     except OSError as error:
         raise RunError(f"{error.filename or model}: cannot be copied ({error.strerror or error})") from error
-    return replace(source, path=str(folder / model.name), weights=None)
+    return replace(source, path=str(folder / model.name), weights=None, asked=str(model))
 
 
 def model_files(source: Source) -> Iterator[Path]:

@@ -9,7 +9,8 @@ from lenext.serving.answers import Answer, Head, RefusedError
 from lenext.serving.settings import ServiceSettings
 from lenext.web.headers import LOCAL_NAMES, is_cross_site, is_local
 
-OPEN = ("/", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready")
+HEALTH = ("/v2/health/live", "/v2/health/ready")
+OPEN = ("/", "/docs", "/openapi.json", *HEALTH)
 """What needs no key: it says nothing about the models."""
 
 
@@ -27,12 +28,16 @@ class Guard:
     def admit(self, scope: Scope, headers: Head) -> None:
         """Raise RefusedError for a request that must not be answered."""
         settings = self.settings
-        if settings.is_local and not is_local(scope):
-            raise RefusedError(HTTPStatus.FORBIDDEN, f"this service answers only as one of {', '.join(LOCAL_NAMES)}")
-        is_navigation = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
-        if is_cross_site(headers) and not is_navigation and not self.allowed_origin(headers):
-            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site; see --origin")
         path = scope["path"]
+        if settings.is_local and not settings.api_key and path not in HEALTH and not is_local(scope):
+            raise RefusedError(
+                HTTPStatus.FORBIDDEN,
+                f"this service answers only as one of {', '.join(LOCAL_NAMES)}; a proxy must ask it by such a name, "
+                "or the service have a key (--api-key-file)",
+            )
+        is_navigation = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if is_of_other_site(headers) and not is_navigation and not self.allowed_origin(headers):
+            raise RefusedError(HTTPStatus.FORBIDDEN, "the request comes from a page of another site; see --origin")
         is_open = path in OPEN or path.startswith("/static/")
         is_asking = scope["method"] == "OPTIONS" and self.give_leave(headers) is not None
         if settings.api_key and not is_open and not is_asking:
@@ -59,3 +64,10 @@ class Guard:
             "access-control-allow-headers": "authorization, content-type, x-api-key, x-request-timeout",
         }  # fmt: skip
         return Answer(HTTPStatus.NO_CONTENT, b"", headers=allowed)
+
+
+def is_of_other_site(headers: Head) -> bool:
+    """Return whether a browser asks for a page of another site; it says so itself but over plain HTTP."""
+    if "sec-fetch-site" in headers or "origin" not in headers:
+        return is_cross_site(headers)
+    return headers["origin"].partition("://")[2] != headers.get("host")

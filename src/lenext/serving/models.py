@@ -17,7 +17,7 @@ from lenext.exporting.onnx_file import weights_digest
 from lenext.exporting.predicting import ExportedPredictor
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import VerificationError, to_array
-from lenext.foundation.errors import ConfigurationError
+from lenext.foundation.errors import ConfigurationError, LenextError
 from lenext.inspection.explain import grad_cam
 from lenext.runs.layout import SELF_TEST_SUFFIX, is_exported
 from lenext.runs.predict import Scores
@@ -101,13 +101,13 @@ class ServedModel:
         pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
         together = self.predictor(pixels).probabilities
         if together.shape != (len(pixels), len(self.classes)):
-            raise VerificationError(f"model {self.name}: it gives no probability for each of its classes")
+            raise VerificationError("it gives no probability for each of its classes")
         if not (together.isfinite().all() and torch.allclose(together.sum(1), torch.ones(len(pixels)), atol=1e-3)):
-            raise VerificationError(f"model {self.name}: its probabilities are not finite, or do not add up to 1")
+            raise VerificationError("its probabilities are not finite, or do not add up to 1")
         alone = torch.cat([self.predictor(each[None]).probabilities for each in pixels[: min(4, len(pixels))]])
         difference = float((together[: len(alone)] - alone).abs().max())
         if not difference <= TOLERANCE:
-            raise VerificationError(f"model {self.name}: in a batch its probabilities differ by {difference:.1e}")
+            raise VerificationError(f"in a batch its probabilities differ by {difference:.1e}")
 
     def open_image(self, name: str, content: bytes, options: PredictOptions) -> OpenedImage:
         """Open an image without decoding it. Raises DataError."""
@@ -140,3 +140,13 @@ class ServedModel:
                 f"explain=gradcam: model {self.name} is an exported file, which has no gradients; serve its run instead"
             )
         return self.explained
+
+
+def open_model(source: Source, settings: ServiceSettings) -> ServedModel:
+    """Open and verify a model. Raises LenextError, whose message names it, and its file as the user does."""
+    try:
+        return ServedModel(source, settings)
+    except LenextError as error:
+        text = str(error).replace(source.path, source.asked or source.path)
+        named = type(error)(f"model {source.name}: {text}")
+        raise named from error

@@ -30,6 +30,7 @@ class Source:
         pretrained: Whether published weights are meant.
         data_dir: Where published weights are kept.
         offline: Whether the network must not be used.
+        asked: The path that the user gave, where `path` is that of a copy.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Source:
     pretrained: bool = False
     data_dir: str | None = None
     offline: bool = False
+    asked: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ It computes nothing and loads no weights, so that nothing that a request does ca
 """
 
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
@@ -127,11 +128,13 @@ class Supervisor:
         write_out(
             f"serving at http://{host}:{self.settings.port} with {self.settings.workers} "
             f"worker{'s' * (self.settings.workers > 1)} of {self.settings.threads} "
-            f"thread{'s' * (self.settings.threads > 1)}; Ctrl-C ends it\n"
+            f"thread{'s' * (self.settings.threads > 1)}, process {os.getpid()}; Ctrl-C ends it\n"
         )
         sys.stdout.flush()
         if not self.settings.is_local and not self.settings.api_key:
-            write_error("anyone who can reach this address can ask: give --api-key-file, or put a proxy before it")
+            write_error(
+                "warning: anyone who can reach this address can ask: give --api-key-file, or put a proxy before it"
+            )
 
     def copy(self, sources: Sequence[Source]) -> dict[str, Source]:
         """Return copies of the models by name."""
@@ -221,6 +224,8 @@ class Supervisor:
         self.is_described = True
         for name, (version, engine) in models.items():
             write_out(f"{name}: version {version}, by {engine}\n")
+        if any(not engine.startswith("torch") for _, engine in models.values()):
+            write_out("remarks that an image is unlike the training images need --engine torch\n")
 
     def remove_dead(self) -> None:
         """Take workers off that have ended."""
@@ -255,8 +260,8 @@ class Supervisor:
 
     def reload(self) -> None:
         """Open the models' present files in all workers, verify them, and let all answer with them, or none."""
-        write_error("reloading")
-        before = self.copy_folder
+        write_error("reloading; the models of before answer meanwhile")
+        began, before = time.monotonic(), self.copy_folder
         try:
             copies = self.copy(self.asked)
             reason = self.ask("prepare", "prepared", copies)
@@ -273,7 +278,11 @@ class Supervisor:
             return
         self.copies = copies  # of workers that start from now on
         reason = self.ask("commit", "committed")
-        write_error(f"reloaded{': ' + reason if reason else ''}")
+        replies = [reply[2] for member in self.members for reply in member.replies if reply[0] == "committed"]
+        versions = ", ".join(
+            f"{name} is version {version}" for name, version in (replies[0] if replies else {}).items()
+        )
+        write_error(f"reloaded in {time.monotonic() - began:.0f} s: {reason or versions}")
 
     def ask(self, order: str, expected: str, *values: Any) -> str:
         """Give an order to all workers, and return why one did not do it; empty when all did."""
@@ -297,6 +306,10 @@ class Supervisor:
     def end(self) -> None:
         """Let the workers end: after SIGTERM they answer for some seconds more, though they say that they will not."""
         seconds = DRAIN_SECONDS if self.stop_number == getattr(signal, "SIGTERM", -1) else 0.0
+        if self.is_open and self.stop_number:
+            with suppress(OSError):  # nobody may read it any more
+                write_out(f"ending: requests are answered for {seconds:.0f} more seconds\n" if seconds else "ending\n")
+                sys.stdout.flush()
         for member in self.members:
             with suppress(OSError):
                 member.pipe.send(("drain", seconds))

@@ -47,10 +47,10 @@ def run_worker(
     try:
         metrics = Metrics(settings.metrics_dir)
         from lenext.acceleration.threads import set_thread_count
-        from lenext.serving.models import ServedModel
+        from lenext.serving.models import open_model
 
         set_thread_count(settings.threads)
-        models = {name: ServedModel(source, settings) for name, source in sources.items()}
+        models = {name: open_model(source, settings) for name, source in sources.items()}
     except Exception as error:
         report(pipe, "failed", describe(error), getattr(error, "exit_code", 1))
         return
@@ -122,6 +122,8 @@ class Worker:
             self.loop.add_signal_handler(signal.SIGTERM, self.drain, DRAIN_SECONDS)
         threading.Thread(target=self.take_orders, daemon=True).start()
         tasks = [asyncio.create_task(each) for each in (self.beat(), self.service.watch_clients())]
+        for model in self.models.values():
+            await self.service.batcher.warm(model)
         self.metrics.workers.set(1)
         report(self.pipe, "ready", {name: [each.version, each.predictor.engine] for name, each in self.models.items()})
         await self.server.serve(sockets=[self.listening])
@@ -149,10 +151,10 @@ class Worker:
 
     def prepare(self, number: int, sources: Mapping[str, Source]) -> None:
         """Open and verify new models beside those that answer; the number is that of the order."""
-        from lenext.serving.models import ServedModel
+        from lenext.serving.models import open_model
 
         try:
-            self.candidates = {name: ServedModel(source, self.settings) for name, source in sources.items()}
+            self.candidates = {name: open_model(source, self.settings) for name, source in sources.items()}
         except Exception as error:
             self.candidates = {}
             report(self.pipe, "refused", number, describe(error))

@@ -13,7 +13,7 @@ from lenext.exporting.extras import is_installed
 from lenext.exporting.formats import TOLERANCES, Candidate, Format, make_candidate, open_exported
 from lenext.exporting.onnx_file import Facts, serialize, sign, weights_digest
 from lenext.exporting.quantization import Gate, measure_gate, quantize
-from lenext.exporting.repositories import MODEL, VERSION, Server, repository_files
+from lenext.exporting.repositories import MODEL, NEXT, VERSION, Server, repository_files
 from lenext.exporting.self_test import SelfTest
 from lenext.exporting.verification import Verification, VerificationError, prepared_session, verify
 from lenext.foundation.errors import ConfigurationError, RunError
@@ -140,7 +140,7 @@ def export(
         if server:
             for each, content in repository_files(server, name, facts).items():
                 write_atomic(repository / each, content)
-            console.print(f"model repository for {server}: {repository}")
+            console.print(f"model repository for {server}: {repository}; next: {NEXT[server]}")
         console.print(f"{path.stat().st_size / 1e6:,.2f} MB; model card: {exported.card}")
     return exported
 
