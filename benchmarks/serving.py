@@ -248,7 +248,8 @@ def main() -> None:
                         "spread": f"{min(ratios):.2f} to {max(ratios):.2f}",
                         **(
                             {} if name == "engine" else {
-                                f"{key} ms": round(float(median(each[key] for each in values)), 1) for key in ("p50", "p99")
+                                f"{key} ms": round(float(median(each[key] for each in values)), 1)
+                                for key in ("p50", "p99")
                             } | {"client us": round(1e6 * median(each["client"] for each in values))}
                         ),
                     }

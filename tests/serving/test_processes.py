@@ -102,6 +102,26 @@ def test_killed_workers_lose_only_their_own_requests(models: Path) -> None:
 
 
 @pytest.mark.slow
+def test_connections_are_shared_among_the_workers(models: Path) -> None:
+    service = start(str(models / "digits.safetensors"), "--workers=2")
+    try:
+        connections = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(40)]
+
+        def counts() -> list[int]:
+            return [
+                sum(each.status == psutil.CONN_ESTABLISHED for each in worker.net_connections())
+                for worker in service.workers
+            ]
+
+        wait_until(lambda: sum(counts()) == 40)
+        assert min(counts()) >= 10, counts()
+        for connection in connections:
+            connection.close()
+    finally:
+        stop(service)
+
+
+@pytest.mark.slow
 def test_sigterm_under_load_fails_no_request(models: Path) -> None:
     service = start(str(models / "digits.safetensors"), "--workers=2")
     try:

@@ -21,10 +21,11 @@ import uvicorn
 from lenext.foundation.errors import LenextError, is_out_of_memory
 from lenext.serving.metrics import Metrics
 from lenext.serving.settings import DRAIN_SECONDS, EXIT_SECONDS, ServiceSettings, Source
-from lenext.web.listening import BACKLOG
 
 SWITCH_SECONDS = 0.0005  # between the threads of Python; by default the event loop would wait 5 ms for the engine's
 BEAT_SECONDS = 1.0
+PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.0005, 0.005  # for each connection, before another one is taken
+REST_SECONDS = 0.1  # after one that could not be taken
 
 
 def run_worker(
@@ -74,18 +75,45 @@ def report(pipe: Connection, *message: Any) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which leaves the signals to the worker, and accepts one connection at a time.
+    """uvicorn, which leaves the signals to the worker, and shares the connections with other workers.
 
-    So the workers share the connections: asyncio would let the first one that wakes take all that wait.
+    All workers wait at one socket, and the first that wakes would take all that wait there. So a worker takes one
+    connection at a time, and pauses the longer, the more it has.
     """
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for each in sockets or []:
-            each.listen(BACKLOG)  # `backlog=1` is how many are accepted at a time; this is how many may wait
+        self.servers = []
+        assert sockets
+        listening = sockets[0]
+        listening.setblocking(False)
+        self.accepting = asyncio.create_task(self.accept(listening))
+        self.started = True
+
+    async def accept(self, listening: socket.socket) -> None:
+        """Take connections until the server ends."""
+        loop, config = asyncio.get_running_loop(), self.config
+
+        def create_protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listening)
+            except OSError:  # too many open files, or a client that has gone already
+                await asyncio.sleep(REST_SECONDS)
+                continue
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(create_protocol, connection)
+            await asyncio.sleep(min(MAX_PAUSE_SECONDS, PAUSE_SECONDS * len(self.server_state.connections)))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.accepting.cancel()
+        await super().shutdown(sockets)
 
 
 class Worker:
@@ -114,7 +142,7 @@ class Worker:
         self.server = Server(
             uvicorn.Config(
                 self.service, http=Protocol, ws="none", loop="asyncio", lifespan="off", log_config=None,
-                access_log=False, server_header=False, proxy_headers=False, backlog=1,
+                access_log=False, server_header=False, proxy_headers=False,
                 timeout_keep_alive=60, timeout_graceful_shutdown=int(EXIT_SECONDS),
             )
         )  # fmt: skip
