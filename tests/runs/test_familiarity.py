@@ -10,8 +10,9 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 import lenext
-from lenext.runs.familiarity import FILE, NEIGHBOURS, Familiarity, nearest_distances
+from lenext.runs.familiarity import NEIGHBOURS, Familiarity, nearest_distances
 from lenext.runs.folder import Run
+from lenext.runs.layout import FEATURES
 from lenext.runs.predict import Prediction
 from lenext.runs.remarks import UNLIKE
 
@@ -37,7 +38,7 @@ def test_it_is_written_and_read(tmp_path: Path) -> None:
     assert read.limit == pytest.approx(made.limit)
     assert made.is_unlike(torch.rand(2, 7)) == [False, False]  # of another network
     assert Familiarity.load(tmp_path / "none") is None
-    (tmp_path / FILE).write_bytes(b"damaged")
+    (tmp_path / FEATURES).write_bytes(b"damaged")
     assert Familiarity.load(tmp_path) is None
 
 
@@ -68,4 +69,4 @@ def test_digits_are_familiar_and_noise_is_not(run: Run, tmp_path: Path) -> None:
 
 def test_without_validation_nothing_is_kept(tmp_path: Path) -> None:
     run = lenext.train("lenet", "digits", epochs=1, validation_fraction=0, runs_dir=tmp_path, quiet=True)
-    assert not (run.path / "weights" / FILE).exists()
+    assert not (run.path / "weights" / FEATURES).exists()

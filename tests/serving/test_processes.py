@@ -307,11 +307,11 @@ def test_a_full_queue_is_answered_503_and_counted(models: Path) -> None:
     service = start(str(models / "animals.safetensors"), "--workers=1", "--queue=2")
     try:
         outcomes: Counter[int] = Counter()
-        retries = set()
+        retries, body = set(), make_image(1500, 1500, "RGB")
 
         def ask() -> None:
             for _ in range(20):
-                status, headers, _ = service.ask("/predict", make_image(2000, 2000, "RGB"))
+                status, headers, _ = service.ask("/predict", body)
                 outcomes[status] += 1
                 if status == 503:
                     retries.add(int(headers["retry-after"]) >= 1)
