@@ -184,7 +184,7 @@ def main() -> None:
             Description("lenet", options, tuple("abcdefghij"), prepare),
         )
         for place, workers in enumerate(numbers):
-            rows += measure(folder, weights, workers, seconds if place == 0 else seconds / 10)
+            rows += measure(folder, weights, workers, seconds if place == 0 else seconds / 15)
             print(rows[-16:], flush=True)
     report("serving-load", rows, {"clients": CLIENTS, "hostile share": HOSTILE_SHARE})
 
