@@ -1,5 +1,6 @@
 """`predict`: the most probable classes of the user's images."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,11 +82,11 @@ def predict(
         adjustment = make_adjustment(prepare, invert, digit, fit)
         paths = find_images(images)
         return list(predict_exported(session, facts, paths, choice, top, on_bad_image, adjustment))
-    paths = find_images(images)
     predictor = open_predictor(
-        model, weights, network, pretrained=pretrained, engine=engine, many=len(paths) > 1, device=device,
-        precision=precision, data_dir=data_dir, offline=offline,
+        model, weights, network, pretrained=pretrained, engine=engine, many=lambda: len(find_images(images)) > 1,
+        device=device, precision=precision, data_dir=data_dir, offline=offline,
     )  # fmt: skip
+    paths = find_images(images)
     prepare = predictor.prepare
     if fit in ("crop", "pad"):
         predictor.prepare = replace(prepare, stored_fit=fit)
@@ -100,7 +101,7 @@ def open_predictor(
     *,
     pretrained: bool = False,
     engine: Engine | None = None,
-    many: bool = True,
+    many: Callable[[], bool] = lambda: True,
     device: str = "auto",
     precision: str = "auto",
     data_dir: str | Path | None = None,
@@ -114,7 +115,7 @@ def open_predictor(
         network: The user's own network, when the weights are of one.
         pretrained: Whether the published weights of a network are used.
         engine: What computes; None for torch.
-        many: Whether many images come at a time.
+        many: Returns whether many images come at a time; asked once the weights are open.
         device: Where to compute.
         precision: Of the arithmetic; `fp32` holds for other engines too, which otherwise take what is fastest.
         data_dir: Where published weights are kept.
@@ -133,7 +134,7 @@ def open_predictor(
     opened = module
     prepare = description.preprocessing
     if engine not in (None, "torch"):
-        module = open_engine(module, prepare, engine, many=many, device=device, exact=precision == "fp32")
+        module = open_engine(module, prepare, engine, many=many(), device=device, exact=precision == "fp32")
     chosen = str(module.choice) if isinstance(module, EngineNetwork) else ""
     familiarity = None if pretrained or chosen else stored_familiarity(model, weights)
     compute = Compute.choose("cpu", "fp32") if chosen else Compute.choose(device, precision)
