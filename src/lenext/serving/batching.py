@@ -112,9 +112,7 @@ class Batcher:
 
     def drop(self, job: Job) -> None:
         """Forget a request that nobody waits for any more."""
-        job.is_dropped = True
-        if not job.done.done():
-            job.done.cancel()
+        job.done.cancel()  # which does nothing to one that is done
 
     def start(self) -> None:
         """Let the engine compute the next batch, unless it is busy or nothing waits."""
@@ -147,7 +145,6 @@ class Batcher:
         model, later, ready = parts[0].job.model, [], []
         errors: list[tuple[Part, Exception]] = []
         for part in parts:
-            part.job.began = part.job.began or began
             try:
                 if part.decoded is None and not decode_small(part):
                     later.append(part)
@@ -239,7 +236,6 @@ class Batcher:
             traceback.print_exception(error)
         if not job.done.done():
             job.done.set_exception(error)
-            job.is_dropped = True
 
     def close(self) -> None:
         """End the threads; what they compute is lost."""

@@ -55,9 +55,7 @@ class Job:
         answers: For each image the answer, as JSON has it; probabilities (K,) where `raw`.
         done: Ends when all are there, or with an error.
         raw: Whether the probabilities of all classes are the answer.
-        is_dropped: Whether nobody waits for it any more.
         batch: The largest batch that it was part of.
-        began: When its first image was computed.
     """
 
     model: ServedModel
@@ -67,7 +65,5 @@ class Job:
     done: "asyncio.Future[None]"
     raw: bool = False
     missing: int = 0
-    is_dropped: bool = False
     batch: int = 0
-    began: float = 0.0
     parts: list[Part] = field(default_factory=list)

@@ -202,11 +202,7 @@ class Supervisor:
             (member.busy,) = values
         elif kind == "ready":
             member.is_ready, self.failures = True, 0
-            if (
-                len([each for each in self.members if each.is_ready]) == 1
-                and time.monotonic() - member.began < START_SECONDS
-            ):
-                self.describe_models(values[0])
+            self.describe_models(values[0])
         elif kind == "failed":
             text, code = values
             if not self.is_open:
