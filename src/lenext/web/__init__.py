@@ -1,1 +1,1 @@
-"""The parts that the web servers of lenext share: headers, the address that they listen at, and the files of their pages."""
+"""The parts that the web servers share: headers, the address that they listen at, and the files of their pages."""
