@@ -19,7 +19,7 @@ from lenext.cli import run as run_command
 from tests.commands.options import SERVING, commands
 from tests.data.makers import write_cifar, write_idx_folder, write_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn_figures")]
+pytestmark = pytest.mark.usefixtures("drawn_figures")
 
 OWN = """
 from torch import nn
@@ -236,6 +236,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
                                case(EXPLORE.replace("runs/a", "lenet"), "--offline")],
     ("export", "--out"): [case(BLIND, "--out new/net.onnx", "--out net.onnx")],
     ("export", "--format"): [case(BLIND, "--format pt2")],
+    ("export", "--for"): [case("export runs/a --out served", "--for triton")],
     ("export", "--network-only"): [case(BLIND, "--network-only")],
     ("export", "--int8"): [case(BLIND, "--int8")],
     ("export", "--weights"): [case(f"{BLIND.replace('runs/a', 'runs/two')}", "--weights last"),
@@ -403,6 +404,7 @@ def base_outcomes() -> dict[str, tuple[Any, ...]]:
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "option", "one"), ALL)
 def test_an_option_has_an_effect_or_is_refused(
     verb: str, option: str, one: Case, place: Path, base_outcomes: dict[str, tuple[Any, ...]],
