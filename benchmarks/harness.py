@@ -142,4 +142,6 @@ def report(name: str, rows: Sequence[Mapping[str, Any]], figures: Mapping[str, A
 
 def format_value(value: Any) -> str:
     """Return a float with four significant digits, anything else as text."""
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return str(value)

@@ -76,9 +76,8 @@ request. Every service computes the same weights by ONNX Runtime in fp32. `engin
 decoding and without HTTP, in as many processes as lenext has workers. `FastAPI, form` is a service as it is first
 written (a file of a form, one image at a time), `FastAPI, bytes` the shortest one (decoded and computed in the event
 loop); both convert and resize in one line each and give one class, without remarks. `LitServe` batches up to 32 in two
-workers, with a delay of 2 ms. The rows `lenext` of the two ResNets, with two workers, were measured before these shared
-their connections evenly, and one of them had most of the clients; `resnet18_32px` gave 100 to 104 images a second
-since. A plain service of a large network is near the engine already, so there is little to gain.""",
+workers, with a delay of 2 ms. A plain service of a large network is near the engine already, so there is little to
+gain; the second worker pays where HTTP is most of the work.""",
     "serving-load": """50 clients for ten minutes, 5 % of the requests hostile: bombs, broken files, malformed forms and
 JSON, 3 MB of nothing. Every answer is compared with `predict`, and the counters of `/metrics` with the clients' own
 counts; with one and four workers for a minute each. The memory is that of the workers.""",
