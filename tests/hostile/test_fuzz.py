@@ -23,7 +23,7 @@ def test_a_few_of_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [pytest.param(name, 100 if name == "run" else 500, marks=pytest.mark.slow) for name in ALL]
+    [pytest.param(name, 30 if name == "run" else 500, marks=pytest.mark.slow) for name in ALL]
     + [pytest.param(name, 10_000, marks=pytest.mark.endurance) for name in ALL],
 )
 def test_many_of_each(tmp_path: Path, name: str, count: int) -> None:

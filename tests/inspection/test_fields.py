@@ -19,7 +19,13 @@ CASES = 6  # layers of a large network
 QUIET = (nn.ReLU, nn.GELU, nn.Tanh, nn.Sigmoid, nn.Dropout)
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
 FIRST = ["alexnet", "alexnet_d2l", "nin", "resnet18", "densenet_d2l"]
-NETWORKS = [name if name in SMALL + FIRST else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+SLOW = ["vgg11_bn", "vgg11_quarter", "googlenet", "resnet50", "resnext50_32x4d", "densenet121", "convnext_tiny"]
+"""Of each other kind of block the smallest; the larger ones repeat it."""
+NETWORKS = [
+    name if name in SMALL + FIRST
+    else pytest.param(name, marks=pytest.mark.slow if name in SLOW else pytest.mark.endurance)
+    for name in MODELS
+]  # fmt: skip
 
 
 def smooth(network: nn.Module) -> nn.Module:

@@ -21,6 +21,11 @@ from tests.models.contract import FILE, SIZES, identity, stages
 
 SMALL = [name for name in MODELS if find_variant(name).image_size <= 64]
 BOTH = [*SMALL, *(pytest.param(name, marks=pytest.mark.slow) for name in SIZES)]
+LARGEST = ("vgg11", "vgg11_bn")  # 133 million parameters; the optimizer alone takes a minute
+TRAINED = [
+    *SMALL,
+    *(pytest.param(name, marks=pytest.mark.endurance if name in LARGEST else pytest.mark.slow) for name in SIZES),
+]
 REST = [name for name in MODELS if name not in SMALL and name not in SIZES]
 
 
@@ -70,7 +75,7 @@ def test_same_seed_same_weights(name: str) -> None:
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_parameter_gets_a_finite_gradient_and_a_batch_is_overfitted(name: str) -> None:
     """Four images of noise, each of another contrast; without dropout; networks without norms drawn as the documents
     draw them. NiN's last block is as narrow as there are classes, so that ReLUs can silence a class for good: GELU
