@@ -76,6 +76,8 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("train", "--json"): [case(f"{TRAIN} --dry-run", "--json"), case(TRAIN, "--json")],
     ("train", "--on-bad-image"): [case("train lenet --data bad --epochs 1 --runs-dir made", "--on-bad-image skip"),
                                   case(TRAIN, "--on-bad-image skip")],
+    ("train", "--processes"): [case(f"{TRAIN} --dry-run", "--processes 2"), case(TRAIN, "--processes 0")],
+    ("resume", "--processes"): [case("resume runs/a", "--processes 0")],
     ("resume", "--epochs"): [case("resume runs/a", "--epochs 2"), case("resume runs/a", "--epochs 1")],
     ("resume", "--network"): [case("resume runs/a", "--network own.py:Net"), case("resume runs/a", "--network lenet"),
                               case("resume runs/own", "--network own.py:Net")],

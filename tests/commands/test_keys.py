@@ -45,7 +45,7 @@ KEYS: dict[str, tuple[dict[str, Any], Any]] = {
     "freeze_stem_after": ({}, 0.5), "early_stopping": ({"epochs": 4, "learning_rate": 0.0}, 1),
     "evaluate_training": ({}, True), "tta": ({}, "shift"), "seed": ({}, 1), "device": ({}, "mps"),
     "precision": ({}, OTHER_PRECISION), "memory_format": ({}, "contiguous"), "compile": ({}, "cuda_graphs"),
-    "replicas": ({}, 2), "fast_layers": ({"precision": "bf16"}, False),
+    "parts": ({}, 2), "replicas": ({}, 2), "reduction": ({}, "fast"), "fast_layers": ({"precision": "bf16"}, False),
     "checkpoint_minutes": ({}, 1e-6), "tensorboard": ({}, True), "threads": ({}, 2),
 }  # fmt: skip
 """For each key the other keys with which it has an effect, and a value that has one."""

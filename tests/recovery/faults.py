@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from lenext.acceleration import compilation
-from lenext.data import batches, folder, image_files
+from lenext.data import folder, image_files
 from lenext.foundation import files
 from lenext.runs import checkpoint, weights
-from lenext.training import loop, trainer
+from lenext.training import evaluation, loop, trainer
 from lenext.workflows import plan_text, results, session
 
 
@@ -110,7 +110,7 @@ def slow(phase: str, pause: float) -> None:
     if phase == "training":
         torch.Tensor.backward = begun(torch.Tensor.backward)  # type: ignore[method-assign]
     elif phase == "validation":
-        loop.batches = begun(batches.batches)
+        loop.logits_of_parts = begun(evaluation.logits_of_parts)
     elif phase == "saving":
         session.checkpoint.save = begun(checkpoint.save, after=True)
     elif phase == "best":

@@ -61,8 +61,8 @@ def spoil(what: str, bad: float, network: nn.Module, monkeypatch: pytest.MonkeyP
     real = trainer.Trainer.image_batches
     network.now = False  # type: ignore[assignment]
 
-    def batches_of(self: trainer.Trainer, plan: EpochPlan, start: int) -> Any:
-        for position, batch in real(self, plan, start):
+    def batches_of(self: trainer.Trainer, plan: EpochPlan, start: int, own: Any = None) -> Any:
+        for position, batch in real(self, plan, start, own):
             images = batch.images
             now = (plan.epoch, position) == WHEN
             if now and what == "image":

@@ -24,7 +24,7 @@ def test_shared_out_or_not_it_is_the_same(digits: Dataset, threads: None, monkey
     torch.manual_seed(0)
     network = lenext.create("lenet", dropout=0.5)
     network.train()
-    assert can_run_in_parallel(network, CPU)
+    assert can_run_in_parallel(network, CPU, 3)
     shared = evaluate_split(network, digits.train, prepare, CPU)
     assert network.training
     assert torch.is_grad_enabled()
@@ -49,7 +49,7 @@ def test_a_module_of_ones_own_sees_one_batch_after_the_other(digits: Dataset, th
             return self.layer(x.flatten(1))
 
     network = Own()
-    assert not can_run_in_parallel(nn.Sequential(network), CPU)
+    assert not can_run_in_parallel(nn.Sequential(network), CPU, 3)
     prepare = Preprocessing.from_dataset(digits, "auto", "interpolate", "standardize")
     assert len(evaluate_split(network, digits.train, prepare, CPU).labels) == len(digits.train)
 
@@ -76,9 +76,9 @@ def test_an_error_leaves_nothing_running_and_nothing_changed(digits: Dataset, th
 
 def test_hooks_are_called_in_order(digits: Dataset, threads: None) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    assert can_run_in_parallel(network, CPU)
+    assert can_run_in_parallel(network, CPU, 3)
     network[1].register_forward_hook(lambda *_: None)
-    assert not can_run_in_parallel(network, CPU)
+    assert not can_run_in_parallel(network, CPU, 3)
 
 
 def test_few_large_images_and_many_small_ones_are_measured_together() -> None:

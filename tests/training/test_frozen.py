@@ -213,7 +213,7 @@ class Whole(nn.Module):
         ("plain", {"progressive_resizing": 0.5}, "progressive_resizing"),
         ("plain", {"freeze_stem_after": 0.5}, "freeze_stem_after"),
         ("plain", {"compile": "yes"}, "compiled"),
-        ("plain", {"replicas": 2}, "replicas"),
+        ("plain", {"parts": 2}, "the parts of a batch"),
         ("plain", {"feature_views": 0}, "feature_views is 0"),
         ("plain", {"steps": 1}, "within the first epoch"),
         ("dropout", {}, r"drop \(Dropout\) draws at random"),

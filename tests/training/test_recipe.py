@@ -78,7 +78,7 @@ def test_a_new_optimizer_does_not_keep_the_others_rate() -> None:
         ({"newton_schulz_steps": 0}, "from 1 to 20"),
         ({"newton_schulz_steps": 3}, "for optimizer=muon, not sgd"),
         ({"keep_weight_norms": True, "optimizer": "sgd"}, "for optimizer=muon"),
-        ({"replicas": 2, "class_weights": True}, "leave out class_weights"),
+        ({"parts": 2, "compile": "yes"}, "leave out compile=yes"),
         ({"flip": "sometimes"}, "flip=sometimes"),
         ({"tta": "six"}, "flip_and_shift"),
         ({"compile": "cuda_graphs", "accumulate_batches": 2}, "leave out accumulate_batches"),

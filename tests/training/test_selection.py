@@ -52,8 +52,8 @@ def test_the_unseen_come_first_and_then_the_hardest() -> None:
     first = set(selection.rows.tolist())
     assert len(first) == 4
     logits = torch.tensor([[4.0, 0.0], [2.0, 0.0], [0.0, 0.0], [0.0, 3.0]])  # of class 0: easier to harder
-    selection.record_losses(selection.rows[torch.tensor([0, 1, 2, 3])], logits, torch.zeros(4, dtype=torch.long))
     expected = nn.functional.cross_entropy(logits, torch.zeros(4, dtype=torch.long), reduction="none")
+    selection.record_losses(selection.rows[torch.tensor([0, 1, 2, 3])], expected)
     assert torch.allclose(selection.losses[selection.rows], expected)
     hardest = set(selection.rows[2:].tolist())
     selection.choose(4, 0, 2)

@@ -17,17 +17,17 @@ from lenext.foundation.device import Compute
 BATCHES_PER_WORKER = 2  # under way at a time, so that memory stays flat
 
 
-def can_run_in_parallel(network: nn.Module, compute: Compute) -> bool:
-    """Return whether threads may run a network at the same time: on a CPU, with known modules and no hooks."""
+def can_run_in_parallel(network: nn.Module, compute: Compute, workers: int) -> bool:
+    """Return whether so many threads may run a network at once: on a CPU, with known modules and no hooks."""
     modules = list(network.modules())
     is_known = all(map(is_stateless, modules))
     has_hooks = any(module._forward_hooks or module._forward_pre_hooks for module in modules)
-    return is_known and not has_hooks and compute.device.type == "cpu" and torch.get_num_threads() > 1
+    return is_known and not has_hooks and compute.device.type == "cpu" and workers > 1
 
 
-def map_in_parallel(work: Callable[[slice], Tensor], parts: Sequence[slice]) -> Iterator[Tensor]:
-    """Yield the results of a function of a part, in order."""
-    workers = torch.get_num_threads()
+def map_in_parallel(work: Callable[[slice], Tensor], parts: Sequence[slice], workers: int) -> Iterator[Tensor]:
+    """Yield the results of a function of a part, in order, computed by so many threads."""
+    threads = torch.get_num_threads()
     pending: deque[Future[Tensor]] = deque()
     try:
         for part in parts:
@@ -40,7 +40,7 @@ def map_in_parallel(work: Callable[[slice], Tensor], parts: Sequence[slice]) -> 
         for future in pending:
             future.cancel()
         wait(pending)
-        torch.set_num_threads(workers)
+        torch.set_num_threads(threads)
 
 
 @cache

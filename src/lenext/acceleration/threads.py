@@ -1,5 +1,6 @@
 """The number of threads that torch computes with, which the bits of a result depend on."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -12,6 +13,11 @@ def set_thread_count(threads: int | Literal["auto"]) -> int:
     if threads != "auto":
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

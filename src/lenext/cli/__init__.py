@@ -4,11 +4,12 @@ torch is imported only by the verbs that compute, once their options are known t
 """
 
 import io
+import os
 import sys
 from contextlib import suppress
 from importlib import import_module
 
-from lenext.foundation.errors import LenextError, is_out_of_memory, unknown_name
+from lenext.foundation.errors import LenextError, ToldElsewhereError, is_out_of_memory, unknown_name
 from lenext.foundation.streams import plain_lines, write_error
 from lenext.verbs import VERBS
 
@@ -18,6 +19,7 @@ SHOWN = (
     "data", "channels", "filters", "kernels", "features", "confusion", "classes", "reliability", "curves", "embedding",
     "field",
 )  # fmt: skip
+IN_PROCESSES = ("train", "resume")
 
 
 def run(arguments: list[str]) -> int:
@@ -35,11 +37,14 @@ def run(arguments: list[str]) -> int:
         return fail(f"show: name what to show: {', '.join(SHOWN)}")
     from cyclopts import CycloptsError, UnknownCommandError
 
-    from lenext.cli.app import app
+    from lenext.cli.app import app, invocation
 
     load_verbs(*(name for name in VERBS if name == arguments[0]))
     before, plain_lines.enabled = plain_lines.enabled, True
+    invocation.arguments = arguments
     try:
+        if arguments[0] not in IN_PROCESSES and os.environ.get("WORLD_SIZE", "1") != "1":
+            return fail(f"{arguments[0]}: it runs in one process; torchrun starts lenext {' and '.join(IN_PROCESSES)}")
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except UnknownCommandError:
@@ -47,6 +52,8 @@ def run(arguments: list[str]) -> int:
         return fail(f"{arguments[0]}: {unknown_name(f'thing to {arguments[0]}', arguments[1], names)}")
     except CycloptsError as error:
         return fail(f"{error} (lenext {arguments[0]} --help lists the options)")
+    except ToldElsewhereError as error:
+        return error.exit_code
     except LenextError as error:
         return fail(str(error), error.exit_code)
     except KeyboardInterrupt as error:

@@ -65,6 +65,37 @@ class WeightsOptions:
     offline: Offline = False
 
 
+Processes = Annotated[
+    int | None,
+    INTEGER,
+    Parameter(help="Processes on this machine that share each batch; on several machines, start with torchrun."),
+]
+
+
+def in_processes(count: int) -> None:
+    """Carry out the present command in several processes. Raises ToldElsewhereError unless they succeed."""
+    from lenext.workflows.launch import launch
+
+    words = iter(invocation.arguments)
+    kept = list[str]()
+    for word in words:
+        if word == "--processes":
+            next(words, None)
+        elif not word.startswith("--processes="):
+            kept.append(word)
+    launch(kept, count)
+
+
+@dataclass
+class Invocation:
+    """The command line of the verb that runs now."""
+
+    arguments: Sequence[str] = ()
+
+
+invocation = Invocation()
+
+
 def parse_pairs(texts: list[str] | None) -> dict[str, str]:
     """Return the keys and values of texts of the form KEY=VALUE."""
     values = {}

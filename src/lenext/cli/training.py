@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from lenext.cli.app import INTEGER, DataDir, Offline, Options, UserNetwork, app, parse_pairs, refuse
+from lenext.cli.app import (
+    INTEGER,
+    DataDir,
+    Offline,
+    Options,
+    Processes,
+    UserNetwork,
+    app,
+    in_processes,
+    parse_pairs,
+    refuse,
+)
 from lenext.cli.settings import RangeTestSettings, Settings, explicit_settings, takes_settings
 from lenext.foundation.errors import ConfigurationError
 from lenext.foundation.settings import OnBadImage
@@ -39,6 +50,7 @@ def train(
         Parameter(negative="", help="Check data, network and recipe, and print the plan with its time; do not train."),
     ] = False,
     json: Annotated[bool, Parameter(name="--json", negative="", help="Print the plan of --dry-run as JSON.")] = False,
+    processes: Processes = None,
     data_dir: DataDir = None,
     offline: Offline = False,
     settings: Annotated[Any, Parameter(name="*")] = Settings(),  # noqa: B008
@@ -49,8 +61,13 @@ def train(
     """
     if pretrained and weights:
         raise ConfigurationError("--pretrained and --weights both set the initial weights; give one of them")
-    if not dry_run:
+    if dry_run:
+        refuse("with --dry-run", processes=processes)
+    else:
         refuse("without --dry-run", json=json)
+    if processes is not None:
+        in_processes(processes)
+        return
     outer: dict[str, Any] = {
         "options": parse_pairs(options),
         "freeze": freeze,
@@ -95,6 +112,7 @@ def resume(
     /,
     *,
     epochs: Annotated[int | None, INTEGER, Parameter(help="Total number of epochs, more than in its recipe.")] = None,
+    processes: Processes = None,
     network: UserNetwork = "",
     data_dir: DataDir = None,
     offline: Offline = False,
@@ -103,6 +121,9 @@ def resume(
 
     To start a new training from its weights, use `lenext train NETWORK --weights RUN/weights/best.safetensors`.
     """
+    if processes is not None:
+        in_processes(processes)
+        return
     from lenext.workflows.resume import resume as work
 
     work(run, epochs=epochs, network=network, data_dir=data_dir, offline=offline)

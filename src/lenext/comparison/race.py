@@ -23,8 +23,8 @@ from lenext.workflows.context import Context
 from lenext.workflows.costs import Timing
 from lenext.workflows.fingerprint import fingerprint_sources
 from lenext.workflows.job import Job
-from lenext.workflows.prepare import merge_experiment_keys, resolve_experiment
-from lenext.workflows.train import absolute_path, default_name, with_absolute_paths
+from lenext.workflows.prepare import absolute_path, merge_experiment_keys, resolve_experiment, with_absolute_paths
+from lenext.workflows.train import default_name
 
 SHARED_GROUPS = ("Split", "Sampling", "Augmentation")  # of recipe keys that all contestants have alike
 SHARED_KEYS = ("epochs", "steps", "batch_size", "early_stopping", "evaluate_training", "label_smoothing")

@@ -25,8 +25,9 @@ from lenext.training.notices import Samples, at_chance
 from lenext.workflows.context import Context
 from lenext.workflows.evaluate import val
 from lenext.workflows.fingerprint import differing_keys
+from lenext.workflows.prepare import absolute_network
 from lenext.workflows.resume import resume_run
-from lenext.workflows.train import absolute_network, run_experiment
+from lenext.workflows.train import run_experiment
 
 LOCKS_FOLDER = ".locks"
 MAX_NAME_CHARACTERS = 80

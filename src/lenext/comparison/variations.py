@@ -18,8 +18,8 @@ from lenext.foundation.errors import ConfigurationError
 from lenext.training.experiment import Experiment
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.fingerprint import fingerprint_sources
-from lenext.workflows.prepare import build_experiment
-from lenext.workflows.train import default_name, with_absolute_paths
+from lenext.workflows.prepare import build_experiment, with_absolute_paths
+from lenext.workflows.train import default_name
 
 MAX_VARIATIONS = 500
 BASE = "base"

@@ -11,7 +11,7 @@ from lenext.comparison.specification import Comparison
 from lenext.comparison.variations import Variations
 from lenext.reporting.console import Console
 from lenext.workflows.context import Context
-from lenext.workflows.train import absolute_path
+from lenext.workflows.prepare import absolute_path
 
 
 def vary(

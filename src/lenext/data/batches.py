@@ -3,9 +3,10 @@
 import math
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -100,8 +101,20 @@ def training_batches(
     batch_size: int,
     *,
     start: int = 0,
+    own: Callable[[slice], slice] | None = None,
 ) -> Iterator[Batch]:
-    """Yield the batches of an epoch, augmented, from position `start` on."""
+    """Yield the batches of an epoch, augmented, from position `start` on.
+
+    Args:
+        split: The training samples.
+        order: In which the epoch visits them.
+        preprocessing: How they reach the network.
+        augmentation: Their random changes.
+        compute: The device and its arithmetic.
+        batch_size: Samples per batch.
+        start: The first position.
+        own: Returns which samples of a batch are loaded; None for all.
+    """
     order_rows = order.rows.to(split.labels.device)
     numbers = order.numbers.to(compute.device) if augmentation else order.numbers
     blank = [255 * mean for mean in preprocessing.normalization.mean]
@@ -114,16 +127,23 @@ def training_batches(
         return finish_batch(split, preprocessing, compute, rows, pixels)
 
     slices = batch_slices(len(order.rows), batch_size)
+    if own:
+        yield from prefetch(split, map(load, map(own, slices[start:])))
+        return
     yield from prefetch(split, load_in_groups(load, slices, preprocessing, start))
 
 
 def batches(split: Split, preprocessing: Preprocessing, compute: Compute, batch_size: int) -> Iterator[Batch]:
     """Yield every sample once, in the order of the split, without augmentation."""
+    load, slices = partial(load_batch, split, preprocessing, compute), batch_slices(len(split), batch_size)
+    yield from prefetch(split, load_in_groups(load, slices, preprocessing, 0))
 
-    def load(part: slice) -> Batch:
-        return load_batch(split, preprocessing, compute, part)
 
-    yield from prefetch(split, load_in_groups(load, batch_slices(len(split), batch_size), preprocessing, 0))
+def some_batches(
+    split: Split, parts: Iterable[slice], preprocessing: Preprocessing, compute: Compute
+) -> Iterator[Batch]:
+    """Yield these parts of a split, without augmentation."""
+    yield from prefetch(split, map(partial(load_batch, split, preprocessing, compute), parts))
 
 
 def load_batch(split: Split, preprocessing: Preprocessing, compute: Compute, part: slice) -> Batch:

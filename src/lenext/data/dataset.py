@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import sqrt
+from operator import add
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +20,7 @@ from lenext.foundation.notebook import title_html
 from lenext.foundation.seeds import generator
 from lenext.foundation.settings import Fit
 
+MIN_DEVIATION = 1e-3  # of a channel that is scaled; a constant one is not
 MAX_STATISTICS_IMAGES = 10_000  # images from which the mean and deviation are computed
 MAX_STATISTICS_FILES = 2_000  # the same if each has to be decoded first
 STATISTICS_BATCH = 500  # images at a time
@@ -161,17 +164,18 @@ class Dataset:
         max_images = MAX_STATISTICS_FILES if in_files else MAX_STATISTICS_IMAGES
         if len(rows) > max_images:
             rows = torch.randperm(len(rows), generator=generator(0))[:max_images].sort().values
-        total = torch.zeros(self.shape[0], dtype=torch.float64)
-        squares, count = total.clone(), 0
+        totals, squares, count = [0] * self.shape[0], [0] * self.shape[0], 0
         for batch in rows.split(STATISTICS_BATCH):
-            pixels = self.train.images[batch].to(torch.float64) / 255
-            total += pixels.sum((0, 2, 3))
-            squares += pixels.square().sum((0, 2, 3))
+            pixels = self.train.images[batch].to(torch.int64)  # whole numbers: no order of additions changes their sum
+            totals = list(map(add, totals, pixels.sum((0, 2, 3)).tolist()))
+            squares = list(map(add, squares, pixels.square().sum((0, 2, 3)).tolist()))
             count += pixels.numel() // self.shape[0]
-        mean = total / count
-        std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        std[std < 1e-3] = 1.0  # a constant channel is not scaled
-        return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
+        variances = [(square * count - total**2) / count**2 for total, square in zip(totals, squares, strict=True)]
+        std = [sqrt(variance) / 255 for variance in variances]
+        return Normalization(
+            tuple(total / count / 255 for total in totals),
+            tuple(value if value >= MIN_DEVIATION else 1.0 for value in std),
+        )
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits().items())

@@ -46,6 +46,20 @@ class TrainingError(LenextError):
     """Training that cannot continue, such as with a loss that is not finite."""
 
 
+class LostProcessError(LenextError):
+    """Another process of a training has ended, or cannot be reached any more; a checkpoint continues."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: the same command may work again
+
+
+class ToldElsewhereError(LenextError):
+    """An error that another process has reported; this one ends without a word."""
+
+    def __init__(self, exit_code: int = 2) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error, Python's or torch's, means that memory ran out."""
     message = str(error).lower()

@@ -19,6 +19,7 @@ Fraction = float | Literal["auto"]
 ShiftPadding = Literal["black", "reflect"]
 TestTimeAugmentation = Literal["none", "flip", "shift", "flip_and_shift"]
 OnBadImage = Literal["stop", "skip"]
+Reduction = Literal["exact", "fast"]
 
 MAX_BITS = 3_400  # of a whole number that is written out
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")

@@ -20,7 +20,7 @@ from lenext.runs.folder import Run, modified_ns
 from lenext.studio.commands import command_line
 from lenext.studio.data_views import preview_network
 from lenext.workflows.audit import COLUMNS, KINDS, OF_LABELS, rows_by_text
-from lenext.workflows.train import absolute_path
+from lenext.workflows.prepare import absolute_path
 
 AUDITS = "audits"  # the folder of audits, in that of the runs
 SOURCE, FINDINGS, CORRECTIONS = "source.json", "audit.csv", "corrections.csv"

@@ -24,7 +24,7 @@ class EpochPlan:
     Attributes:
         epoch: From 1.
         order: The samples in the order of the epoch, and the random numbers of their augmentation.
-        batches: The number of batches; the last epoch may be cut short.
+        slices: The samples of each batch, in that order; the last epoch may be cut short.
         images: How images reach the network; with progressive resizing they are smaller at first.
         trains_stem: Whether the first layer learns.
         learning_rates: Of each batch's update.
@@ -35,13 +35,18 @@ class EpochPlan:
 
     epoch: int
     order: EpochOrder
-    batches: int
+    slices: list[slice]
     images: Preprocessing
     trains_stem: bool
     learning_rates: list[float]
     seeds: list[int]
     shares: list[float]
     ends_update: list[bool]
+
+    @property
+    def batches(self) -> int:
+        """The number of batches."""
+        return len(self.slices)
 
 
 def plan_epoch(
@@ -73,7 +78,7 @@ def plan_epoch(
     return EpochPlan(
         epoch=epoch,
         order=order,
-        batches=batches,
+        slices=slices[:batches],
         images=images_of_epoch(settings.images, schedule, epoch),
         trains_stem=schedule.stem_epochs is None or epoch <= schedule.stem_epochs,
         learning_rates=[

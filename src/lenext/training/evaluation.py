@@ -1,19 +1,21 @@
 """Measuring a network on a split, as fast as the machine can."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lenext.acceleration.parallel import can_run_in_parallel, map_in_parallel
-from lenext.data.batches import batch_slices, batches, load_batch, move_to_device
+from lenext.data.batches import batch_slices, load_batch, move_to_device, some_batches
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.arithmetic import power_of_two
 from lenext.foundation.device import Compute
+from lenext.foundation.group import Group
 from lenext.foundation.intervals import format_interval
 from lenext.foundation.modes import evaluation_mode
 from lenext.foundation.notebook import tiles_html
@@ -74,7 +76,14 @@ def evaluation_batch_size(images: Preprocessing, compute: Compute) -> int:
 
 
 def evaluate_split(
-    network: nn.Module, split: Split, images: Preprocessing, compute: Compute, tta: TestTimeAugmentation = "none"
+    network: nn.Module,
+    split: Split,
+    images: Preprocessing,
+    compute: Compute,
+    tta: TestTimeAugmentation = "none",
+    *,
+    workers: int = 0,
+    group: Group | None = None,
 ) -> Evaluation:
     """Measure a network that is on its device already.
 
@@ -84,29 +93,49 @@ def evaluate_split(
         images: How they reach the network.
         compute: Where it is.
         tta: Test-time augmentation.
+        workers: Threads of a CPU, each of which computes whole batches; 0 for torch's number.
+        group: The processes that share the batches; every one gets all predictions. This one alone by default.
     """
-    split = move_to_device(split, compute)
+    split, group = move_to_device(split, compute), group or Group()
+    parts = evaluation_slices(split, images, compute)[group.rank :: group.size]
     with evaluation_mode(network):
-        scores = torch.cat(list(logits_of_split(network, split, images, compute, tta)))
-    scores, labels = scores.cpu(), split.labels.cpu()
+        own = list(logits_of_parts(network, split, parts, images, compute, tta, workers))
+    if group.size == 1:
+        scores = torch.cat(own).cpu()
+    else:
+        dealt = group.gather([logits.cpu().numpy() for logits in own])
+        in_order = chain.from_iterable(zip_longest(*dealt))
+        scores = torch.cat([torch.from_numpy(logits) for logits in in_order if logits is not None])
+    labels = split.labels.cpu()
     losses = F.cross_entropy(scores, labels, reduction="none")
     return Evaluation(scores.softmax(1), labels, losses)
 
 
-def logits_of_split(
-    network: nn.Module, split: Split, images: Preprocessing, compute: Compute, tta: TestTimeAugmentation
+def evaluation_slices(split: Split, images: Preprocessing, compute: Compute) -> list[slice]:
+    """Return the batches in which a split is measured."""
+    return batch_slices(len(split), evaluation_batch_size(images, compute))
+
+
+def logits_of_parts(
+    network: nn.Module,
+    split: Split,
+    parts: Sequence[slice],
+    images: Preprocessing,
+    compute: Compute,
+    tta: TestTimeAugmentation = "none",
+    workers: int = 0,
 ) -> Iterator[Tensor]:
-    """Yield the logits of each batch of a split, in order; on a CPU each thread computes whole batches."""
-    batch_size = evaluation_batch_size(images, compute)
-    if not can_run_in_parallel(network, compute):
-        for batch in batches(split, images, compute, batch_size):
+    """Yield the logits of batches of a split, in order; on a CPU each thread computes whole batches."""
+    workers = workers or torch.get_num_threads()
+    if not can_run_in_parallel(network, compute, workers):
+        for batch in some_batches(split, parts, images, compute):
             yield predict_logits(network, batch.images, compute, tta)
         return
 
     def work(part: slice) -> Tensor:
         return predict_logits(network, load_batch(split, images, compute, part).images, compute, tta)
 
-    yield from map_in_parallel(work, batch_slices(len(split), batch_size))
+    yield from map_in_parallel(work, parts, workers)
 
 
 def predict_logits(network: nn.Module, images: Tensor, compute: Compute, tta: TestTimeAugmentation = "none") -> Tensor:

@@ -3,7 +3,7 @@
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lenext.data.batches import Batch, EpochOrder, batch_slices, batches, training_batches
+from lenext.data.batches import Batch, EpochOrder, batch_slices, some_batches, training_batches
 from lenext.data.dataset import Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.device import Compute
@@ -98,19 +98,22 @@ class FeatureStore:
             labels = self.split.labels[chosen.to(self.split.labels.device)].to(self.compute.device)
             yield Batch(self.by_view[view].index_select(0, chosen).to(self.compute.device), labels, chosen)
 
-    def evaluation_batches(self, phase: str, split: Split, images: Preprocessing, batch_size: int) -> Iterator[Batch]:
-        """Yield the batches of a split, with features in place of images; the first time they are computed."""
+    def evaluation_logits(
+        self, phase: str, split: Split, images: Preprocessing, parts: Sequence[slice]
+    ) -> Iterator[Tensor]:
+        """Yield the logits of the batches of a split, from their features; the first time these are computed."""
         stored = self.evaluated.get(phase)
-        loaded = batches(split, images, self.compute, batch_size) if stored is None else None
-        for part in batch_slices(len(split), batch_size):
+        loaded = some_batches(split, parts, images, self.compute) if stored is None else None
+        for part in parts:
             if loaded is not None:
                 with self.compute.autocast():
                     computed = self.backbone.features(next(loaded).images)
                 stored = allocate((len(split), *computed.shape[1:]), computed.dtype) if stored is None else stored
                 stored[part] = computed.cpu()
             assert stored is not None
-            labels = split.labels[part].to(self.compute.device)
-            yield Batch(stored[part].to(self.compute.device), labels, torch.arange(part.start, part.stop))
+            with torch.no_grad(), self.compute.autocast():
+                logits = self.backbone.tail(stored[part].to(self.compute.device)).float()
+            yield logits
         if stored is not None:
             self.evaluated[phase] = stored
 

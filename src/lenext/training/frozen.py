@@ -169,7 +169,7 @@ def check_settings(network: nn.Module, settings: Settings, loss: Loss | None) ->
         "ema_decay averages all layers": settings.optimizer.ema_decay > 0,
         "steps ends training within the first epoch": length.updates < length.updates_per_epoch,
         "the step is compiled": machine.compile != "no",
-        "replicas share the whole network": machine.replicas > 1,
+        "the parts of a batch need the whole network": machine.parts > 1,
     }
     for reason, holds in reasons.items():
         if holds:

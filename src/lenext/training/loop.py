@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from lenext.acceleration.placement import place_network
 from lenext.acceleration.threads import set_thread_count
-from lenext.data.batches import batch_slices, batches, move_to_device, take_rows
+from lenext.data.batches import move_to_device, take_rows
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import DataError, RunError
-from lenext.training.evaluation import Evaluation, evaluate_split, evaluation_batch_size
+from lenext.foundation.group import Group
+from lenext.training.evaluation import Evaluation, evaluate_split, evaluation_slices, logits_of_parts
 from lenext.training.feature_store import FeatureStore
 from lenext.training.frozen import resolve_views
 from lenext.training.losses import Loss
 from lenext.training.metrics import Record, RunningMetrics, batch_metrics
+from lenext.training.parts import share_cores
 from lenext.training.recipe import Recipe
 from lenext.training.settings import ScheduleSettings, Settings, resolve, split_by_recipe
 from lenext.training.state import Phase, Step, TrainingState
@@ -54,6 +56,7 @@ def fit(
     set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
     settings = resolve(recipe, data)
+    settings = share_cores(settings, network, recipe.replicas)
     settings, _ = resolve_views(network, data, recipe, settings, loss)
     state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
     try:
@@ -66,7 +69,7 @@ def fit(
 
 
 def events(
-    state: TrainingState, data: Dataset, settings: Settings, loss: Loss | None = None
+    state: TrainingState, data: Dataset, settings: Settings, loss: Loss | None = None, group: Group | None = None
 ) -> Iterator[Step | Record]:
     """Train from where the state is, and yield what happens.
 
@@ -75,6 +78,7 @@ def events(
         data: A dataset that is split.
         settings: How it is trained.
         loss: Instead of that of the settings.
+        group: The processes that train together, each of which does this; this one alone by default.
 
     Yields:
         A Step after each batch of training and of validation, and a Record at the end of each epoch.
@@ -82,7 +86,8 @@ def events(
     Raises:
         TrainingError: The loss is no longer finite.
     """
-    trainer = Trainer(state, data, settings, loss)
+    group = group or Group()
+    trainer = Trainer(state, data, settings, loss, group)
     validation = data.validation and move_to_device(data.validation, state.compute)
     training_again = trainer.split if settings.evaluation.training_samples else None
     if state.progress.position > settings.sampling.batches:
@@ -93,7 +98,7 @@ def events(
         train_loss, train_accuracy = progress.metrics.means()
         check_loss(trainer, epoch, train_loss)
         started = time.perf_counter()
-        measured = partial(measure, state=state, images=settings.images, features=trainer.features)
+        measured = partial(measure, state=state, settings=settings, features=trainer.features, group=group)
         val_loss, val_accuracy = yield from measured("validation", split=validation)
         again_loss, again_accuracy = yield from measured("train again", split=training_again)
         record = Record(
@@ -130,23 +135,36 @@ def measure(
     *,
     state: TrainingState,
     split: Split | None,
-    images: Preprocessing,
-    features: FeatureStore | None = None,
+    settings: Settings,
+    features: FeatureStore | None,
+    group: Group,
 ) -> Generator[Step, None, Means]:
-    """Measure a split in evaluation mode, yield a Step per batch, and return plain cross-entropy and accuracy."""
+    """Measure a split in evaluation mode, yield a Step per batch, and return plain cross-entropy and accuracy.
+
+    Each process of the group measures its share of the batches, and returns the means of all.
+    """
     if split is None:
         return None, None
-    network, batch_size = state.trained.eval(), evaluation_batch_size(images, state.compute)
-    metrics, count = RunningMetrics(), len(batch_slices(len(split), batch_size))
-    loaded = batches(split, images, state.compute, batch_size)
+    images, compute, network = settings.images, state.compute, state.trained.eval()
+    slices, metrics = evaluation_slices(split, images, compute), RunningMetrics()
+    own = slices[group.rank :: group.size]
     if features:
-        network = features.backbone.tail
-        loaded = features.evaluation_batches(phase, split, images, batch_size)
-    for position, batch in enumerate(loaded):
-        with torch.no_grad(), state.compute.autocast():
-            loss, correct = batch_metrics(network(batch.images).float(), batch.labels)
-        metrics.add(loss, correct, len(batch.labels))
-        yield Step(phase, state.epoch + 1, position, count, len(batch.labels), loss, correct, 0.0)
+        outputs = features.evaluation_logits(phase, split, images, slices)
+    else:
+        outputs = logits_of_parts(network, split, own, images, compute, workers=settings.machine.workers)
+    for number, (part, logits) in enumerate(zip(own, outputs, strict=True)):
+        if group.size > 1 and group.stop:
+            break  # the others hear of it at the end of their shares
+        loss, correct = batch_metrics(logits, split.labels[part].to(compute.device))
+        samples, position = part.stop - part.start, group.rank + number * group.size
+        metrics.add(loss, correct, samples)
+        yield Step(phase, state.epoch + 1, position, len(slices), samples, loss, correct, 0.0)
+    if group.size > 1:
+        dealt = group.gather((metrics.figures(), bool(group.stop)))
+        group.agreed_to_stop = any(is_stopped for _, is_stopped in dealt)
+        metrics = RunningMetrics.dealt_out([figures for figures, _ in dealt])
+        figures = sum(metrics.samples), torch.tensor(metrics.means()[0]), sum(metrics.correct, torch.tensor(0))
+        yield Step(phase, state.epoch + 1, len(slices) - 1, len(slices), *figures, 0.0)
     return metrics.means()
 
 

@@ -89,6 +89,10 @@ class Mixing:
         self.loss, self.alphas, self.classes = loss, (mixup, cutmix), classes
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.loss(network, *self.mix(images, labels))
+
+    def mix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mixed images (N, C, H, W), and the labels (N,) as shares (N, K)."""
         mixup, cutmix = self.alphas
         pastes = cutmix > 0 and (mixup == 0 or bool(torch.rand(()) < 0.5))
         alpha = cutmix if pastes else mixup
@@ -100,7 +104,7 @@ class Mixing:
         else:
             images = images.lerp(partners, 1 - share)
         targets = F.one_hot(labels, self.classes).float()
-        return self.loss(network, images, targets.lerp(targets.roll(1, 0), 1 - share))
+        return images, targets.lerp(targets.roll(1, 0), 1 - share)
 
     def batch_weight(self, labels: Tensor) -> Tensor:
         """Return what a batch counts; mixing moves weight between its samples, but adds none."""

@@ -1,7 +1,8 @@
 """Metrics of batches and of epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 import torch
@@ -93,6 +94,11 @@ def batch_metrics(logits: Tensor, labels: Tensor, loss: Tensor | None = None) ->
     return F.cross_entropy(logits, labels) if loss is None else loss, (logits.argmax(1) == labels).sum()
 
 
+def sample_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the plain cross-entropy (N,) of each sample, from logits (N, K) and labels (N,)."""
+    return F.cross_entropy(logits.float(), labels, reduction="none")
+
+
 class RunningMetrics:
     """Sums over batches. The values stay on the device until the means are asked for."""
 
@@ -106,6 +112,23 @@ class RunningMetrics:
         self.losses.append(loss)
         self.correct.append(correct)
         self.samples.append(samples)
+
+    def figures(self) -> list[tuple[float, int, int]]:
+        """Return loss, correct answers and samples of each batch; waits for the device."""
+        return [
+            (float(loss), int(correct), samples)
+            for loss, correct, samples in zip(self.losses, self.correct, self.samples, strict=True)
+        ]
+
+    @classmethod
+    def dealt_out(cls, shares: Sequence[Sequence[tuple[float, int, int]]]) -> "RunningMetrics":
+        """Return the metrics of batches that were dealt out to several processes, in order."""
+        metrics = cls()
+        for figures in chain.from_iterable(zip_longest(*shares)):
+            if figures is not None:
+                loss, correct, samples = figures
+                metrics.add(torch.tensor(loss), torch.tensor(correct), samples)
+        return metrics
 
     def means(self) -> tuple[float, float]:
         """Return loss and accuracy per sample; waits for the device."""

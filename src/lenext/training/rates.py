@@ -14,7 +14,7 @@ from lenext.data.batches import Batch, training_batches
 from lenext.data.dataset import Dataset
 from lenext.data.preprocessing import Preprocessing
 from lenext.foundation.errors import TrainingError
-from lenext.foundation.seeds import mix_seeds
+from lenext.foundation.seeds import mix_seeds, seed_step
 from lenext.training.epoch_plan import order_of_epoch
 from lenext.training.frozen import set_training_mode
 from lenext.training.loop import sample_images
@@ -22,7 +22,6 @@ from lenext.training.losses import batch_weight, build_loss
 from lenext.training.recipe import Recipe
 from lenext.training.settings import Settings, resolve, split_by_recipe
 from lenext.training.state import TrainingState
-from lenext.training.trainer import seed_step
 
 SMOOTHING = 0.9  # of the running mean of the losses
 DIVERGED = 3.0  # times the best smoothed loss

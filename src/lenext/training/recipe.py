@@ -33,8 +33,8 @@ WEIGHT_DECAYS = {"sgd": 5e-4, "adamw": 1e-2, "muon": 1e-2}
 
 NOT_FOR_FEW_STEPS = (
     "hardest_fraction", "progressive_resizing", "epochs", "steps", "learning_rate", "schedule", "warmup_epochs",
-    "ema_decay", "freeze_stem_after", "early_stopping", "evaluate_training", "tta", "compile", "replicas",
-    "checkpoint_minutes", "tensorboard", "feature_views",
+    "ema_decay", "freeze_stem_after", "early_stopping", "evaluate_training", "tta", "compile", "parts",
+    "replicas", "reduction", "checkpoint_minutes", "tensorboard", "feature_views",
 )  # fmt: skip
 """Keys without effect on the search for a learning rate: a few steps at rising rates."""
 
@@ -84,8 +84,6 @@ class Recipe(  # dataclass takes the fields of the last base first
             raise ConfigurationError("class_weights: balanced_sampling does the same already; give one of them")
         if self.freeze_stem_after < 1 and self.compile in ("yes", "cuda_graphs"):
             raise ConfigurationError(f"freeze_stem_after: the step changes half-way; leave out compile={self.compile}")
-        if self.replicas > 1 and self.class_weights:
-            raise ConfigurationError("replicas: a part of a batch has other classes; leave out class_weights")
         if self.compile == "cuda_graphs" and self.accumulate_batches > 1:
             raise ConfigurationError("compile=cuda_graphs: it cannot sum up gradients; leave out accumulate_batches")
         if self.progressive_resizing < 1 and self.resize != "interpolate":

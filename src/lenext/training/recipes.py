@@ -79,7 +79,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "speedrun": {
         "optimizer": "muon", "learning_rate": 0.015, "keep_weight_norms": True, "newton_schulz_steps": 3,
         "momentum": 0.6,
-        "weight_decay": 0.05, "schedule": "linear", "epochs": 14, "batch_size": 500, "replicas": 4,
+        "weight_decay": 0.05, "schedule": "linear", "epochs": 14, "batch_size": 500, "parts": 4,
         "label_smoothing": 0.2, "freeze_stem_after": 0.4,
         "flip": "alternating", "shift": 2, "shift_padding": "reflect", "hardest_fraction": 0.75,
         "progressive_resizing": 0.6,

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lenext.foundation.seeds import generator
 
@@ -40,9 +39,8 @@ class Selection:
         hardest = self.losses.cpu()[order].argsort(descending=True, stable=True)
         self.rows = order[hardest[:count]].sort().values
 
-    def record_losses(self, rows: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Keep the losses of a batch: rows (N,) of the training set, logits (N, K) and labels (N,)."""
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    def record_losses(self, rows: Tensor, losses: Tensor) -> None:
+        """Keep the losses (N,) of a batch: rows (N,) of the training set."""
         self.losses[rows.to(self.losses.device)] = losses.to(self.losses.dtype)
 
     def snapshot(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from lenext.data.preprocessing import Preprocessing
 from lenext.data.splitting import split_dataset
 from lenext.foundation.device import Compute
 from lenext.foundation.errors import ConfigurationError, DataError
-from lenext.foundation.settings import TestTimeAugmentation
+from lenext.foundation.settings import Reduction, TestTimeAugmentation
 from lenext.training.recipe import Length, Recipe
 from lenext.training.training_keys import Initialization, Optimizer, Schedule
 
@@ -157,14 +157,23 @@ class MachineSettings:
     Attributes:
         compute: Device, precision and memory format.
         compile: Whether the step is compiled, and how.
-        replicas: Replicas of the network that share a batch; 1 unless on a CPU.
+        parts: Parts of a batch.
+        replicas: Parts that a process computes at the same time.
+        reduction: How the parts' gradients are added.
         fast_layers: Whether layers that have a faster path take it.
     """
 
     compute: Compute
     compile: Literal["no", "yes", "cuda_graphs"]
+    parts: int
     replicas: int
+    reduction: Reduction
     fast_layers: bool
+
+    @property
+    def workers(self) -> int:
+        """The threads of an evaluation, each of which computes whole batches; 0 for torch's number."""
+        return self.replicas if self.parts > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,8 @@ def resolve(recipe: Recipe, data: Dataset, images: Preprocessing | None = None) 
     """Return the settings of a recipe for a dataset on this machine; the only place where `auto` is replaced.
 
     What depends on a network is not known here, and is replaced before: `image_size` (here the size as stored),
-    `batch_size` (refused here) and `compile` (here off). `train` does so.
+    `batch_size` (refused here) and `compile` (here off). `train` does so. So is what depends on the processes: `parts`
+    (here 1) and `replicas` (here 1; see `parts.share_cores`).
 
     Args:
         recipe: How to train, as the user wrote it.
@@ -221,7 +231,9 @@ def resolve(recipe: Recipe, data: Dataset, images: Preprocessing | None = None) 
         machine=MachineSettings(
             compute=compute,
             compile="no" if recipe.compile == "auto" else recipe.compile,
-            replicas=recipe.replicas if compute.device.type == "cpu" else 1,
+            parts=1 if recipe.parts == "auto" else recipe.parts,
+            replicas=1 if recipe.replicas == "auto" else recipe.replicas,
+            reduction=recipe.reduction,
             fast_layers=recipe.fast_layers,
         ),
     )

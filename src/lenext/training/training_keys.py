@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lenext.foundation.errors import ConfigurationError
-from lenext.foundation.settings import Device, MemoryFormat, Precision, TestTimeAugmentation
+from lenext.foundation.settings import Device, MemoryFormat, Precision, Reduction, TestTimeAugmentation
 from lenext.training.keys import COUNT, FRACTION, PROBABILITY, SEED, Auto, Limits, key
 
 Compile = Literal["auto", "no", "yes", "cuda_graphs"]
@@ -143,10 +143,23 @@ class MachineKeys:
         "Compile the training step with torch.compile; cuda_graphs: also record CUDA graphs; auto: on a CPU, for runs "
         "long enough to gain by it.",
     )
-    replicas: int = key(
-        1, "Replicas of the network that share each batch on a CPU, each with batch norm over its own part.",
+    parts: int | Auto = key(
+        "auto",
+        "Parts that each batch is divided into, for threads and processes to share; each has its own batch norm and "
+        "one thread of a CPU; auto: one for each process.",
+        Limits(1, 4096),
+    )
+    replicas: int | Auto = key(
+        "auto",
+        "Parts that a process computes at the same time on a CPU, each by a replica of the network; changes no bit; "
+        "auto: one for each core.",
         Limits(1, 256),
-    )  # fmt: skip
+    )
+    reduction: Reduction = key(
+        "exact",
+        "Addition of the parts' gradients: exact (in order, the same bits for any number of processes) or fast "
+        "(all-reduce).",
+    )
     fast_layers: bool = key(
         True, "On a CPU, compute some layers by faster formulas, equal up to rounding; no: only PyTorch's own layers."
     )
@@ -162,5 +175,7 @@ class MachineKeys:
 
     def check_machine(self) -> None:
         """Refuse keys of the machine that do not fit together."""
-        if self.replicas > 1 and self.compile in ("yes", "cuda_graphs"):
-            raise ConfigurationError(f"replicas: they cannot be compiled; leave out compile={self.compile}")
+        if self.parts in ("auto", 1):
+            return  # `auto` is checked once the processes are known
+        if self.compile in ("yes", "cuda_graphs"):
+            raise ConfigurationError(f"parts={self.parts}: they cannot be compiled; leave out compile={self.compile}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from lenext.data.dataset import Dataset
+from lenext.foundation.group import Group
 from lenext.reporting.console import Console
 
 
@@ -19,6 +20,7 @@ class Context:
         console: Where progress is printed.
         network: The network, when the experiment does not name one.
         dataset: The data, when they were made in Python.
+        group: The processes that train together; by default this one alone.
     """
 
     data_dir: str | Path | None = None
@@ -26,3 +28,4 @@ class Context:
     console: Console = field(default_factory=lambda: Console(quiet=True))
     network: nn.Module | None = None
     dataset: Dataset | None = None
+    group: Group = field(default_factory=Group)

@@ -26,6 +26,7 @@ MAY_CHANGE = {
     "checkpoint_minutes",
     "device",
     "threads",
+    "replicas",
     "compile",
     "tensorboard",
     "data",

@@ -1,6 +1,7 @@
 """A job: a training that is ready to begin, checked against its data and its machine."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from torch import nn
@@ -16,10 +17,12 @@ from lenext.models.user_network import is_user_network
 from lenext.runs.weights import Description
 from lenext.training.experiment import Experiment
 from lenext.training.frozen import resolve_views
+from lenext.training.parts import share_cores
 from lenext.training.recipe import Recipe
 from lenext.training.settings import Settings, resolve
 from lenext.workflows.batch_size import find_batch_size
 from lenext.workflows.context import Context
+from lenext.workflows.fingerprint import fingerprints
 from lenext.workflows.prepare import build_network, build_preprocessing, check_fit, network_options
 
 
@@ -58,6 +61,11 @@ class Job:
         """Whether the network is the user's own."""
         return not self.experiment.network or is_user_network(self.experiment.network)
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each split; all pixels are read for it, once."""
+        return fingerprints(self.data)
+
     @property
     def title(self) -> str:
         """The network and the data, for figures."""
@@ -90,13 +98,16 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
         freeze(network, experiment.freeze.split(","))
     check_fit(network, experiment, images.input_shape, classes)
     batch_size = find_batch_size(network, images.input_shape, compute, recipe, len(data.train))
-    recipe = replace(recipe, batch_size=batch_size, compile="no" if recipe.compile == "auto" else recipe.compile)
+    parts = context.group.size if recipe.parts == "auto" else recipe.parts
+    is_compiled = recipe.compile not in ("no", "auto")
+    recipe = replace(recipe, batch_size=batch_size, parts=parts, compile=recipe.compile if is_compiled else "no")
     check_first_size(network, recipe, images, classes)
-    settings = resolve(recipe, data, images)
+    settings = share_cores(resolve(recipe, data, images), network, recipe.replicas, context.group)
     settings, note = resolve_views(network, data, recipe, settings)
     if experiment.recipe.compile == "auto" and not settings.sampling.feature_views:
-        recipe = replace(recipe, compile=resolve_compile(experiment, len(data.train), compute))
-        settings = resolve(recipe, data, images)
+        compiled = resolve_compile(experiment.network, recipe, len(data.train), compute)
+        recipe = replace(recipe, compile=compiled)
+        settings = replace(settings, machine=replace(settings.machine, compile=compiled))
     return Job(
         experiment=replace(experiment, recipe=recipe),
         data=data,
@@ -107,12 +118,11 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     )
 
 
-def resolve_compile(experiment: Experiment, samples: int, compute: Compute) -> Literal["no", "yes"]:
+def resolve_compile(network: str, recipe: Recipe, samples: int, compute: Compute) -> Literal["no", "yes"]:
     """Return whether `auto` compiles the step: where it pays, and all steps are alike."""
-    recipe = experiment.recipe
     steps_differ = recipe.progressive_resizing < 1 or recipe.freeze_stem_after < 1 or recipe.mixup or recipe.cutmix
     total = recipe.samples_per_epoch(samples) * recipe.epochs
-    pays = recipe.replicas == 1 and not steps_differ and pays_to_compile(experiment.network, total, compute)
+    pays = recipe.parts == 1 and not steps_differ and pays_to_compile(network, total, compute)
     return "yes" if pays else "no"
 
 

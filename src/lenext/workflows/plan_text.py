@@ -67,12 +67,12 @@ def describe_length(job: Job) -> str:
 def describe_machine(job: Job) -> str:
     """Return where training runs."""
     compiled = ", compiled" if job.recipe.compile != "no" else ""
-    replicas = ""
-    if job.recipe.replicas > 1:
-        is_cpu = job.compute.device.type == "cpu"
-        replicas = f", {job.recipe.replicas} replicas" if is_cpu else ", no replicas off a CPU"
+    machine, parts = job.settings.machine, ""
+    if machine.parts > 1:
+        at_once = f", {machine.replicas} at a time" if job.compute.device.type == "cpu" else ""
+        parts = f", batches in {machine.parts} parts{at_once}"
     layers = "" if job.recipe.fast_layers else ", only PyTorch's layers"
-    return job.compute.describe() + compiled + replicas + layers
+    return job.compute.describe() + compiled + parts + layers
 
 
 def changed_keys(recipe: Recipe, names: Sequence[str]) -> str:
@@ -94,6 +94,8 @@ def job_notes(job: Job) -> list[str]:
         notes.append(
             f"an epoch is of the {settings.sampling.samples:,} hardest images; its training figures are of these alone"
         )
+    if settings.machine.reduction == "fast":
+        notes.append("reduction=fast: another number of processes gives other bits")
     frozen = sum(parameter.numel() for parameter in job.network.parameters() if not parameter.requires_grad)
     if frozen:
         notes.append(f"{frozen:,} parameters are frozen; {job.frozen}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from lenext.data import is_image_folder, load
+from lenext.data import DATASETS, is_image_folder, load
 from lenext.data.corrections import CORRECTIONS, apply_corrections
 from lenext.data.dataset import Dataset, Split
 from lenext.data.preprocessing import Preprocessing
@@ -99,6 +99,28 @@ def resolve_experiment(experiment: Experiment) -> Experiment:
     if recipe.image_size == "auto":
         recipe = recipe.with_keys({"image_size": variant.image_size})
     return replace(experiment, options=options, recipe=recipe)
+
+
+def with_absolute_paths(experiment: Experiment) -> Experiment:
+    """Return the experiment with paths that hold from any folder."""
+    network = absolute_network(experiment.network)
+    data = experiment.data if experiment.data in DATASETS else absolute_path(experiment.data)
+    weights = absolute_path(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
+    return replace(
+        experiment, network=network, data=data, test_data=absolute_path(experiment.test_data), pretrained=weights,
+        corrections=absolute_path(experiment.corrections),
+    )  # fmt: skip
+
+
+def absolute_network(network: str) -> str:
+    """Return FILE.py:Class with its absolute path, and any other name unchanged."""
+    file, colon, name = network.rpartition(":")
+    return f"{absolute_path(file)}{colon}{name}" if is_user_network(network) else network
+
+
+def absolute_path(path: str) -> str:
+    """Return the absolute path of an existing file or folder, and any other text unchanged."""
+    return str(expand_path(path).resolve()) if path and "://" not in path and expand_path(path).exists() else path
 
 
 def load_data(experiment: Experiment, context: Context) -> Dataset:

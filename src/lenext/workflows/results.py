@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 from lenext.data.dataset import Split
+from lenext.foundation.group import Group
 from lenext.foundation.intervals import format_interval
 from lenext.foundation.settings import TestTimeAugmentation
 from lenext.reporting.console import Console, format_duration
@@ -12,7 +13,7 @@ from lenext.reporting.tables import build_table
 from lenext.runs import weights
 from lenext.runs.folder import Run
 from lenext.runs.results import class_metrics, split_metrics, write_predictions
-from lenext.training.evaluation import evaluate_split
+from lenext.training.evaluation import Evaluation, evaluate_split
 from lenext.training.loop import stopped_early
 from lenext.training.state import TrainingState
 from lenext.workflows.job import Job
@@ -27,7 +28,13 @@ MAX_TABLE_CLASSES = 20
 
 
 def finish_run(
-    job: Job, run: Run, console: Console, state: TrainingState, training_seconds: float, reads_test: bool
+    job: Job,
+    run: Run,
+    console: Console,
+    state: TrainingState,
+    training_seconds: float,
+    reads_test: bool,
+    group: Group,
 ) -> None:
     """Measure the test set with the best weights, and write the results.
 
@@ -38,6 +45,7 @@ def finish_run(
         state: At the end of training.
         training_seconds: Of all processes.
         reads_test: Whether the test set is measured.
+        group: The processes that measure it together.
     """
     best, records = state.best, state.records
     if job.data.validation is None:
@@ -60,7 +68,7 @@ def finish_run(
         else None,
     }
     if job.data.test is not None and reads_test:
-        results |= measure_test(job, run, console, state, job.data.test, training_seconds)
+        results |= measure_test(job, run, console, state, job.data.test, training_seconds, group)
     run.write_json("results.json", results)
     figures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
     console.print(f"figures: {figures} in {run.path}")
@@ -74,7 +82,13 @@ def describe_selection(job: Job) -> str:
 
 
 def measure_test(
-    job: Job, run: Run, console: Console, state: TrainingState, test: Split, training_seconds: float
+    job: Job,
+    run: Run,
+    console: Console,
+    state: TrainingState,
+    test: Split,
+    training_seconds: float,
+    group: Group,
 ) -> dict[str, Any]:
     """Read the test set with the best weights; write predictions and figures, print the metrics and return them."""
     best, settings, classes = state.best, job.settings, job.data.classes
@@ -83,7 +97,7 @@ def measure_test(
     tensors, description = weights.load(run.weights("best"))
     weights.restore_network(tensors, description, run.weights("best"), job.network)
     begun = time.perf_counter()
-    evaluation = evaluate_split(job.network, test, settings.images, job.compute, settings.evaluation.tta)
+    evaluation = measure_together(job, test, group)
     seconds = time.perf_counter() - begun
     by_class = class_metrics(evaluation, classes)
     write_predictions(run, evaluation, test, classes)
@@ -102,6 +116,17 @@ def measure_test(
         "test_reads": reads,
         "test_seconds": seconds,
     }
+
+
+def measure_together(job: Job, test: Split, group: Group) -> Evaluation:
+    """Measure the test set in all processes, with the weights of the first one."""
+    if group.size > 1:
+        job.network.load_state_dict(group.share(dict(job.network.state_dict())))
+    settings = job.settings
+    return evaluate_split(
+        job.network, test, settings.images, job.compute, settings.evaluation.tta,
+        workers=settings.machine.workers, group=group,
+    )  # fmt: skip
 
 
 def print_class_table(console: Console, metrics: list[dict[str, Any]], title: str) -> None:

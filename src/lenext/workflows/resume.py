@@ -21,12 +21,13 @@ from lenext.training.experiment import Experiment
 from lenext.training.metrics import Record
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
-from lenext.workflows.job import prepare_job
+from lenext.workflows.follow import follow
+from lenext.workflows.job import Job, prepare_job
 from lenext.workflows.machine import environment
-from lenext.workflows.prepare import context_of, load_data
+from lenext.workflows.prepare import absolute_network, context_of, load_data
+from lenext.workflows.processes import check_same, open_group
 from lenext.workflows.report import write_report
 from lenext.workflows.session import Session
-from lenext.workflows.train import absolute_network
 
 BIT_CONDITIONS = ("versions", "platform", "device", "device_name", "precision", "memory_format", "threads")
 """What the bits of a result depend on, besides the recipe and the data."""
@@ -66,17 +67,22 @@ def resume(
         LenextError: The run's recipe or data have changed, another process trains it, or no good checkpoint is left.
         StoppedError: As for `train`.
     """
-    run = Run.open(run)
-    experiment = with_epochs(run, run.experiment, epochs)
-    check_named(run, experiment, network, data)
-    if run.is_finished(experiment):
-        options = {"epochs": epochs, "network": network, "data-dir": data_dir, "offline": offline}
-        refuse_options(run, options)
-    if isinstance(network, str) and network:  # the file may be elsewhere now
-        experiment = replace(experiment, network=absolute_network(network))
-    with open_console(quiet) as console:
+
+    def open_run(path: str | Path | Run) -> tuple[Run, Experiment]:
+        run = Run.open(path)
+        experiment = with_epochs(run, run.experiment, epochs)
+        check_named(run, experiment, network, data)
+        if run.is_finished(experiment):
+            options = {"epochs": epochs, "network": network, "data-dir": data_dir, "offline": offline}
+            refuse_options(run, options)
+        return run, experiment
+
+    with open_group() as group, open_console(quiet or not group.is_first) as console:
+        run, experiment = group.share(group.together(lambda: open_run(run) if group.is_first else None))
+        if isinstance(network, str) and network:  # the file may be elsewhere now
+            experiment = replace(experiment, network=absolute_network(network))
         module = network if isinstance(network, nn.Module) else None
-        context = Context(data_dir, offline, console, network=module, dataset=data)
+        context = Context(data_dir, offline, console, network=module, dataset=data, group=group)
         return resume_run(run, experiment, context, report=report, read_test=read_test, watch=watch)
 
 
@@ -93,16 +99,23 @@ def resume_run(
 
     Args:
         run: A run that was stopped, killed, or has ended after fewer epochs.
-        experiment: The run's own, possibly with more epochs.
+        experiment: The run's own, possibly with more epochs; that of the first process counts, but each process
+            finds data, weights and its own network where it says itself.
         context: Where data are found and output goes.
         report: Whether the page is written at the end.
         read_test: Whether the test set is measured at the end.
         watch: Called after each epoch; an exception from it stops the training, which can be resumed.
     """
-    console = context.console
-    if run.is_finished(experiment):
-        console.print(f"{run.path}: nothing to do; its {run.results.get('epochs')} epochs are done; {why_done(run)}")
+    console, group = context.console, context.group
+    is_done = group.share(group.is_first and run.is_finished(experiment))
+    if is_done:
+        if group.is_first:
+            epochs = run.results.get("epochs")
+            console.print(f"{run.path}: nothing to do; its {epochs} epochs are done; {why_done(run)}")
         return run
+    leading = group.share(experiment)
+    if not group.is_first:
+        return follow(with_paths_of(leading, experiment), context, read_test)
     first_environment, context = run.environment, context_of(run, context)
     with restore_thread_count(), StopSignal() as stop, run.lock():
         stop.at_once = True  # nothing is lost before training continues
@@ -111,11 +124,17 @@ def resume_run(
         threads = experiment.recipe.threads
         set_thread_count(first_environment.get("threads", threads) if threads == "auto" else threads)
         newest = checkpoint.load_newest(run.checkpoints, lambda line: console.print(f"note: {line}"))
-        dataset = load_data(experiment, context)
-        data = split_by_recipe(dataset, experiment.recipe)
-        job = prepare_job(experiment, data, context, load_weights=newest is None)
+
+        def prepare() -> tuple[Dataset, Job]:
+            dataset = load_data(experiment, context)
+            data = split_by_recipe(dataset, experiment.recipe)
+            return dataset, prepare_job(experiment, data, context, load_weights=newest is None)
+
+        dataset, job = group.together(prepare)
+        check_same(group, job)
+        group.share(run)
         console.open_log(run.path / "train.log")
-        session = Session(job, run, console, reads_test=read_test, watch=watch)
+        session = Session(job, run, console, reads_test=read_test, watch=watch, group=group)
         if newest:
             session.restore(newest[1])
             report_resumption(console, run, session, first_environment)
@@ -135,6 +154,14 @@ def resume_run(
         if report:
             write_report(run, experiment, replace(context, dataset=dataset))
     return run
+
+
+def with_paths_of(experiment: Experiment, own: Experiment) -> Experiment:
+    """Return the experiment with the data, weights and files that this process names itself."""
+    return replace(
+        experiment, network=own.network, data=own.data, test_data=own.test_data, pretrained=own.pretrained,
+        corrections=own.corrections,
+    )  # fmt: skip
 
 
 def refuse_options(run: Run, options: Mapping[str, object]) -> None:

@@ -1,6 +1,7 @@
 """A session: a job at work in its run's folder, from where it is to the end, or to where it is stopped."""
 
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Any
 from lenext.acceleration.memory import keep_freed_memory_until_exit
 from lenext.foundation.errors import LenextError, RunError, TrainingError
 from lenext.foundation.files import expand_path, free_space, write_atomic
+from lenext.foundation.group import Group
 from lenext.foundation.signals import StoppedError, StopSignal
 from lenext.reporting.console import Console
 from lenext.reporting.result_figures import write_training_curves
@@ -27,12 +29,12 @@ from lenext.training.state import Step, TrainingState
 from lenext.workflows.fingerprint import (
     check_same_training,
     combine_fingerprints,
-    fingerprints,
     parts_of,
     training_identity,
 )
 from lenext.workflows.job import Job
 from lenext.workflows.machine import environment
+from lenext.workflows.processes import beating, note_beginning, share_state
 from lenext.workflows.results import finish_run
 
 OTHER_FILES_BYTES = 64 << 20  # figures, predictions and the log, at the most
@@ -50,6 +52,7 @@ class Session:
         *,
         reads_test: bool = True,
         watch: Callable[[Record], None] | None = None,
+        group: Group | None = None,
     ) -> None:
         """Place the network on its device.
 
@@ -59,8 +62,10 @@ class Session:
             console: Where progress is printed.
             reads_test: Whether the test set is measured at the end; of many runs only the chosen one should.
             watch: Called after each epoch.
+            group: The processes that train together; this one alone by default. It is their first.
         """
         self.job, self.run, self.console, self.reads_test, self.watch = job, run, console, reads_test, watch
+        self.group = group or Group()
         self.state = TrainingState.begin(
             job.network, job.settings, partial(sample_images, job.data, job.settings.images)
         )
@@ -82,7 +87,8 @@ class Session:
         job, splits = self.job, self.job.data.splits()
         self.check_space()
         data_folder = {"data_dir": str(expand_path(data_dir).resolve())} if data_dir else {}
-        self.run.write_json("environment.json", environment(job.compute) | data_folder)
+        launch = {"launch": self.group.launch} if self.group.launch else {}
+        self.run.write_json("environment.json", environment(job.compute) | data_folder | launch)
         listed = [*job.data.held_out, *(["train"] if job.recipe.train_samples != "all" else [])]
         self.run.write_json(
             "split.json",
@@ -93,7 +99,7 @@ class Session:
                 "seed": job.recipe.split_seed,
                 "samples": {name: len(split) for name, split in splits.items()},
                 "taken_out_of_train": {name: splits[name].ids.tolist() for name in listed},
-                "fingerprints": self.fingerprints,
+                "fingerprints": self.job.fingerprints,
             },
         )
         if job.experiment.corrections:
@@ -120,6 +126,14 @@ class Session:
         Raises:
             StoppedError: A signal stopped training; a checkpoint is saved.
         """
+        self.group.stop = stop
+        share_state(self.group, self.state)
+        with beating(self.group):
+            self.train_epochs()
+            self.end(stop)
+
+    def train_epochs(self) -> None:
+        """Train to the end, or until all processes agree to stop; write records, checkpoints and weights."""
         schedule, sampling = self.job.settings.schedule, self.job.settings.sampling
         keep_freed_memory_until_exit()
         self.saved = self.begun = time.perf_counter()
@@ -127,24 +141,28 @@ class Session:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.show_step(event)
-                    is_stopped = bool(stop)
+                    note_beginning()
+                    is_stopped = self.group.is_stopped
                     self.after_step(event, is_stopped)
                 else:
                     is_best = event is self.state.best and event.val_accuracy is not None
                     bar.show_record(event, is_best)
                     self.after_epoch(event, is_best)
-                    is_stopped = bool(stop)
+                    is_stopped = self.group.is_stopped
                 if is_stopped:
                     break
         self.seconds_before, self.begun = self.seconds, time.perf_counter()
         self.write_end()
-        if not stop:
+
+    def end(self, stop: StopSignal) -> None:
+        """Measure the test set and write the results, or say how training that was stopped goes on."""
+        if not self.group.is_stopped:
             stop.at_once = True  # a resume repeats what comes now
-        if stop:
-            epochs = f"{len(self.state.records)} of {schedule.length.epochs} epochs"
+        if self.group.is_stopped:
+            epochs = f"{len(self.state.records)} of {self.job.settings.schedule.length.epochs} epochs"
             self.console.print(f"\nstopped after {epochs}; `lenext resume {shlex.quote(str(self.run.path))}` continues")
-            raise StoppedError(stop.number)
-        finish_run(self.job, self.run, self.console, self.state, self.seconds_before, self.reads_test)
+            raise StoppedError(stop.number or signal.SIGTERM)  # another process may have been asked
+        finish_run(self.job, self.run, self.console, self.state, self.seconds_before, self.reads_test, self.group)
 
     def after_step(self, step: Step, is_stopped: bool) -> None:
         """Save a checkpoint at the end of an epoch, when one is due, and before stopping."""
@@ -194,7 +212,7 @@ class Session:
     def events(self) -> Iterator[Step | Record]:
         """Yield the events of training; an error is in the log before it is raised."""
         try:
-            yield from events(self.state, self.job.data, self.job.settings)
+            yield from events(self.state, self.job.data, self.job.settings, group=self.group)
         except TrainingError as error:
             checkpoints = checkpoint.list_checkpoints(self.run.checkpoints)
             last_good = f"; the last good checkpoint is {checkpoints[0]}" if checkpoints else ""
@@ -226,14 +244,9 @@ class Session:
         return set(not_finite(self.state.network)) <= self.exempt
 
     @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """The fingerprint of each split; all pixels are read for it, once."""
-        return fingerprints(self.job.data)
-
-    @cached_property
     def identity(self) -> dict[str, Any]:
         """The identity of the training, which its checkpoints hold."""
-        return training_identity(self.job.experiment, self.job.description, combine_fingerprints(self.fingerprints))
+        return training_identity(self.job.experiment, self.job.description, combine_fingerprints(self.job.fingerprints))
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Continue from a checkpoint. Raises RunError when the run or its data have changed since."""

@@ -8,11 +8,12 @@ from typing import Any
 from torch import nn
 
 from lenext.acceleration.threads import restore_thread_count, set_thread_count
-from lenext.data import DATASETS, IN_PYTHON_PREFIX, source_stem
+from lenext.data import IN_PYTHON_PREFIX, source_stem
 from lenext.data.dataset import Dataset
 from lenext.foundation.files import expand_path
+from lenext.foundation.group import Group
 from lenext.foundation.signals import StopSignal
-from lenext.models.user_network import check_network_argument, is_user_network
+from lenext.models.user_network import check_network_argument
 from lenext.reporting.console import Console, open_console
 from lenext.runs.folder import Run
 from lenext.training.experiment import Experiment
@@ -20,14 +21,13 @@ from lenext.training.metrics import Record
 from lenext.training.recipe import Recipe
 from lenext.training.settings import split_by_recipe
 from lenext.workflows.context import Context
+from lenext.workflows.follow import follow
 from lenext.workflows.job import Job, prepare_job
 from lenext.workflows.plan_text import describe_job, job_notes
-from lenext.workflows.prepare import (
-    build_experiment,
-    load_data,
-    resolve_experiment,
-)
+from lenext.workflows.prepare import build_experiment, load_data, resolve_experiment, with_absolute_paths
+from lenext.workflows.processes import check_same, find_started, open_group
 from lenext.workflows.report import write_report
+from lenext.workflows.resume import resume_run
 from lenext.workflows.session import Session
 
 
@@ -92,21 +92,32 @@ def train(
         "pretrained": "imagenet" if pretrained is True else str(pretrained or ""),
         "freeze": freeze,
     }
-    experiment = build_experiment(recipe, outer, settings)
-    if isinstance(network, nn.Module):
-        experiment = replace(experiment, network="")
-    if isinstance(data, Dataset):
-        experiment = replace(experiment, data=f"{IN_PYTHON_PREFIX}{data.name}")
-    with open_console(quiet) as console:
+    with open_group() as group, open_console(quiet or not group.is_first) as console:
+        experiment = group.together(lambda: build_experiment(recipe, outer, settings))
+        if isinstance(network, nn.Module):
+            experiment = replace(experiment, network="")
+        if isinstance(data, Dataset):
+            experiment = replace(experiment, data=f"{IN_PYTHON_PREFIX}{data.name}")
         context = Context(
             data_dir, offline, console,
             network=network if isinstance(network, nn.Module) else None,
             dataset=data if isinstance(data, Dataset) else None,
+            group=group,
         )  # fmt: skip
-        folder = Run.path_for(runs_dir, name) if name else expand_path(runs_dir) / default_name(network, experiment)
+        if group.attempt and (run := find_started(expand_path(runs_dir), group)):  # by an attempt that lost a process
+            own = run.experiment if group.is_first else experiment
+            return resume_run(run, own, context, report=report, read_test=read_test, watch=watch)
         return run_experiment(
-            experiment, folder, context, numbered=not name, report=report, read_test=read_test, watch=watch
-        )
+            experiment, folder_for(runs_dir, name, network, experiment, group), context,
+            numbered=not name, report=report, read_test=read_test, watch=watch,
+        )  # fmt: skip
+
+
+def folder_for(runs_dir: str | Path, name: str, network: str | nn.Module, experiment: Experiment, group: Group) -> Path:
+    """Return the folder of a new run: of its name, or of the default one."""
+    if not name:
+        return expand_path(runs_dir) / default_name(network, experiment)
+    return group.together(lambda: Run.path_for(runs_dir, name))
 
 
 def run_experiment(
@@ -124,7 +135,7 @@ def run_experiment(
     Args:
         experiment: What is trained, how, on which data.
         folder: The run's folder; it must not exist.
-        context: Where data are found and output goes.
+        context: Where data are found and output goes; of several processes the first writes the run.
         numbered: Whether an existing folder is avoided by a number after the name.
         report: Whether the page is written at the end.
         read_test: Whether the test set is measured at the end.
@@ -134,14 +145,25 @@ def run_experiment(
         LenextError: The user can fix it.
         StoppedError: A signal stopped the training after a checkpoint was saved.
     """
-    experiment = resolve_experiment(experiment)
-    Run.choose_folder(folder, numbered=numbered)
+    group = context.group
+
+    def check() -> Experiment:
+        if group.is_first:
+            Run.choose_folder(folder, numbered=numbered)
+        return resolve_experiment(experiment)
+
+    experiment = group.together(check)
+    if not group.is_first:
+        return follow(experiment, context, read_test)
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True  # nothing is lost yet
-        dataset, job = prepare_training(experiment, context)
+        dataset, job = group.together(lambda: prepare_training(experiment, context))
+        check_same(group, job)
         plan = describe_job(job)
         stop.at_once = False
-        run = Run.create(folder, numbered=numbered)
+        run = group.share(Run.create(folder, numbered=numbered))
+        if group.launch:  # before all else: the next attempt finds it, if this one is lost
+            run.write_json("environment.json", {"launch": group.launch})
         with run.lock():
             console = context.console
             console.open_log(run.path / "train.log")
@@ -149,7 +171,7 @@ def run_experiment(
             for note in job_notes(job):
                 console.print(f"note: {note}")
             console.print()
-            session = Session(job, run, console, reads_test=read_test, watch=watch)
+            session = Session(job, run, console, reads_test=read_test, watch=watch, group=group)
             session.write_facts(context.data_dir)
             session.train(stop)
             if report:
@@ -163,28 +185,6 @@ def prepare_training(experiment: Experiment, context: Context) -> tuple[Dataset,
     dataset = load_data(experiment, context)
     data = split_by_recipe(dataset, experiment.recipe)
     return dataset, prepare_job(with_absolute_paths(experiment), data, context)
-
-
-def with_absolute_paths(experiment: Experiment) -> Experiment:
-    """Return the experiment with paths that hold from any folder."""
-    network = absolute_network(experiment.network)
-    data = experiment.data if experiment.data in DATASETS else absolute_path(experiment.data)
-    weights = absolute_path(experiment.pretrained) if experiment.pretrained != "imagenet" else "imagenet"
-    return replace(
-        experiment, network=network, data=data, test_data=absolute_path(experiment.test_data), pretrained=weights,
-        corrections=absolute_path(experiment.corrections),
-    )  # fmt: skip
-
-
-def absolute_network(network: str) -> str:
-    """Return FILE.py:Class with its absolute path, and any other name unchanged."""
-    file, colon, name = network.rpartition(":")
-    return f"{absolute_path(file)}{colon}{name}" if is_user_network(network) else network
-
-
-def absolute_path(path: str) -> str:
-    """Return the absolute path of an existing file or folder, and any other text unchanged."""
-    return str(expand_path(path).resolve()) if path and "://" not in path and expand_path(path).exists() else path
 
 
 def default_name(network: str | nn.Module, experiment: Experiment) -> str:
