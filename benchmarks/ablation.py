@@ -3,7 +3,7 @@
 The recipe with half of its epochs, without one of its parts, on 45,000 images of CIFAR-10; accuracies are of the
 other 5,000 training images, so the test set has no say. Each training has one core, as many at a time as there are;
 seconds are a core's, to be read against each other. More epochs tell how much accuracy a second buys at the end, and
-with that what a part is worth in seconds: those that would be needed to be as good without it. What replicas buy needs
+with that what a part is worth in seconds: those that would be needed to be as good without it. What parts buy needs
 all cores: a step with them and one without, in turn. Each training is noted in the file DONE as it ends, and not done
 again where it is there.
 """
@@ -47,7 +47,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "the first layer learns to the end": {"freeze_stem_after": 1.0},
     "one_cycle instead of the linear schedule": {"schedule": "one_cycle"},
     "batches of 2,000": {"batch_size": 2000, "learning_rate": 2 * SPEEDRUN["learning_rate"]},
-    "one replica: batch norm over 500": {"replicas": 1},
+    "one part: batch norm over 500": {"parts": 1},
     "Kaiming's initialization": {"initialization": "kaiming"},
     "no whitening: a first layer that learns to the end": {"whitening": False, "freeze_stem_after": 1.0},
     "random flips": {"flip": True},
@@ -95,11 +95,11 @@ def train(name: str, seed: int) -> dict[str, Any]:
     return {"seconds": took, "accuracy": with_views, "plain": plain}
 
 
-def step(replicas: int, steps: int = 8) -> float:
+def step(parts: int, steps: int = 8) -> float:
     """Seconds of a step of whole images with all threads, the first ones left out."""
     recipe = (
         Recipe()
-        .with_keys(SPEEDRUN | {"replicas": replicas, "progressive_resizing": 1.0, "train_samples": 10_000})
+        .with_keys(SPEEDRUN | {"parts": parts, "progressive_resizing": 1.0, "train_samples": 10_000})
         .with_defaults()
     )
     data = split_by_recipe(lenext.load("cifar10"), recipe)
@@ -149,10 +149,10 @@ def interval(found: Mapping[str, Sequence[Mapping[str, float]]]) -> float:
 
 
 def main(seeds: int, noted: Path | None) -> None:
-    times: dict[int, list[float]] = {1: [], SPEEDRUN["replicas"]: []}
+    times: dict[int, list[float]] = {1: [], SPEEDRUN["parts"]: []}
     for _ in range(5):
-        for replicas, some in times.items():
-            some.append(step(replicas))
+        for parts, some in times.items():
+            some.append(step(parts))
     alone, shared = (median(some) for some in times.values())
     there = sorted(os.sched_getaffinity(0))
     cores: Queue[int] = Queue()
@@ -183,7 +183,7 @@ def main(seeds: int, noted: Path | None) -> None:
             "seeds": seeds,
             "points, 95 % interval: plus or minus": 100 * interval(found),
             "points for 100 core seconds more at the end": 1e4 * slope,
-            f"a step of {SPEEDRUN['replicas']} replicas / of one network, all threads": shared / alone,
+            f"a step of {SPEEDRUN['parts']} parts / of one network, all threads": shared / alone,
         },
     )
 

@@ -9,9 +9,9 @@ from tests.processes.starting import LENEXT, TORCHRUN, outcome, run, train
 DIGITS = ["lenet", "--data", "digits", "--shift", "1"]
 SHORT = [*DIGITS, "--epochs", "2", "--train-samples", "330", "--parts", "4"]
 EVERYTHING = ["--ema-decay", "0.9", "--cutmix", "1", "--accumulate-batches", "2", "--class-weights"]
-UNENDING = ["resnet18_32px", "--data", "digits", "--image-size", "32", "--train-samples", "150",
+NORMED = ["airbench94", "--data", "digits", "--image-size", "32", "--train-samples", "150",
             "--parts", "4", "--batch-size", "50", "--shift", "1"]  # fmt: skip
-RESNET = [*UNENDING, "--epochs", "2"]
+RESNET = ["resnet18_32px", *NORMED[1:], "--epochs", "2"]
 
 
 def test_two_processes_end_as_one(tmp_path: Path) -> None:
@@ -23,12 +23,18 @@ def test_two_processes_end_as_one(tmp_path: Path) -> None:
     assert log.count("test accuracy") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("words", [SHORT + EVERYTHING, RESNET + EVERYTHING, [*RESNET, "--hardest-fraction", "0.6"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param([*SHORT, *EVERYTHING], marks=pytest.mark.slow),
+        pytest.param([*NORMED, "--epochs", "1", "--hardest-fraction", "0.6"], marks=pytest.mark.slow),
+        pytest.param([*RESNET, *EVERYTHING], marks=pytest.mark.endurance),
+    ],
+)
 def test_any_number_of_processes_and_threads_ends_as_one(tmp_path: Path, words: list[str]) -> None:
     expected = outcome(train(tmp_path, "one", [*words, "--replicas", "1"]))
     assert outcome(train(tmp_path, "threads", [*words, "--replicas", "3"])) == expected
-    for processes in (2, 3, 4):
+    for processes in (3, 4):
         assert outcome(train(tmp_path, f"of-{processes}", words, processes)) == expected, processes
     assert outcome(train(tmp_path, "both", [*words, "--replicas", "2"], 2)) == expected
     run(tmp_path, *TORCHRUN, "--nproc-per-node", "3", "-m", "lenext", "train", *words, "--name", "torchrun")
@@ -61,7 +67,7 @@ def test_a_folder_of_images_and_a_network_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_in_other_numbers_of_processes(tmp_path: Path) -> None:
     """4 processes, then 1, then 2, 3: each has one epoch more."""
-    words = [*UNENDING, *EVERYTHING, "--schedule", "constant"]
+    words = [*NORMED, *EVERYTHING, "--schedule", "constant"]
     run_folder = train(tmp_path, "many", [*words, "--epochs", "1"], 4)
     for processes, epochs in ((1, 2), (2, 3), (3, 4)):
         many = ["--processes", str(processes)] if processes > 1 else []
