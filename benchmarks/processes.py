@@ -56,7 +56,7 @@ def lenext_steps(name: str, reduction: str, group: Group) -> Callable[[int], Non
     data = split_by_recipe(noise(channels, size, 20 * BATCH), recipe)
     torch.manual_seed(0)
     network = create(name, in_channels=channels)
-    settings = share_cores(resolve(recipe, data), network, "auto", group)
+    settings = share_cores(resolve(recipe, data), network, recipe, group)
     settings = replace(settings, machine=replace(settings.machine, replicas=1))
     state = TrainingState.begin(network, settings)
     trainer = Trainer(state, data, settings, group=group)

@@ -106,7 +106,7 @@ def slow(phase: str, pause: float) -> None:
         return instead
 
     if phase in ("training", "validation"):  # which the warm-up has, too
-        plan_text.forecast = lambda job: "not known"
+        plan_text.forecast = lambda job, processes: "not known"
     if phase == "training":
         torch.Tensor.backward = begun(torch.Tensor.backward)  # type: ignore[method-assign]
     elif phase == "validation":
@@ -147,7 +147,7 @@ def note_samples(path: str) -> None:
 
 def note_and_die(path: str, left: int) -> None:
     """Append the sample ids of each training batch to a file, and die after `left` steps."""
-    plan_text.forecast = lambda job: "not known"
+    plan_text.forecast = lambda job, processes: "not known"
     real = trainer.Trainer.batches
 
     def taken(self: Any, plan: Any, start: int) -> Any:

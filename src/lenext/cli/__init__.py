@@ -59,7 +59,8 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as error:
         resumption = "; the same command continues" if VERBS[arguments[0]].room == "comparing" else ""
         with suppress(OSError):
-            sys.stderr.write(f"\nstopped{resumption}\n")
+            if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+                sys.stderr.write(f"\nstopped{resumption}\n")
         return 128 + getattr(error, "number", 2)  # as a shell counts signals: 130 after Ctrl-C, 143 after SIGTERM
     except OSError as error:
         if error.filename is None:  # of standard output, most likely

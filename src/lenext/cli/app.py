@@ -1,5 +1,6 @@
 """The command line application, and the options that several verbs share."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ def in_processes(count: int) -> None:
     """Carry out the present command in several processes. Raises ToldElsewhereError unless they succeed."""
     from lenext.workflows.launch import launch
 
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigurationError(f"--processes {count}: torchrun has started several already; leave it out")
     words = iter(invocation.arguments)
     kept = list[str]()
     for word in words:

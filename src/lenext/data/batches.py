@@ -122,7 +122,7 @@ def training_batches(
     def load(part: slice) -> Batch:
         rows = order_rows[part]
         pixels = compute.move_images(take_rows(split.images, rows))
-        if augmentation:
+        if augmentation and len(rows):
             pixels = augmentation(pixels, numbers[part], blank)
         return finish_batch(split, preprocessing, compute, rows, pixels)
 

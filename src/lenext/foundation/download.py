@@ -13,6 +13,7 @@ from typing import IO
 
 from lenext.foundation.errors import DownloadError
 from lenext.foundation.files import make_folder, sha256
+from lenext.foundation.locks import lock_file
 from lenext.foundation.progress import byte_bar
 
 CHUNK_BYTES = 1 << 16
@@ -79,11 +80,16 @@ def fetch(file: RemoteFile, folder: Path, *, offline: bool = False) -> Path:
         )
     make_folder(folder)
     failures = []
-    for url in file.urls:
-        try:
-            return fetch_from(url, file, path)
-        except (DownloadError, urllib.error.URLError, HTTPException, OSError) as error:
-            failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
+    with lock_file(
+        path.with_name(f"{path.name}.lock"), folder, wait=True, keep=False
+    ):  # of several processes one loads
+        if path.is_file() and file.size in (0, path.stat().st_size):
+            return path
+        for url in file.urls:
+            try:
+                return fetch_from(url, file, path)
+            except (DownloadError, urllib.error.URLError, HTTPException, OSError) as error:
+                failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
     raise DownloadError(
         f"cannot download {file.name}: {'; '.join(failures)}. Try again later, or place the file at {path}"
     )

@@ -87,13 +87,22 @@ class Group:
             return total
         part = length // self.size
         slices = [vector.view(self.size, part) for vector in vectors]
-        sent = torch.stack(slices, 1).flatten() if slices else torch.empty(0, device=device)
-        received, total = torch.empty(count * part, device=device), torch.empty(length, device=device)
+        sent = torch.empty(0, device=device)
+        if slices:
+            sent = slices[0].flatten() if len(slices) == 1 else torch.stack(slices, 1).flatten()
+        received = torch.empty(count * part, device=device)
         theirs = [len(self.owned(count, rank)) * part for rank in range(self.size)]
         with exchange():
             dist.all_to_all_single(received, sent, theirs, [len(slices) * part] * self.size)
-            all_gather(total, add_up(received.view(count, part)))
-        return total
+        total = torch.empty(self.size, part, device=device)
+        add_up(received.view(count, part), out=total[self.rank])
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        with exchange():
+            messages = [dist.P2POp(dist.isend, total[self.rank], rank) for rank in others]
+            messages += [dist.P2POp(dist.irecv, total[rank], rank) for rank in others]
+            for message in dist.batch_isend_irecv(messages):
+                message.wait()
+        return total.flatten()
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes, by rank."""
@@ -153,15 +162,14 @@ class Group:
             )
 
 
-all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
-"""The first is its name since torch 2.13."""
-
-
-def add_up(vectors: Iterable[Tensor]) -> Tensor | None:
-    """Return the sum of vectors, added from the first to the last; None without any."""
+def add_up(vectors: Iterable[Tensor], out: Tensor | None = None) -> Tensor | None:
+    """Return the sum of vectors, added from the first to the last; None without any. It is written into `out`."""
     total = None
     for vector in vectors:
-        total = vector.clone() if total is None else total.add_(vector)
+        if total is None:
+            total = vector.clone() if out is None else out.copy_(vector)
+        else:
+            total.add_(vector)
     return total
 
 

@@ -64,8 +64,17 @@ class Heartbeat:
 
     @staticmethod
     def listen(address: str) -> tuple[socket.socket, str]:
-        """Return a listening socket of the first process, and a secret that the others must know."""
-        return socket.create_server((address, 0), family=family_of(address), backlog=1024), secrets.token_hex(16)
+        """Return a listening socket of the first process, and a secret that the others must know.
+
+        Args:
+            address: Where it listens; empty for every address, as a machine may not know by which others reach it.
+        """
+        if address:
+            return socket.create_server((address, 0), backlog=1024), secrets.token_hex(16)
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        listener = socket.create_server(("", 0), family=family, backlog=1024, dualstack_ipv6=both)
+        return listener, secrets.token_hex(16)
 
     def accept(self, listener: socket.socket, secret: str) -> None:
         """Wait in the first process until all the others have connected. Raises TimeoutError."""
@@ -121,6 +130,8 @@ class Heartbeat:
                         del heard[connection]
                     elif not said:
                         closed[connection] = time.monotonic()
+            if time.monotonic() > until + BEAT_SECONDS:  # this process was stopped, and perhaps the others
+                heard = dict.fromkeys(heard, time.monotonic())
             self.look(heard, closed)
         self.say(GOODBYE)
 
@@ -155,8 +166,3 @@ def receive(connection: socket.socket) -> bytes:
         return ALIVE
     except OSError:
         return b""
-
-
-def family_of(address: str) -> socket.AddressFamily:
-    """Return whether an address is of IPv4 or IPv6."""
-    return socket.getaddrinfo(address, None)[0][0]

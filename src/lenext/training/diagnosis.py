@@ -14,25 +14,35 @@ from lenext.training.state import TrainingState
 from lenext.training.update import NotFiniteError
 
 CHECK_SECONDS = 0.2  # between checks of what a device has counted; each waits for the device
+CHECK_STEPS = 16  # the same, where several processes train together
 MAX_SAMPLES_NAMED = 4
 
 
 class FiniteMonitor:
     """Checks, now and then, that a training's numbers are finite."""
 
-    def __init__(self, state: TrainingState) -> None:
-        self.state = state
+    def __init__(self, state: TrainingState, *, by_clock: bool = True) -> None:
+        """Begin.
+
+        Args:
+            state: The training.
+            by_clock: Whether buffers are checked a few times per second; of several processes all have to check at
+                the same steps, so there it is every few steps.
+        """
+        self.state, self.by_clock, self.steps = state, by_clock, 0
         self.exempt = set(not_finite(state.network))  # a mask of the user's own network, perhaps
         self.checked = time.perf_counter()
 
     def after_step(self, *, is_last: bool) -> None:
-        """Check buffers a few times per second, and everything at the end of an epoch.
+        """Check buffers now and then, and everything at the end of an epoch.
 
         Raises:
             NotFiniteError: Updates were skipped, or a number of the network is not finite.
             TrainingError: A number that an optimizer keeps is not finite.
         """
-        if not is_last and time.perf_counter() - self.checked < CHECK_SECONDS:
+        self.steps += 1
+        is_early = time.perf_counter() - self.checked < CHECK_SECONDS if self.by_clock else self.steps % CHECK_STEPS
+        if not is_last and is_early:
             return
         self.checked = time.perf_counter()
         self.state.progress.skipped_updates += self.state.update.check()

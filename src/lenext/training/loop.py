@@ -56,7 +56,7 @@ def fit(
     set_thread_count(recipe.threads)
     data = split_by_recipe(data, recipe)
     settings = resolve(recipe, data)
-    settings = share_cores(settings, network, recipe.replicas)
+    settings = share_cores(settings, network, recipe)
     settings, _ = resolve_views(network, data, recipe, settings, loss)
     state = TrainingState.begin(network, settings, partial(sample_images, data, settings.images))
     try:
@@ -153,12 +153,12 @@ def measure(
     else:
         outputs = logits_of_parts(network, split, own, images, compute, workers=settings.machine.workers)
     for number, (part, logits) in enumerate(zip(own, outputs, strict=True)):
-        if group.size > 1 and group.stop:
-            break  # the others hear of it at the end of their shares
         loss, correct = batch_metrics(logits, split.labels[part].to(compute.device))
         samples, position = part.stop - part.start, group.rank + number * group.size
         metrics.add(loss, correct, samples)
         yield Step(phase, state.epoch + 1, position, len(slices), samples, loss, correct, 0.0)
+        if group.size > 1 and group.stop:
+            break  # the others hear of it at the end of their shares
     if group.size > 1:
         dealt = group.gather((metrics.figures(), bool(group.stop)))
         group.agreed_to_stop = any(is_stopped for _, is_stopped in dealt)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from lenext.foundation.group import Group
 from lenext.foundation.seeds import mix_seeds, seed_step
 from lenext.training.losses import Loss, Mixing, batch_weight
 from lenext.training.metrics import sample_losses
+from lenext.training.recipe import Recipe
 from lenext.training.settings import MachineSettings, Settings
 
 MIN_SAMPLES = 2  # of a part, as batch norm over one fails
@@ -294,9 +295,7 @@ def check_replicable(network: nn.Module) -> None:
             raise ConfigurationError(f"replicas: {name} drops at random, which would not repeat; leave replicas out")
 
 
-def share_cores(
-    settings: Settings, network: nn.Module, replicas: int | Literal["auto"], group: Group | None = None
-) -> Settings:
+def share_cores(settings: Settings, network: nn.Module, recipe: Recipe, group: Group | None = None) -> Settings:
     """Return the settings with the number of parts that this process computes at the same time.
 
     With parts, torch gets one thread in all else as well, so that no bit depends on the number of cores.
@@ -304,13 +303,13 @@ def share_cores(
     Args:
         settings: The recipe, resolved.
         network: One that draws at random, or has modules of its own, is computed by one thread.
-        replicas: The recipe's number; `auto` for as many as there are cores for.
+        recipe: How to train; with `replicas=auto` as many as there are cores for.
         group: The processes, which share the cores of a machine; this one alone by default.
 
     Raises:
         ConfigurationError: Replicas that have no effect, or that the network cannot be computed by.
     """
-    machine, group = settings.machine, group or Group()
+    machine, group, replicas, threads = settings.machine, group or Group(), recipe.replicas, recipe.threads
     if machine.parts == 1 and group.size == 1:
         if replicas not in ("auto", 1):
             raise ConfigurationError(f"replicas={replicas}: each batch is one part; give parts={replicas}, or more")
@@ -319,10 +318,20 @@ def share_cores(
         return settings
     check_parts(machine.parts, settings.sampling.batch_size, group.size)
     own = -(-machine.parts // group.size)
-    if machine.compute.device.type != "cpu":
+    kind = machine.compute.device.type
+    if kind == "mps" and group.size > 1:
+        raise ConfigurationError("device=mps: several processes train on CPUs or NVIDIA GPUs; give device=cpu")
+    if kind == "cuda" and group.local_size > torch.cuda.device_count():
+        raise ConfigurationError(
+            f"{group.local_size} processes on {torch.cuda.device_count()} GPUs: each needs one; start fewer, or give "
+            "device=cpu"
+        )
+    if kind != "cpu":
         if replicas not in ("auto", 1):
             raise ConfigurationError(f"replicas={replicas}: they are for a CPU; leave them out")
         return settings
+    if threads not in ("auto", 1):
+        raise ConfigurationError(f"threads={threads}: each part has one thread; leave it out, or give replicas")
     torch.set_num_threads(1)
     is_plain = all(is_stateless(module) and not draws_at_random(module) for module in network.modules())
     most = max(1, available_cores() // group.local_size) if is_plain else 1

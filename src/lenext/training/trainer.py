@@ -65,7 +65,7 @@ class Trainer:
         is_plain = isinstance(self.loss, CrossEntropy) and self.loss.is_plain(state.network)
         # with CUDA graphs the next step overwrites the memory of this step's loss
         self.reports_loss = is_plain and machine.compile != "cuda_graphs"
-        self.monitor = FiniteMonitor(state)
+        self.monitor = FiniteMonitor(state, by_clock=self.group.size == 1)
         check_batch_norm(state.network, batch_size)
 
     def train_epoch(self, epoch: int) -> Iterator[Step]:

@@ -20,13 +20,14 @@ from lenext.workflows.processes import beating, check_same, share_state
 from lenext.workflows.results import measure_together
 
 
-def follow(experiment: Experiment, context: Context, reads_test: bool) -> Run:
+def follow(experiment: Experiment, context: Context, reads_test: bool, threads: int | None = None) -> Run:
     """Carry out an experiment together with the first process, which leads.
 
     Args:
         experiment: What is trained, how, on which data.
         context: Where data are found; it has the processes.
         reads_test: Whether the test set is measured at the end.
+        threads: Those of the run, if it is resumed.
 
     Returns:
         The run that the first process writes.
@@ -39,7 +40,7 @@ def follow(experiment: Experiment, context: Context, reads_test: bool) -> Run:
     with restore_thread_count(), StopSignal() as stop:
         stop.at_once = True
         try:
-            job = group.together(lambda: prepare_to_follow(experiment, context))
+            job = group.together(lambda: prepare_to_follow(experiment, context, threads))
             check_same(group, job)
             run: Run = group.share(None)
             follow_job(job, group, stop, reads_test)
@@ -50,9 +51,10 @@ def follow(experiment: Experiment, context: Context, reads_test: bool) -> Run:
     return run
 
 
-def prepare_to_follow(experiment: Experiment, context: Context) -> Job:
+def prepare_to_follow(experiment: Experiment, context: Context, threads: int | None) -> Job:
     """Return the training; its weights come from the first process."""
-    set_thread_count(experiment.recipe.threads)
+    asked = experiment.recipe.threads
+    set_thread_count(threads if threads and asked == "auto" else asked)
     data = split_by_recipe(load_data(experiment, context), experiment.recipe)
     return prepare_job(with_absolute_paths(experiment), data, context, load_weights=False)
 
@@ -68,6 +70,8 @@ def follow_job(job: Job, group: Group, stop: StopSignal, reads_test: bool) -> No
         for _ in events(state, job.data, job.settings, group=group):
             if group.is_stopped:
                 raise StoppedError(stop.number or signal.SIGTERM)
+        if any(group.gather(bool(stop))):
+            raise StoppedError(stop.number or signal.SIGTERM)
         stop.at_once = True
         if reads_test and job.data.test is not None:
             measure_together(job, job.data.test, group)

@@ -102,7 +102,7 @@ def prepare_job(experiment: Experiment, data: Dataset, context: Context, *, load
     is_compiled = recipe.compile not in ("no", "auto")
     recipe = replace(recipe, batch_size=batch_size, parts=parts, compile=recipe.compile if is_compiled else "no")
     check_first_size(network, recipe, images, classes)
-    settings = share_cores(resolve(recipe, data, images), network, recipe.replicas, context.group)
+    settings = share_cores(resolve(recipe, data, images), network, recipe, context.group)
     settings, note = resolve_views(network, data, recipe, settings)
     if experiment.recipe.compile == "auto" and not settings.sampling.feature_views:
         compiled = resolve_compile(experiment.network, recipe, len(data.train), compute)

@@ -23,7 +23,8 @@ BEGAN_VARIABLE = "LENEXT_BEGAN"  # a file that the first process makes after its
 LAUNCH_VARIABLE = "LENEXT_LAUNCH"  # names the launch, the same in every attempt
 LAUNCHER_VARIABLE = "LENEXT_LAUNCHER"  # a pipe that closes when the launcher ends
 POLL_SECONDS = 0.05
-GRACE_SECONDS = 5.0  # for the others to save and end, when one was lost
+GRACE_SECONDS = 8.0  # for the others to save and end, when one was lost
+SAVING_SECONDS = 300.0  # for the first one to save and end, when all were asked to stop
 MAX_FALSE_STARTS = 3  # attempts in a row that are lost before their first step
 MAX_PROCESSES = 1024
 
@@ -107,7 +108,10 @@ class Launcher:
             while None in (codes := [process.poll() for process in self.running]):
                 time.sleep(POLL_SECONDS)
                 if deadline is None and any(codes):
-                    deadline = time.monotonic() + GRACE_SECONDS
+                    is_loss = any(
+                        code is not None and (code < 0 or code == LostProcessError.exit_code) for code in codes
+                    )
+                    deadline = time.monotonic() + (GRACE_SECONDS if is_loss else SAVING_SECONDS)
                 if deadline is not None and time.monotonic() > deadline:
                     self.send(signal.SIGKILL)
             return [process.returncode for process in self.running]
@@ -139,7 +143,8 @@ class Launcher:
     @contextmanager
     def signals(self) -> Iterator[None]:
         """Pass the signals that ask to stop on to all processes, for the length of a block."""
-        before = {number: signal.signal(number, self.pass_on) for number in STOP_SIGNALS}
+        heeded = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # not of nohup
+        before = {number: signal.signal(number, self.pass_on) for number in heeded}
         try:
             yield
         finally:

@@ -15,8 +15,8 @@ TRAINING_KEYS = (
 SAMPLING_KEYS = ("mixup", "cutmix", "balanced_sampling", "hardest_fraction", "progressive_resizing", "tta")
 
 
-def describe_job(job: Job) -> dict[str, str]:
-    """Return what will be done, by subject."""
+def describe_job(job: Job, processes: int = 1) -> dict[str, str]:
+    """Return what will be done, by subject, by so many processes."""
     recipe, settings, data = job.recipe, job.settings, job.data
     shape = " x ".join(map(str, settings.images.input_shape))
     early = f", early stopping after {recipe.early_stopping}" if recipe.early_stopping else ""
@@ -31,7 +31,7 @@ def describe_job(job: Job) -> dict[str, str]:
         "images": f"{shape}, {len(data.classes)} classes; scaling {recipe.scaling}; "
         f"augmentation: {settings.augmentation.describe()}{changed_keys(recipe, SAMPLING_KEYS)}",
         "device": describe_machine(job),
-        "time": forecast(job),
+        "time": forecast(job, processes),
     }
 
 

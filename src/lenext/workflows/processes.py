@@ -38,6 +38,7 @@ from lenext.workflows.machine import versions
 
 TIMEOUT = timedelta(minutes=30)  # of an exchange: longer than the first process takes to save; a heartbeat is faster
 START_TIMEOUT = timedelta(minutes=5)  # for all processes to meet
+LOCAL = "127.0.0.1"
 NOWHERE: tuple[int, str] | None = None
 
 
@@ -144,16 +145,16 @@ def beating(group: Group) -> Iterator[None]:
     if group.size == 1:
         yield
         return
-    address = "127.0.0.1" if STORE_VARIABLE in os.environ else os.environ["MASTER_ADDR"]
+    is_local = STORE_VARIABLE in os.environ
     members = group.gather(Member.present(group.rank, group.host))
     heartbeat = Heartbeat(members, group.rank, end_for_loss)
     try:
         if group.is_first:
-            listener, secret = Heartbeat.listen(address)
+            listener, secret = Heartbeat.listen(LOCAL if is_local else "")
             group.share((listener.getsockname()[1], secret))
             heartbeat.accept(listener, secret)
         else:
-            heartbeat.connect(address, *group.share(NOWHERE))
+            heartbeat.connect(LOCAL if is_local else os.environ["MASTER_ADDR"], *group.share(NOWHERE))
     except OSError as error:
         raise LostProcessError(f"the processes did not hear each other ({error})") from error
     heartbeat.start()
@@ -213,6 +214,7 @@ def facts(job: Job) -> dict[str, Any]:
         "lenext's code": code_fingerprint(),
         "device": machine.compute.device.type,
         "precision": machine.compute.precision,
+        "CPU capability": torch.backends.cpu.get_cpu_capability(),
         "memory format": str(machine.compute.memory_format),
         "threads": torch.get_num_threads(),
         "samples": combine_fingerprints(job.fingerprints)[:16],

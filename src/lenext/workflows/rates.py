@@ -1,6 +1,7 @@
 """`lr-find`: suggest a learning rate for a network on some data."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def lr_find(
     with provisional_folder(path.parent), restore_thread_count():
         set_thread_count(experiment.recipe.threads)
         context = Context(data_dir, offline)
+        experiment = replace(experiment, recipe=replace(experiment.recipe, parts=1, replicas="auto", reduction="exact"))
         job = prepare_job(experiment, split_by_recipe(load_data(experiment, context), experiment.recipe), context)
         search = find_learning_rate(job.network, job.data, job.recipe, images=job.settings.images)
         save_figure(learning_rate_search(search, job.title), path)

@@ -113,9 +113,11 @@ def resume_run(
             epochs = run.results.get("epochs")
             console.print(f"{run.path}: nothing to do; its {epochs} epochs are done; {why_done(run)}")
         return run
-    leading = group.share(experiment)
+    first = run.environment if group.is_first else {}
+    leading, threads, data_dir = group.share((experiment, first.get("threads"), first.get("data_dir")))
     if not group.is_first:
-        return follow(with_paths_of(leading, experiment), context, read_test)
+        there = replace(context, data_dir=context.data_dir or data_dir)
+        return follow(with_paths_of(leading, experiment), there, read_test, threads)
     first_environment, context = run.environment, context_of(run, context)
     with restore_thread_count(), StopSignal() as stop, run.lock():
         stop.at_once = True  # nothing is lost before training continues

@@ -141,7 +141,8 @@ class Session:
             for event in self.events():
                 if isinstance(event, Step):
                     bar.show_step(event)
-                    note_beginning()
+                    if event.phase == "train":
+                        note_beginning()
                     is_stopped = self.group.is_stopped
                     self.after_step(event, is_stopped)
                 else:
@@ -156,9 +157,10 @@ class Session:
 
     def end(self, stop: StopSignal) -> None:
         """Measure the test set and write the results, or say how training that was stopped goes on."""
-        if not self.group.is_stopped:
+        is_stopped = self.group.is_stopped or any(self.group.gather(bool(stop)))
+        if not is_stopped:
             stop.at_once = True  # a resume repeats what comes now
-        if self.group.is_stopped:
+        if is_stopped or stop:
             epochs = f"{len(self.state.records)} of {self.job.settings.schedule.length.epochs} epochs"
             self.console.print(f"\nstopped after {epochs}; `lenext resume {shlex.quote(str(self.run.path))}` continues")
             raise StoppedError(stop.number or signal.SIGTERM)  # another process may have been asked

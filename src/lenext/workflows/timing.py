@@ -20,15 +20,15 @@ MAX_TIMED_SECONDS = 5.0
 EVALUATION_COST = 1 / 3  # of a training step
 
 
-def forecast(job: Job) -> str:
-    """Return how long an epoch and the training will take, in words."""
+def forecast(job: Job, processes: int = 1) -> str:
+    """Return how long an epoch and the training will take, in words, if so many processes share each step."""
     try:
         times = step_times(job)
     except (RuntimeError, TypeError) as error:
         return f"not known ({type(job.network).__name__} cannot be copied: {error})"
     if not times:
         return "not known"
-    epoch, length = epoch_seconds(job, median(times[1:] or times)), job.settings.schedule.length
+    epoch, length = epoch_seconds(job, median(times[1:] or times) / processes), job.settings.schedule.length
     if views := min(job.settings.sampling.feature_views, length.epochs):  # epochs on stored features take little
         plural = "s" if length.epochs > 1 else ""
         return f"about {format_duration(views * epoch)} for {length.epochs} epoch{plural} (from {len(times)} steps)"
@@ -63,6 +63,7 @@ def step_times(job: Job) -> list[float]:
     """
     recipe = replace(job.recipe, initialization="default", compile="no", progressive_resizing=1.0, steps="all")
     settings = resolve(recipe, job.data, job.settings.images)
+    settings = replace(settings, machine=replace(job.settings.machine, compile="no"))
     trial = TrainingState.begin(copy.deepcopy(job.network), settings)
     times: list[float] = []
     begun = last = time.perf_counter()

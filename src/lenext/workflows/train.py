@@ -104,7 +104,7 @@ def train(
             dataset=data if isinstance(data, Dataset) else None,
             group=group,
         )  # fmt: skip
-        if group.attempt and (run := find_started(expand_path(runs_dir), group)):  # by an attempt that lost a process
+        if group.launch and (run := find_started(expand_path(runs_dir), group)):  # by an attempt that lost a process
             own = run.experiment if group.is_first else experiment
             return resume_run(run, own, context, report=report, read_test=read_test, watch=watch)
         return run_experiment(
@@ -159,7 +159,7 @@ def run_experiment(
         stop.at_once = True  # nothing is lost yet
         dataset, job = group.together(lambda: prepare_training(experiment, context))
         check_same(group, job)
-        plan = describe_job(job)
+        plan = describe_job(job, group.size)
         stop.at_once = False
         run = group.share(Run.create(folder, numbered=numbered))
         if group.launch:  # before all else: the next attempt finds it, if this one is lost
