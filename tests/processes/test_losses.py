@@ -47,9 +47,15 @@ def commands(how: str) -> list[str]:
     return [*LENEXT, "train", *WORDS, "--name", "many", "--processes", "2"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["processes", "torchrun"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        pytest.param("processes", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("processes", signal.SIGSTOP, marks=pytest.mark.slow),
+        pytest.param("torchrun", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("torchrun", signal.SIGSTOP, marks=pytest.mark.endurance),
+    ],
+)
 def test_a_lost_process_is_replaced(tmp_path: Path, expected: dict[str, str], how: str, number: signal.Signals) -> None:
     """Rank 0 and rank 1, one after the other; a stopped one is noticed by its silence."""
     launcher = start(tmp_path, *commands(how))
@@ -66,7 +72,7 @@ def test_a_lost_process_is_replaced(tmp_path: Path, expected: dict[str, str], ho
     assert outcome(tmp_path / "runs" / "many") == expected
     assert printed.count("resumed in epoch") in (1, 2)  # the second may be lost before it says so
     if how == "processes":
-        assert printed.count("training goes on from the newest checkpoint") == 2
+        assert printed.count("training continues from the newest checkpoint") == 2
         assert number != signal.SIGKILL or "process 1 was killed by SIGKILL" in printed
 
 
@@ -81,9 +87,15 @@ def test_a_process_is_killed_while_it_starts(tmp_path: Path, expected: dict[str,
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["many"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("target", ["launcher", "rank 1"])
+@pytest.mark.parametrize(
+    ("number", "target"),
+    [
+        pytest.param(signal.SIGINT, "launcher", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "rank 1", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "launcher", marks=pytest.mark.endurance),
+        pytest.param(signal.SIGINT, "rank 1", marks=pytest.mark.endurance),
+    ],
+)
 def test_a_signal_stops_all_and_resume_goes_on(
     tmp_path: Path, expected: dict[str, str], number: signal.Signals, target: str
 ) -> None:

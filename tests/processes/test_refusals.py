@@ -122,7 +122,7 @@ def test_a_false_start_is_tried_three_times(tmp_path: Path, capsys: pytest.Captu
     assert Killed(["train"], 2, tmp_path).run() == 1
     assert tried == [0, 1, 2]
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "lenext: process 1 was killed by SIGKILL; training goes on from the newest checkpoint"
+    assert told[0] == "lenext: process 1 was killed by SIGKILL; training continues from the newest checkpoint"
     assert "3 times before the first step; is there memory for 2 processes?" in told[-1]
 
 

@@ -198,8 +198,8 @@ def test_an_image_is_prepared_alike_in_any_company(
     order = draw_epoch_order(16, 0, 1)
     before = torch.get_num_threads()
 
-    def load(own: Any) -> Tensor:
-        return next(iter(training_batches(split, order, prepare, augmentation, CPU, 16, own=own))).images
+    def load(select: Any) -> Tensor:
+        return next(iter(training_batches(split, order, prepare, augmentation, CPU, 16, select=select))).images
 
     try:
         whole = load(None)

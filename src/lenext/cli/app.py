@@ -80,13 +80,13 @@ def in_processes(count: int) -> None:
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise ConfigurationError(f"--processes {count}: torchrun has started several already; leave it out")
     words = iter(invocation.arguments)
-    kept = list[str]()
+    arguments = list[str]()
     for word in words:
         if word == "--processes":
             next(words, None)
         elif not word.startswith("--processes="):
-            kept.append(word)
-    launch(kept, count)
+            arguments.append(word)
+    launch(arguments, count)
 
 
 @dataclass

@@ -101,7 +101,7 @@ def training_batches(
     batch_size: int,
     *,
     start: int = 0,
-    own: Callable[[slice], slice] | None = None,
+    select: Callable[[slice], slice] | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch, augmented, from position `start` on.
 
@@ -113,7 +113,7 @@ def training_batches(
         compute: The device and its arithmetic.
         batch_size: Samples per batch.
         start: The first position.
-        own: Returns which samples of a batch are loaded; None for all.
+        select: Returns which samples of a batch are loaded; None for all.
     """
     order_rows = order.rows.to(split.labels.device)
     numbers = order.numbers.to(compute.device) if augmentation else order.numbers
@@ -127,8 +127,8 @@ def training_batches(
         return finish_batch(split, preprocessing, compute, rows, pixels)
 
     slices = batch_slices(len(order.rows), batch_size)
-    if own:
-        yield from prefetch(split, map(load, map(own, slices[start:])))
+    if select:
+        yield from prefetch(split, map(load, map(select, slices[start:])))
         return
     yield from prefetch(split, load_in_groups(load, slices, preprocessing, start))
 

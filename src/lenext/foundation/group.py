@@ -1,4 +1,4 @@
-"""The group of processes that train one network together: what they tell each other, and how one of them is missed.
+"""The group of processes that train one network together: what they exchange, and how a lost one is noticed.
 
 The engine is torch.distributed: gloo on CPUs, nccl on NVIDIA GPUs. Processes are started by torchrun or by
 `--processes`; both describe the group in the environment (see `workflows.processes`).

@@ -138,7 +138,7 @@ class Heartbeat:
     def look(self, heard: dict[socket.socket, float], closed: dict[socket.socket, float]) -> None:
         """Report a process that is silent, or has closed its connection without a goodbye.
 
-        The main thread notices most ends by itself, at its next exchange; it gets the time to save a checkpoint.
+        The main thread notices most ends at its next exchange; it gets the time to save a checkpoint.
         """
         now = time.monotonic()
         for connection, last in heard.items():

@@ -115,13 +115,13 @@ class Trainer:
         return slice(batch.start + own[0].start, batch.start + own[-1].stop) if own else slice(batch.start, batch.start)
 
     def image_batches(
-        self, plan: EpochPlan, start: int, own: Callable[[slice], slice] | None = None
+        self, plan: EpochPlan, start: int, select: Callable[[slice], slice] | None = None
     ) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches of images of an epoch with their positions, from `start` on; `own` takes a part of each."""
+        """Yield the batches of images of an epoch with their positions, from `start` on; `select` takes some samples."""
         order = self.features.order_of_images(plan) if self.features else plan.order
         loaded = training_batches(
             self.split, order, plan.images, self.settings.augmentation, self.state.compute,
-            self.settings.sampling.batch_size, start=start, own=own,
+            self.settings.sampling.batch_size, start=start, select=select,
         )  # fmt: skip
         return enumerate(islice(loaded, plan.batches - start), start)
 

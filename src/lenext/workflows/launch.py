@@ -92,7 +92,7 @@ class Launcher:
                 )
                 return 1
             attempt += 1
-            write_error(f"lenext: {lost}; training goes on from the newest checkpoint")
+            write_error(f"lenext: {lost}; training continues from the newest checkpoint")
 
     def attempt(self, attempt: int, began: Path) -> list[int]:
         """Start all processes, wait until all have ended, and return their exit codes."""
@@ -120,7 +120,7 @@ class Launcher:
             os.close(writer)
 
     def start(self, rank: int, attempt: int, began: Path, pipe: int) -> subprocess.Popen[bytes]:
-        """Start a process of its own session: the terminal's Ctrl-C reaches this one, which passes it on once."""
+        """Start a process in a new session: the terminal's Ctrl-C reaches this one, which passes it on once."""
         variables = {
             "RANK": rank,
             "LOCAL_RANK": rank,

@@ -101,7 +101,7 @@ def launch_name(environment: Mapping[str, str]) -> str:
 
 
 def meeting_point(group: Group) -> Store:
-    """Return where the processes tell each other their addresses: a file on one machine, else a port of the first."""
+    """Return where the processes exchange their addresses: a file on one machine, else a port of the first."""
     if path := os.environ.get(STORE_VARIABLE):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback())
         return FileStore(path, group.size)
@@ -120,7 +120,7 @@ def loopback() -> str:
 
 
 def choose_gpu(group: Group) -> None:
-    """Give each process of a machine a GPU of its own, if it has any."""
+    """Give each process of a machine a separate GPU, if it has any."""
     count = torch.cuda.device_count()
     if count and group.local_size <= count:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -156,7 +156,7 @@ class Session:
         self.write_end()
 
     def end(self, stop: StopSignal) -> None:
-        """Measure the test set and write the results, or say how training that was stopped goes on."""
+        """Measure the test set and write the results, or say how to continue a stopped training."""
         is_stopped = self.group.is_stopped or any(self.group.gather(bool(stop)))
         if not is_stopped:
             stop.at_once = True  # a resume repeats what comes now
