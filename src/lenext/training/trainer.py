@@ -117,7 +117,7 @@ class Trainer:
     def image_batches(
         self, plan: EpochPlan, start: int, select: Callable[[slice], slice] | None = None
     ) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches of images of an epoch with their positions, from `start` on; `select` takes some of each."""
+        """Yield the batches of images of an epoch with their positions; `select` takes some samples of each."""
         order = self.features.order_of_images(plan) if self.features else plan.order
         loaded = training_batches(
             self.split, order, plan.images, self.settings.augmentation, self.state.compute,
