@@ -72,7 +72,7 @@ def test_a_run_goes_on_in_other_numbers_of_processes(tmp_path: Path) -> None:
     for processes, epochs in ((1, 2), (2, 3), (3, 4)):
         many = ["--processes", str(processes)] if processes > 1 else []
         printed = run(tmp_path, *LENEXT, "resume", "runs/many", "--epochs", str(epochs), *many)
-        assert f"resumed in epoch {epochs} of {epochs}" in printed
+        assert f" of {epochs}, after " in printed
         assert "bits may differ" not in printed
     assert outcome(run_folder) == outcome(train(tmp_path, "one", [*words, "--epochs", "4"]))
 
