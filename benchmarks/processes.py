@@ -32,7 +32,7 @@ from lenext.training.state import TrainingState
 from lenext.training.trainer import Trainer
 
 PROCESSES, BATCH, ROUNDS = 2, 128, 7
-CASES = {"lenet": (1, 28, 60), "resnet18_32px": (3, 32, 3)}  # network: channels, pixels, steps of a round
+CASES = {"lenet": (1, 28, 60), "resnet18_32px": (3, 32, 2)}  # network: channels, pixels, steps of a round
 KINDS = ("exact", "fast", "DistributedDataParallel", "alone")
 LATENCY = 50e-6  # seconds of a message between machines, for the forecast
 NETWORKS = {"10 Gbit/s": 10e9 / 8, "100 Gbit/s": 100e9 / 8}  # bytes a second

@@ -17,6 +17,8 @@ from lenext.foundation.settings import Reduction
 
 T = TypeVar("T")
 
+LARGE_NUMBERS = 1 << 19  # of a vector, from which gloo's gathering takes longer than messages to each process
+
 
 class Group:
     """The processes that train together; by default this one alone.
@@ -96,13 +98,20 @@ class Group:
             dist.all_to_all_single(received, sent, theirs, [len(slices) * part] * self.size)
         total = torch.empty(self.size, part, device=device)
         add_up(received.view(count, part), out=total[self.rank])
-        others = [rank for rank in range(self.size) if rank != self.rank]
         with exchange():
-            messages = [dist.P2POp(dist.isend, total[self.rank], rank) for rank in others]
-            messages += [dist.P2POp(dist.irecv, total[rank], rank) for rank in others]
-            for message in dist.batch_isend_irecv(messages):
-                message.wait()
+            self.spread(total)
         return total.flatten()
+
+    def spread(self, total: Tensor) -> None:
+        """Give all processes the slice (size, length) that each has: a small one at once, large ones directly."""
+        if total.numel() < LARGE_NUMBERS:
+            all_gather(total.view(-1), total[self.rank].clone())
+            return
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        messages = [dist.P2POp(dist.isend, total[self.rank], rank) for rank in others]
+        messages += [dist.P2POp(dist.irecv, total[rank], rank) for rank in others]
+        for message in dist.batch_isend_irecv(messages):
+            message.wait()
 
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes, by rank."""
@@ -160,6 +169,10 @@ class Group:
             raise ConfigurationError(
                 f"{'; '.join(differing)}; the processes would not compute the same: make them alike"
             )
+
+
+all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+"""The first is its name since torch 2.13."""
 
 
 def add_up(vectors: Iterable[Tensor], out: Tensor | None = None) -> Tensor | None:
